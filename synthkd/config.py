@@ -1,0 +1,318 @@
+"""The pipeline file as pydantic models. YAML names things and sets values; it never runs anything.
+
+`read_config` reads, applies `--set` overrides and reports every fault at once, each with its place:
+
+    pipelines/x.yaml: steps[2].with.samples must be >= 1, got 0
+
+What is inside a step's `with` belongs to that step's own model and is checked by `synthkd.plan`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from synthkd.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+# A name becomes a folder and a column: nothing in it can climb out of the output folder.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class Settings(BaseModel):
+    """A block of YAML: unknown names are faults, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Price(Settings):
+    """US dollars per million tokens."""
+
+    prompt: NonNegativeFloat
+    completion: NonNegativeFloat
+
+
+class RecordedConfig(Settings):
+    """Answers from a file of recorded completions."""
+
+    parquet: str | None = None
+    jsonl: str | None = None
+    match: str | list[str]
+    """The prompt inputs, of the same names as the file's columns, that find the answer."""
+    text: str
+    """The column with the teacher's raw text."""
+    where: dict[str, str | int | float | bool] = {}
+    """Only the file's rows with these values."""
+
+    @model_validator(mode="after")
+    def _one_file(self) -> RecordedConfig:
+        if (self.parquet is None) == (self.jsonl is None):
+            raise ValueError("must name exactly one of parquet, jsonl")
+        return self
+
+
+class SimulatedConfig(Settings):
+    """A teacher that can really do a small world, with faults on purpose. Always called simulated."""
+
+    world: Name
+    """One of the worlds in synthkd/teachers/simulated: tickets, arithmetic."""
+    seed: int = 0
+    error_rate: Share = 0.0
+    """Share of answers that are wrong but well-formed."""
+    run_on_rate: Share = 0.0
+    """Share of answers that go on into an invented next question."""
+    refusal_rate: Share = 0.0
+    malformed_rate: Share = 0.0
+    """Share of replies without a parsable answer."""
+    rate_limit_rate: Share = 0.0
+    """Share of requests whose first attempt gets a 429."""
+    latency_s: NonNegativeFloat = 0.0
+
+
+class TeacherConfig(Settings):
+    """A teacher: an endpoint and a model, or `recorded`, or `simulated`."""
+
+    endpoint: str | list[str] | None = None
+    """Base URL of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1."""
+    model: str | None = None
+    served_by: str | None = None
+    """Who answers, for the ledger; by default the endpoint."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; a local server needs none."""
+    headers: dict[str, str] = {}
+    """Extra headers; part of who answers."""
+    recorded: RecordedConfig | None = None
+    simulated: SimulatedConfig | None = None
+    concurrency: Literal["auto"] | PositiveInt = "auto"
+    """Requests in the air at once."""
+    requests_per_minute: PositiveFloat | None = None
+    tokens_per_minute: PositiveFloat | None = None
+    timeout_s: PositiveFloat = 120.0
+    """Seconds for one attempt, from connecting to the last byte."""
+    max_attempts: PositiveInt = 6
+    """Tries per request, the first included; what passes by itself usually does within a minute."""
+    price: Price | None = None
+    """Overrides the price list; needed for `budget.usd` where the list does not know the model."""
+    params: dict[str, Any] = {}
+    """Sampling parameters as the API names them: temperature, max_tokens, seed, ..."""
+
+    @property
+    def kind(self) -> Literal["http", "recorded", "simulated"]:
+        """Which implementation answers."""
+        if self.recorded is not None:
+            return "recorded"
+        return "simulated" if self.simulated is not None else "http"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TeacherConfig:
+        kinds = [k for k in ("endpoint", "recorded", "simulated") if getattr(self, k) is not None]
+        if len(kinds) != 1:
+            found = ", ".join(kinds) or "none of them"
+            raise ValueError(f"must have exactly one of endpoint, recorded, simulated; has {found}")
+        if self.endpoint is not None and self.model is None:
+            raise ValueError("needs `model` beside `endpoint`")
+        for name in ("model", "messages", "prompt", "input", "n", "stream"):
+            if name in self.params:
+                raise ValueError(f"params.{name} is set by synthkd: remove it")
+        return self
+
+
+class BudgetConfig(Settings):
+    """Hard stops for one run, across kills and restarts. None = no limit."""
+
+    usd: PositiveFloat | None = None
+    requests: PositiveInt | None = None
+    tokens: PositiveInt | None = None
+    """Prompt and completion tokens together."""
+    wall_s: PositiveFloat | None = None
+
+
+class HoldoutConfig(Settings):
+    """Rows set aside by the hash of some fields, before anything else sees them."""
+
+    dev: Share = 0.0
+    test: Share = 0.0
+    by: Annotated[list[str], Field(min_length=1)]
+    """Rows that agree in these fields always fall on the same side."""
+
+    @model_validator(mode="after")
+    def _something_left(self) -> HoldoutConfig:
+        if self.dev + self.test >= 1:
+            raise ValueError(f"dev + test must leave rows to read, got {self.dev + self.test}")
+        return self
+
+
+class SourceConfig(Settings):
+    """Where the rows come from."""
+
+    jsonl: str | None = None
+    csv: str | None = None
+    parquet: str | None = None
+    hf: str | None = None
+    """A Hugging Face dataset: a folder written by save_to_disk, or a name on the hub."""
+    config: str | None = None
+    """The configuration of an `hf` dataset."""
+    split: str = "train"
+    """The split of an `hf` dataset."""
+    revision: str | None = None
+    """The revision of an `hf` dataset on the hub."""
+    name: Name | None = None
+    """Part of every row's id; by default the file's name, so moving the file changes nothing."""
+    id: list[str] = []
+    """Fields whose values identify a row; by default its ordinal."""
+    limit: PositiveInt | None = None
+    """Use the first so many rows."""
+    where: dict[str, str | int | float | bool | None] = {}
+    """Use only rows with these values."""
+    holdout: HoldoutConfig | None = None
+
+    @property
+    def kind(self) -> Literal["jsonl", "csv", "parquet", "hf"]:
+        """Which format it is."""
+        for kind in ("jsonl", "csv", "parquet", "hf"):
+            if getattr(self, kind) is not None:
+                return kind
+        raise AssertionError("checked by the validator")
+
+    @property
+    def path(self) -> str:
+        """The path, or the dataset's name."""
+        path: str = getattr(self, self.kind)
+        return path
+
+    @model_validator(mode="after")
+    def _one_format(self) -> SourceConfig:
+        formats = [k for k in ("jsonl", "csv", "parquet", "hf") if getattr(self, k) is not None]
+        if len(formats) != 1:
+            found = ", ".join(formats) or "none of them"
+            raise ValueError(f"must name exactly one of jsonl, csv, parquet, hf; names {found}")
+        return self
+
+
+class StepConfig(Settings):
+    """One entry of `steps`."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    use: str
+    """The registered step, as `synthkd steps` lists it."""
+    name: Name | None = None
+    """What funnel, rejections, `--set` and chance go by; by default `use`."""
+    with_: dict[str, Any] = Field(default={}, alias="with")
+    """The step's own settings."""
+    in_flight: PositiveInt | None = None
+    """Rows in this step at once; by default its teachers' concurrency."""
+
+    @property
+    def label(self) -> str:
+        """The name that everything goes by."""
+        return self.name or self.use
+
+
+class ExportConfig(Settings):
+    """How the final rows become dataset/train.parquet and .jsonl."""
+
+    format: Literal["rows", "messages", "prompt-completion", "alpaca", "sharegpt", "preference"] = (
+        "rows"
+    )
+    prompt: str | None = None
+    """The field with what the user says."""
+    completion: str | None = None
+    """The field with what the assistant answers."""
+    system: str | None = None
+    """The field with the system message, if there is one."""
+    chosen: str | None = None
+    rejected: str | None = None
+    keep: list[str] = []
+    """Further fields to carry along."""
+
+    @model_validator(mode="after")
+    def _fields_of_format(self) -> ExportConfig:
+        if self.format == "rows":
+            return self
+        needed = ["prompt", "chosen", "rejected"]
+        if self.format != "preference":
+            needed = ["prompt", "completion"]
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"format {self.format!r} needs {' and '.join(missing)}: name a field")
+        return self
+
+
+class StudentConfig(Settings):
+    """The student that is trained on the kept rows."""
+
+    kind: Literal["linear"]
+    text: str
+    """The field that the student sees."""
+    label: str
+    """The field that it learns to predict."""
+    seed: int = 0
+    regularisation: PositiveFloat = 10.0
+    """Inverse strength C of the L2 penalty of the logistic regression."""
+
+
+class EvaluateConfig(Settings):
+    """Base, teachers and student on the same held-out rows."""
+
+    on: Literal["dev", "test"] = "test"
+    ask: str | None = None
+    """The step that asks the teachers about the same rows, out of the same budget."""
+    gold: str | None = None
+    """The field with the right answer; by default the `gold` of the step named by `ask`."""
+    metrics: list[Literal["accuracy", "macro_f1"]] = ["accuracy", "macro_f1"]
+    bootstrap: PositiveInt = 1000
+    """Resamples behind each 95 % interval."""
+
+
+class LimitsConfig(Settings):
+    """How much may be lost before the run stops, resumably. Checked from 100 rows on."""
+
+    max_failed: Share = 0.05
+    max_rejected: Share = 0.9
+
+
+class PipelineConfig(Settings):
+    """A whole pipeline file."""
+
+    name: Name
+    seed: int = 0
+    teachers: dict[Name, TeacherConfig] = {}
+    budget: BudgetConfig = BudgetConfig()
+    source: SourceConfig
+    steps: list[StepConfig] = []
+    export: ExportConfig = ExportConfig()
+    student: StudentConfig | None = None
+    evaluate: EvaluateConfig | None = None
+    rounds: Annotated[int, Field(ge=1, le=1)] = 1
+    """Only 1 in this version."""
+    limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _names(self) -> PipelineConfig:
+        seen: set[str] = set()
+        for index, step in enumerate(self.steps):
+            if step.label in seen:
+                raise ValueError(
+                    f"steps[{index}] is the second step named {step.label!r}: give it a `name`"
+                )
+            seen.add(step.label)
+        if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
+            raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")
+        return self

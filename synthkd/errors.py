@@ -1,0 +1,166 @@
+"""Every error that synthkd raises on purpose, and what each one ends.
+
+    SynthkdError
+        UserError               the user can mend it; exit code 2, nothing spent
+            ConfigError         faults of a pipeline file, all of them at once
+            PromptError         a template that cannot be loaded or rendered
+            SourceError         an input that cannot be read at all, or has two rows of one id
+            MissingExtra        an optional package is not installed
+        RunStopped              the run ends early; everything paid for is kept, running again resumes
+            BudgetReached       exit code 3
+            TooManyLost         exit code 4: more rows failed or were rejected than `limits` allow
+            AccountError        exit code 4: the account of rows does not add up
+            TeacherRefused      exit code 5: the teacher is broken for every row
+        RowError                ends one row, never the run
+            Rejected            a filter or a parser said no, with a reason
+            UnreadableRow       a line of the source is not a row
+            MissingField        the row has no such field
+            TeacherError        no answer for this row
+                RequestRefused  400, 413, 422: stored, because asking again would refuse again
+                Unanswered      retries are used up: not stored
+                NotInLedger     `--offline` and the answer was never bought
+                NotRecorded     a recorded teacher has no such answer
+                AttemptFailed   one attempt failed for a passing reason; only the teacher stack sees it
+
+Any other exception is a bug and stops the run with its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SynthkdError(Exception):
+    """The root of the tree."""
+
+    exit_code = 1
+
+
+class UserError(SynthkdError):
+    """Something the user can mend: what, where, the value, the way out."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A pipeline file with faults; the message lists all of them, one a line."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class PromptError(UserError):
+    """A template that cannot be found, loaded or rendered."""
+
+
+class SourceError(UserError):
+    """An input that cannot be read at all, or in which two rows share one id."""
+
+
+class MissingExtra(UserError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, wanted_by: str) -> None:
+        super().__init__(
+            f"{wanted_by} needs the package {package!r}, which is not installed: "
+            f"pip install 'synthkd[{extra}]'"
+        )
+
+
+class RunStopped(SynthkdError):
+    """The run ends early and can be resumed by running it again."""
+
+
+class BudgetReached(RunStopped):
+    """The next request does not fit into the budget and nothing in the air will free any."""
+
+    exit_code = 3
+
+
+class TooManyLost(RunStopped):
+    """More rows failed, or were rejected, than the pipeline's `limits` allow."""
+
+    exit_code = 4
+
+
+class AccountError(RunStopped):
+    """The source rows read are not the rows kept, rejected and failed."""
+
+    exit_code = 4
+
+
+class TeacherRefused(RunStopped):
+    """The teacher is broken for every row: a wrong key, an unknown model, no quota left."""
+
+    exit_code = 5
+
+
+class RowError(SynthkdError):
+    """Ends one row; the account keeps the class and the message."""
+
+
+class Rejected(RowError):
+    """A filter or a parser said no.
+
+    Args:
+        reason: a lower_snake code that the funnel counts by.
+        detail: what a person needs to see why, such as the score and its threshold.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        if not reason.isidentifier() or reason != reason.lower():
+            raise ValueError(f"a reason is a lower_snake code, got {reason!r}")
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class UnreadableRow(RowError):
+    """A line or record of the source that is not a row; the message says which and why."""
+
+
+class MissingField(RowError):
+    """The row lacks a field that a step needs."""
+
+
+class TeacherError(RowError):
+    """The teacher gave no answer for this row."""
+
+
+class RequestRefused(TeacherError):
+    """The provider refused this very request (400, 413, 422): asking again is refused again."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+        super().__init__(f"HTTP {status}: {message}")
+
+
+class Unanswered(TeacherError):
+    """Every retry failed for a passing reason; running again asks again."""
+
+
+class NotInLedger(TeacherError):
+    """The run is offline and this answer was never bought."""
+
+
+class NotRecorded(TeacherError):
+    """The file of recorded answers has none for this request."""
+
+
+class AttemptFailed(TeacherError):
+    """One attempt failed for a passing reason: the layer that retries decides what follows.
+
+    Args:
+        message: what happened, with the status where there is one.
+        wait_s: seconds the provider asked us to wait, or None.
+        maybe_billed: whether the provider may have charged for a reply we did not get.
+    """
+
+    def __init__(
+        self, message: str, *, wait_s: float | None = None, maybe_billed: bool = False
+    ) -> None:
+        self.wait_s = wait_s
+        self.maybe_billed = maybe_billed
+        super().__init__(message)

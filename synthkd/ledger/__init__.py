@@ -1,0 +1,114 @@
+"""The ledger: what was bought, what is held for attempts in the air, what each run has spent.
+
+    ledger/__init__.py   the protocol and its values (this file)
+    ledger/sqlite.py     the default: one file, `.synthkd/ledger.sqlite`, for all runs of a project
+
+An answer is found by the key of what was asked of whom (`synthkd.teachers.request.key_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stored answer, or one refusal that would be a refusal again."""
+
+    key: str
+    """64 hex digits: the hash of what was asked of whom."""
+    max_tokens: int | None
+    """The length that was asked for, in tokens; None = no limit was given."""
+    status: int
+    """200, or the 4xx of a stored refusal."""
+    finish: str
+    """How the answer ended: `stop`, `length`, ...; empty for a refusal."""
+    completion_tokens: int | None
+    """What the provider says it wrote; None = it did not say."""
+    reply: bytes
+    """The body as it came over the wire."""
+
+    def answers(self, max_tokens: int | None) -> bool:
+        """Whether asking with this `max_tokens` today would give the same answer.
+
+        An answer that ended by itself within the asked length would; one that was cut would only
+        at the very length that cut it.
+        """
+        if self.max_tokens == max_tokens:
+            return True
+        if self.status != 200 or self.finish == "length":
+            return False
+        if max_tokens is None:
+            return True
+        return self.completion_tokens is not None and self.completion_tokens <= max_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an attempt costs, or a run has spent."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    nano_usd: int = 0
+    """Billionths of a US dollar, so that a token's price is whole; rounded up."""
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def usd(self) -> float:
+        """For people; the accounts are kept in `nano_usd`."""
+        return self.nano_usd / 1e9
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            nano_usd=self.nano_usd + other.nano_usd,
+        )
+
+
+class Ledger(Protocol):
+    """What the teacher stack asks of a store. Every `async` method returns once it is durable.
+
+    Durable = survives a kill of the process. Writes are applied in the order of the calls, so a
+    later one that is durable implies that the earlier ones are.
+    """
+
+    def find(self, key: str) -> Sequence[Entry]:
+        """Every stored answer to this question, at whatever lengths it was asked."""
+        ...
+
+    async def store(self, entry: Entry) -> None:
+        """Keep an answer; the same key and length replaces what was there."""
+        ...
+
+    async def open_run(self, run_id: str) -> Cost:
+        """What this run has spent. Holds that a killed process left count as spent, for good."""
+        ...
+
+    async def hold(self, run_id: str, cost: Cost) -> int:
+        """Set aside the worst cost of an attempt; returns the hold's number."""
+        ...
+
+    def settle(self, run_id: str, hold: int | None, cost: Cost) -> None:
+        """Spend `cost` and release the hold, if there was one.
+
+        Queued, not awaited: it becomes durable together with the next write or at `flush`. Until
+        then the hold stands, which errs on the safe side.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return once everything queued is durable."""
+        ...
+
+    async def close(self) -> None:
+        """Flush, and release the store."""
+        ...

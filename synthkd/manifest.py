@@ -1,0 +1,152 @@
+"""What a run says about itself: the values behind manifest.json, `synthkd show` and the display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A block of manifest.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Counts(Record):
+    """The fates of source rows: read = kept + rejected + failed."""
+
+    read: int
+    kept: int
+    rejected: int
+    failed: int
+    held_out: Mapping[str, int] = {}
+    """dev and test rows: set aside, so not read."""
+    skipped: int = 0
+    """Rows that `where` or `limit` left out."""
+    repaired: Mapping[str, int] = {}
+    """Values that were not JSON: lone surrogates replaced, NaN made null."""
+
+
+class StepCounts(Record):
+    """One line of the funnel, in rows of that step: in + made = out + rejected + failed + merged."""
+
+    entered: int = 0
+    made: int = 0
+    """Rows beyond the one that came in."""
+    out: int = 0
+    rejected: int = 0
+    failed: int = 0
+    merged: int = 0
+    reasons: Mapping[str, int] = {}
+    """Rejections by reason and failures by error class."""
+    discarded: Mapping[str, int] = {}
+    """Candidates lost inside rows that live on, by reason."""
+
+
+class TeacherCounts(Record):
+    """What one teacher was asked in this run of the command, and what it cost."""
+
+    asked: int = 0
+    """Answers that steps wanted."""
+    hits: int = 0
+    """... of which the ledger had them already."""
+    attempts: int = 0
+    """Requests that left, retries included."""
+    rate_limited: int = 0
+    """Attempts answered 429."""
+    failed: int = 0
+    """Questions without an answer in the end."""
+    in_flight: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    """None = the price is unknown."""
+    latency_s: float | None = None
+    """Median seconds of an attempt that was answered; None = none was."""
+    simulated: bool = False
+
+
+class Spend(Record):
+    """What the run has spent over all its restarts, and the budget it has."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    wall_s: float = 0.0
+    budget: Mapping[str, float | int | None] = {}
+
+
+class Interval(Record):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Contestant(Record):
+    """One column of the comparison: base, a teacher, several teachers together, the student."""
+
+    name: str
+    role: str
+    """base, teacher, panel or student."""
+    simulated: bool = False
+    answered: int
+    """Rows with an answer; the others count as wrong."""
+    metrics: Mapping[str, Interval]
+    versus_student: Mapping[str, Interval] = {}
+    """Student minus this one on the same rows, by paired bootstrap."""
+    ms_per_row: float | None = None
+    """Median latency in milliseconds; None = not measured in this run (answers came from the ledger)."""
+    usd_per_1000: float | None = None
+    """US dollars per 1,000 rows; None = unknown price."""
+
+
+class Evaluation(Record):
+    """Base, teachers and student on the same held-out rows."""
+
+    on: str
+    rows: int
+    labels: int
+    contestants: list[Contestant]
+
+
+class Progress(Record):
+    """A moment of a run, for displays."""
+
+    stage: str
+    """reading, asking, sorting, exporting, training, evaluating, done"""
+    rows_total: int | None
+    rows_entered: int
+    elapsed_s: float
+    funnel: Mapping[str, StepCounts]
+    teachers: Mapping[str, TeacherCounts]
+    spend: Spend
+
+
+class Manifest(Record):
+    """manifest.json, written last: a folder that has one is complete."""
+
+    name: str
+    run_id: str
+    simulated: list[str]
+    """Teachers that are simulated: figures won on them prove code, not method."""
+    counts: Counts
+    funnel: Mapping[str, StepCounts]
+    teachers: Mapping[str, TeacherCounts]
+    spend: Spend
+    wall_s: float
+    cpu_s: float
+    dataset: Mapping[str, Any]
+    """Rows and columns of dataset/."""
+    student: Mapping[str, Any] | None = None
+    evaluation: Evaluation | None = None
+    config: Mapping[str, Any]
+    prompts: Mapping[str, str]
+    """Prompt name -> SHA-256 of its file."""
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+    """Path inside the run's folder -> SHA-256."""

@@ -1,0 +1,324 @@
+"""What a step is, how one is found by name, and the Kit that it works with.
+
+A row step is an async generator, stateless across rows:
+
+    class LengthConfig(StepSettings):
+        field: str
+
+    @step("length", needs=lambda config: [config.field])
+    async def length(row: Row, kit: Kit, config: LengthConfig, /) -> AsyncIterator[Row]:
+        if not row.fields[config.field]:
+            raise Rejected("too_short")
+        yield row
+
+It yields the same row, perhaps with more fields; a step declared `fans_out=True` may yield any
+number, and each becomes a child with an id and a place of its own. A table step is an ordinary
+generator over all rows at once: a barrier.
+
+Third parties register a module under the entry point group `synthkd.steps`, by the step's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import hashlib
+import importlib
+import inspect
+import random
+import typing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from synthkd.errors import TeacherError, UserError
+from synthkd.io.spool import Table
+from synthkd.prompts import Prompt
+from synthkd.rows import Fields, Json, Row, canonical
+from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.request import Completion, Request
+
+ROUND_SAMPLES = 10**6
+"""Round R asks for samples R * 10^6 and up, so that a new round buys new answers."""
+
+BUILTIN: Mapping[str, str] = {
+    "generate": "synthkd.recipes.generate",
+    "rationale": "synthkd.recipes.rationale",
+    "label": "synthkd.recipes.label",
+    "dedup.exact": "synthkd.curate.dedup",
+    "gate.length": "synthkd.curate.gates",
+    "gate.gold": "synthkd.curate.gates",
+    "gate.votes": "synthkd.curate.gates",
+    "aggregate": "synthkd.curate.agreement",
+}
+"""Step name -> the module that registers it: only what a pipeline names is imported."""
+
+
+class StepSettings(BaseModel):
+    """What may stand in a step's `with`; each step has its own subclass.
+
+    Names that mean the same everywhere: `teacher` or `teachers`, `samples`, `prompt`, `field`,
+    `into`, `gold`, `labels`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+C = TypeVar("C", bound=StepSettings)
+Names = Iterable[str] | Callable[[Any], Iterable[str]]
+"""Field names, or a function of the step's config that gives them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Generic[C]):
+    """A registered row step."""
+
+    name: str
+    config: type[C]
+    run: Callable[[Row, Kit, C], AsyncIterator[Row]]
+    needs: Names
+    gives: Names
+    supplies: frozenset[str]
+    fans_out: bool
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableStep(Generic[C]):
+    """A registered table step: it sees all rows at once."""
+
+    name: str
+    config: type[C]
+    run: Callable[[Table, TableKit, C], Iterator[Row]]
+    needs: Names
+    gives: Names
+    about: str
+
+
+AnyStep = Step[Any] | TableStep[Any]
+_registry: dict[str, AnyStep] = {}
+
+RowStepFunction = Callable[[Row, "Kit", C], AsyncIterator[Row]]
+TableStepFunction = Callable[[Table, "TableKit", C], Iterator[Row]]
+
+
+def step(
+    name: str,
+    *,
+    needs: Names = (),
+    gives: Names = (),
+    supplies: Iterable[str] = (),
+    fans_out: bool = False,
+) -> Callable[[RowStepFunction[C]], RowStepFunction[C]]:
+    """Register a row step.
+
+    Args:
+        name: what pipelines call it.
+        needs: fields it reads, besides the inputs of its prompt, which are added by themselves.
+        gives: fields that it adds.
+        supplies: inputs of its prompt that it computes itself, so that no row needs them.
+        fans_out: whether it may yield several rows for one, each then a child of it.
+    """
+
+    def register(function: RowStepFunction[C]) -> RowStepFunction[C]:
+        _registry[name] = Step(
+            name=name,
+            config=_config_of(function),
+            run=function,
+            needs=needs,
+            gives=gives,
+            supplies=frozenset(supplies),
+            fans_out=fans_out,
+            about=inspect.getdoc(function) or "",
+        )
+        return function
+
+    return register
+
+
+def table_step(
+    name: str, *, needs: Names = (), gives: Names = ()
+) -> Callable[[TableStepFunction[C]], TableStepFunction[C]]:
+    """Register a table step; see `step`."""
+
+    def register(function: TableStepFunction[C]) -> TableStepFunction[C]:
+        _registry[name] = TableStep(
+            name=name,
+            config=_config_of(function),
+            run=function,
+            needs=needs,
+            gives=gives,
+            about=inspect.getdoc(function) or "",
+        )
+        return function
+
+    return register
+
+
+def _config_of(function: Callable[..., Any]) -> type[Any]:
+    """The settings model, read off the third parameter's annotation."""
+    third = list(inspect.signature(function).parameters)[2]
+    config: type[Any] = typing.get_type_hints(function)[third]
+    return config
+
+
+def names_of(names: Names, config: StepSettings) -> tuple[str, ...]:
+    """The field names, whichever way the step declared them."""
+    return tuple(names(config) if callable(names) else names)
+
+
+def find_step(name: str) -> AnyStep:
+    """The step of that name; its module is imported now.
+
+    Raises:
+        UserError: there is none; the message names the near ones.
+    """
+    if name not in _registry:
+        modules = step_modules()
+        if name not in modules:
+            near = difflib.get_close_matches(name, modules, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see `synthkd steps`"
+            raise UserError(f"there is no step {name!r}; {hint}")
+        importlib.import_module(modules[name])
+    return _registry[name]
+
+
+def step_modules() -> dict[str, str]:
+    """Every known step name and the module that holds it; nothing is imported."""
+    from importlib.metadata import entry_points  # 10 ms, needed once
+
+    third_party = {entry.name: entry.module for entry in entry_points(group="synthkd.steps")}
+    return {**third_party, **BUILTIN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What every call of one step shares: where it stands, whom it may ask."""
+
+    step: str
+    """The step's name in this pipeline."""
+    rank: int = 0
+    seed: int = 0
+    round: int = 0
+    teachers: Mapping[str, OpenTeacher] = field(default_factory=dict)
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+
+    def rng(self, row_id: str) -> random.Random:
+        """A generator of its own for each step and row: the same in every run and order."""
+        seed = hashlib.sha256(canonical([self.seed, self.round, self.step, row_id])).digest()
+        return random.Random(seed)  # noqa: S311  reproducible on purpose, not for secrets
+
+
+class Kit:
+    """What a row step works with; made anew for each call, so nothing leaks between rows."""
+
+    __slots__ = ("__dict__", "desk", "discards", "keys", "row_id")
+
+    def __init__(self, desk: Desk, row_id: str) -> None:
+        self.desk = desk
+        self.row_id = row_id
+        self.keys: list[str] = []
+        """Keys of the answers that this call was given, in the order it asked."""
+        self.discards: list[tuple[str, str]] = []
+
+    @cached_property
+    def rng(self) -> random.Random:
+        """The only source of chance: a function of seed, round, step name and row id."""
+        return self.desk.rng(self.row_id)
+
+    @property
+    def round(self) -> int:
+        """The round that is running, from 0."""
+        return self.desk.round
+
+    @property
+    def prompts(self) -> Mapping[str, Prompt]:
+        """The prompts that the plan loaded for this step, by name."""
+        return self.desk.prompts
+
+    def discard(self, reason: str, detail: str = "") -> None:
+        """Count a candidate that was lost while the row lives on."""
+        self.discards.append((reason, detail))
+
+    async def ask(
+        self, prompt: str, inputs: Fields, *, teacher: str, sample: int = 0
+    ) -> Completion:
+        """One answer.
+
+        Raises:
+            TeacherError: there is none; left alone, it fails the row.
+        """
+        completion = await self._complete(prompt, inputs, teacher, sample)
+        self.keys.append(completion.key)
+        return completion
+
+    async def ask_many(
+        self, prompt: str, inputs: Fields, *, teachers: Sequence[str], samples: int = 1
+    ) -> list[Completion | TeacherError]:
+        """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given."""
+        pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
+        if len(pairs) == 1:
+            results = [await self._try(prompt, inputs, *pairs[0])]
+        else:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._try(prompt, inputs, *pair)) for pair in pairs]
+            results = [task.result() for task in tasks]
+        self.keys += [result.key for result in results if isinstance(result, Completion)]
+        return results
+
+    async def _try(
+        self, prompt: str, inputs: Fields, teacher: str, sample: int
+    ) -> Completion | TeacherError:
+        try:
+            return await self._complete(prompt, inputs, teacher, sample)
+        except TeacherError as error:
+            return error
+
+    async def _complete(
+        self, prompt: str, inputs: Fields, teacher: str, sample: int
+    ) -> Completion:
+        who = self.desk.teachers[teacher]
+        request = Request(
+            body={"model": who.model, "messages": self.prompts[prompt].render(inputs), **who.params},
+            max_tokens=who.max_tokens,
+            sample=sample + self.desk.round * ROUND_SAMPLES,
+            prompt=prompt,
+            inputs=inputs,
+            rank=self.desk.rank,
+        )
+        return await who.complete(request)
+
+
+class TableKit:
+    """What a table step works with."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.rejections: list[tuple[Row, str, str]] = []
+        self.merges: list[tuple[Row, Row]] = []
+
+    @cached_property
+    def rng(self) -> random.Random:
+        """The only source of chance: a function of seed, round and step name."""
+        return self.desk.rng("")
+
+    def reject(self, row: Row, reason: str, detail: str = "") -> None:
+        """Throw a row out, with the reason (a lower_snake code) and what a person needs to see."""
+        self.rejections.append((row, reason, detail))
+
+
+def inputs_of(row: Row, names: Iterable[str], **computed: Json) -> dict[str, Json]:
+    """The prompt's inputs: `computed` ones from the step, the others from the row's fields.
+
+    Raises:
+        MissingField: the row has no such field.
+    """
+    from synthkd.errors import MissingField
+
+    try:
+        return {name: computed[name] if name in computed else row.fields[name] for name in names}
+    except KeyError as error:
+        raise MissingField(f"the row has no field {error.args[0]!r}") from error
