@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 __all__ = ["Pipeline", "__version__"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  the module protocol has no narrower type
+def __getattr__(name: str) -> Any:
     """Import `Pipeline` on first use: `import synthkd` alone stays light."""
     if name == "Pipeline":
         from synthkd.pipeline import Pipeline

@@ -1,21 +1,13 @@
 """The pipeline file as pydantic models. YAML names things and sets values; it never runs anything.
 
-`read_config` reads, applies `--set` overrides and reports every fault at once, each with its place:
-
-    pipelines/x.yaml: steps[2].with.samples must be >= 1, got 0
-
-What is inside a step's `with` belongs to that step's own model and is checked by `synthkd.plan`.
+`synthkd.pipeline_file` reads a file into these. What is inside a step's `with` belongs to that
+step's own model and is checked by `synthkd.plan`.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,11 +16,8 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
-
-from synthkd.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # A name becomes a folder and a column: nothing in it can climb out of the output folder.
@@ -68,7 +57,7 @@ class RecordedConfig(Settings):
 
 
 class SimulatedConfig(Settings):
-    """A teacher that can really do a small world, with faults on purpose. Always called simulated."""
+    """A teacher that really does a small world, with faults on purpose. Always called simulated."""
 
     world: Name
     """One of the worlds in synthkd/teachers/simulated: tickets, arithmetic."""

@@ -6,7 +6,7 @@
             PromptError         a template that cannot be loaded or rendered
             SourceError         an input that cannot be read at all, or has two rows of one id
             MissingExtra        an optional package is not installed
-        RunStopped              the run ends early; everything paid for is kept, running again resumes
+        RunStopped              the run ends early, keeps all that was paid for, and can be resumed
             BudgetReached       exit code 3
             TooManyLost         exit code 4: more rows failed or were rejected than `limits` allow
             AccountError        exit code 4: the account of rows does not add up
@@ -20,7 +20,7 @@
                 Unanswered      retries are used up: not stored
                 NotInLedger     `--offline` and the answer was never bought
                 NotRecorded     a recorded teacher has no such answer
-                AttemptFailed   one attempt failed for a passing reason; only the teacher stack sees it
+                AttemptFailed   one attempt failed for a passing reason; seen by the teacher stack
 
 Any other exception is a bug and stops the run with its traceback.
 """

@@ -30,7 +30,7 @@ class Counts(Record):
 
 
 class StepCounts(Record):
-    """One line of the funnel, in rows of that step: in + made = out + rejected + failed + merged."""
+    """One line of the funnel, in rows: entered + made = out + rejected + failed + merged."""
 
     entered: int = 0
     made: int = 0
@@ -100,7 +100,7 @@ class Contestant(Record):
     versus_student: Mapping[str, Interval] = {}
     """Student minus this one on the same rows, by paired bootstrap."""
     ms_per_row: float | None = None
-    """Median latency in milliseconds; None = not measured in this run (answers came from the ledger)."""
+    """Median latency in milliseconds; None = not measured: the answers came from the ledger."""
     usd_per_1000: float | None = None
     """US dollars per 1,000 rows; None = unknown price."""
 

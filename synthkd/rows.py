@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import orjson
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Fields: TypeAlias = Mapping[str, Json]
 
 INT64 = range(-(2**63), 2**63)
@@ -103,7 +103,10 @@ def clean(value: object, repairs: dict[str, int] | None = None) -> Json:
             raise ValueError(f"the integer {value} does not fit into 64 bits")
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else _not_a_number(value, repairs)
+        if not math.isfinite(value):
+            _count_not_a_number(value, repairs)
+            return None
+        return value
     if isinstance(value, Mapping):
         return {_key(key, repairs): clean(item, repairs) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -127,7 +130,7 @@ def _without_surrogates(text: str, repairs: dict[str, int] | None) -> str:
     return text
 
 
-def _not_a_number(value: float, repairs: dict[str, int] | None) -> None:
+def _count_not_a_number(value: float, repairs: dict[str, int] | None) -> None:
     if repairs is None:
         raise ValueError(f"{value} is not JSON; leave the field out or use null")
     repairs["not_a_number"] = repairs.get("not_a_number", 0) + 1

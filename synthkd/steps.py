@@ -277,12 +277,14 @@ class Kit:
         except TeacherError as error:
             return error
 
-    async def _complete(
-        self, prompt: str, inputs: Fields, teacher: str, sample: int
-    ) -> Completion:
+    async def _complete(self, prompt: str, inputs: Fields, teacher: str, sample: int) -> Completion:
         who = self.desk.teachers[teacher]
         request = Request(
-            body={"model": who.model, "messages": self.prompts[prompt].render(inputs), **who.params},
+            body={
+                "model": who.model,
+                "messages": self.prompts[prompt].render(inputs),
+                **who.params,
+            },
             max_tokens=who.max_tokens,
             sample=sample + self.desk.round * ROUND_SAMPLES,
             prompt=prompt,

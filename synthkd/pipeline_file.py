@@ -1,0 +1,136 @@
+"""Reads a pipeline file: YAML, `--set` overrides, and every fault at once with its place.
+
+pipelines/x.yaml: steps[2].with.samples: input should be greater than or equal to 1, got 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from synthkd.config import PipelineConfig
+from synthkd.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; a key given twice is a fault, not a silent overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.MarkedYAMLError(problem=f"line {line}: {key!r} is given twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The file as plain values, with `--set` overrides applied; nothing is checked yet.
+
+    Args:
+        path: the pipeline file.
+        overrides: `teachers.main.model=x`, `steps.NAME.with.samples=5`; the value is YAML.
+
+    Raises:
+        ConfigError: no such file, no YAML, or an override that fits nowhere.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not valid YAML: {error}"]) from error
+    if not isinstance(raw, dict):
+        raise ConfigError([f"{path}: must be a mapping with name, source, steps; see README.md"])
+    faults = []
+    for text in overrides:
+        try:
+            _apply(raw, text)
+        except (ValueError, yaml.YAMLError) as error:
+            faults.append(f"--set {text}: {error}")
+    if faults:
+        raise ConfigError(faults)
+    return raw
+
+
+def parse_config(raw: Mapping[str, Any], place: str) -> tuple[PipelineConfig | None, list[str]]:
+    """The checked pipeline, or None and every fault with its place."""
+    try:
+        return PipelineConfig.model_validate(raw), []
+    except ValidationError as error:
+        return None, faults_of(error, place)
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read and check a pipeline file, steps' own settings aside.
+
+    Raises:
+        ConfigError: with all faults.
+    """
+    config, faults = parse_config(read_yaml(path, overrides), str(path))
+    if config is None:
+        raise ConfigError(faults)
+    return config
+
+
+def faults_of(error: ValidationError, place: str, inside: str = "") -> list[str]:
+    """One line for each fault: file, place in the file, what is wrong, the value."""
+    faults = []
+    for fault in error.errors():
+        where = inside
+        for part in fault["loc"]:
+            where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
+        said = fault["msg"].removeprefix("Value error, ")
+        said = said[0].lower() + said[1:]
+        shown = fault["type"] not in {"missing", "value_error"}
+        given = f", got {fault['input']!r:.80}" if shown else ""
+        faults.append(f"{place}: {where + ': ' if where else ''}{said}{given}")
+    return faults
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set one value in the tree; a list of steps is entered by the step's name."""
+    path, separator, text = override.partition("=")
+    if not separator or not path.strip():
+        raise ValueError("write NAME=VALUE, such as steps.label.with.samples=5")
+    *parents, last = _parts(path.strip(), raw)
+    node: Any = raw
+    for part in parents:
+        node = _enter(node, part)
+    if not isinstance(node, dict):
+        raise ValueError(f"{'.'.join(parents)} is not a block")
+    node[last] = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+
+
+def _parts(path: str, raw: Mapping[str, Any]) -> list[str]:
+    """The path's parts; a step's name may hold dots (`steps.dedup.exact.with.field`)."""
+    if path.startswith("steps."):
+        rest = path.removeprefix("steps.")
+        entries = [entry for entry in raw.get("steps") or [] if isinstance(entry, dict)]
+        names = [str(entry.get("name") or entry.get("use")) for entry in entries]
+        for name in sorted(names, key=len, reverse=True):
+            if rest.startswith(name + "."):
+                return ["steps", name, *rest.removeprefix(name + ".").split(".")]
+        raise ValueError(f"no step has that name; there are {', '.join(names) or 'none'}")
+    return path.split(".")
+
+
+def _enter(node: Any, part: str) -> Any:
+    if isinstance(node, list):
+        for entry in node:
+            if isinstance(entry, dict) and part == (entry.get("name") or entry.get("use")):
+                return entry
+        raise ValueError(f"there is no entry {part!r}")
+    if not isinstance(node, dict):
+        raise ValueError(f"{part!r} is not inside a block")
+    if node.get(part) is None:
+        node[part] = {}
+    return node[part]
