@@ -1,0 +1,173 @@
+"""Bounded streams: the only file that knows about queues and tasks.
+
+    source -> stage 0 -> queue -> stage 1 -> queue -> ... -> sink
+
+Each stage has `in_flight` workers. The workers of stage 0 pull from the source themselves, and the
+queue before every later stage holds at most `buffer` items. So what was pulled and has not reached
+the sink is never more than the sum of `in_flight + buffer`, and a slow sink slows the source.
+Items overtake each other; whoever needs order sorts at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from synthkd.errors import SynthkdError, UserError
+
+T = TypeVar("T")
+Emit = Callable[[T], Awaitable[None]]
+"""Hands one item on; returns when there is room for it."""
+
+BUFFER = 64
+"""Items waiting before a stage: enough to ride out a slow neighbour, small beside `in_flight`."""
+BATCH = 256
+"""Items read by one hop to a thread: the hop costs 50 microseconds, an item one or two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Generic[T]):
+    """One step of the stream."""
+
+    work: Callable[[T, Emit[T]], Awaitable[None]]
+    """Takes an item and emits none or more."""
+    in_flight: int
+    """Items in this stage at once."""
+    buffer: int = BUFFER
+
+
+class _End:
+    """Stands in a queue for `no more items`, once for each worker."""
+
+
+END = _End()
+
+
+async def pour(source: AsyncGenerator[T, None], stages: Sequence[Stage[T]], sink: Emit[T]) -> None:
+    """Move every item from the source through the stages into the sink.
+
+    An error anywhere cancels all the others, closes the source and comes out here as itself. Of
+    several errors at once a bug comes first, then a user's mistake, then a stop.
+    """
+    async with aclosing(source) as items:
+        pulling = asyncio.Lock()
+        exhausted = False
+
+        async def pull() -> T | _End:
+            # The lock is held while the source works: an async generator serves one caller at a
+            # time. Cancelling inside would close it, but then the whole stream is being cancelled.
+            nonlocal exhausted
+            async with pulling:
+                if not exhausted:
+                    try:
+                        return await anext(items)
+                    except StopAsyncIteration:
+                        exhausted = True
+            return END
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                take: Callable[[], Awaitable[T | _End]] = pull
+                for index, stage in enumerate(stages):
+                    following = stages[index + 1] if index + 1 < len(stages) else None
+                    queue: asyncio.Queue[T | _End] | None = None
+                    if following is not None:
+                        queue = asyncio.Queue(max(1, following.buffer))
+                    group.create_task(_run_stage(stage, take, queue, following, sink))
+                    if queue is not None:
+                        take = queue.get
+                if not stages:
+                    group.create_task(_copy(pull, sink))
+        except BaseExceptionGroup as errors:
+            raise _foremost(errors) from None
+
+
+async def _run_stage(
+    stage: Stage[T],
+    take: Callable[[], Awaitable[T | _End]],
+    queue: asyncio.Queue[T | _End] | None,
+    following: Stage[T] | None,
+    sink: Emit[T],
+) -> None:
+    emit: Emit[T] = sink if queue is None else queue.put
+
+    async def worker() -> None:
+        while not isinstance(item := await take(), _End):
+            await stage.work(item, emit)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(stage.in_flight):
+            workers.create_task(worker())
+    if queue is not None and following is not None:
+        for _ in range(following.in_flight):
+            await queue.put(END)
+
+
+async def _copy(take: Callable[[], Awaitable[T | _End]], sink: Emit[T]) -> None:
+    while not isinstance(item := await take(), _End):
+        await sink(item)
+
+
+def _foremost(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of several; groups inside groups are opened."""
+
+    def weight(error: BaseException) -> int:
+        if not isinstance(error, SynthkdError):
+            return 0
+        return 1 if isinstance(error, UserError) else 2
+
+    return min(_leaves(errors), key=weight)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+async def from_thread(items: Iterator[T], batch: int = BATCH) -> AsyncGenerator[T, None]:
+    """A blocking iterator (files, CPU work) as a stream: a thread advances it, batch by batch."""
+    try:
+        while taken := await asyncio.to_thread(lambda: list(islice(items, batch))):
+            for item in taken:
+                yield item
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+
+async def streamed(
+    run: Callable[[Emit[T]], Coroutine[Any, Any, object]], buffer: int = BUFFER
+) -> AsyncGenerator[T, None]:
+    """What `run` emits, as a stream; leaving the stream early cancels `run`.
+
+    No task group stands around the `yield` (PEP 789): the one task is ended by hand.
+    """
+    queue: asyncio.Queue[T | _End] = asyncio.Queue(buffer)
+
+    async def produce() -> None:
+        try:
+            await run(queue.put)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            await queue.put(END)
+            raise
+        await queue.put(END)
+
+    task = asyncio.create_task(produce())
+    try:
+        while not isinstance(item := await queue.get(), _End):
+            yield item
+        await task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
