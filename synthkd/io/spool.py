@@ -10,11 +10,7 @@ A spool is scratch: it is not durable, nobody reopens it, a killed run starts it
 
 from __future__ import annotations
 
-import functools
-import sqlite3
-import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from synthkd.errors import UserError
 from synthkd.io.columns import Kind, arrow_type, fitted, joined, kind_of
+from synthkd.io.scratch import Scratch, order_key, order_of
 from synthkd.rows import Row
 
 if TYPE_CHECKING:
@@ -31,16 +27,6 @@ if TYPE_CHECKING:
 
 GROUP = 2_000
 """Rows that are held at once when columns are built: some MB, and few enough groups."""
-
-_DISK_FAULTS = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_NOTADB,
-}
 
 
 class RowSpool:
@@ -57,18 +43,9 @@ class RowSpool:
         Raises:
             UserError: the file cannot be made there.
         """
-        self.path = path
+        self._scratch = Scratch(path, "CREATE TABLE rows(place BLOB, id TEXT, body BLOB)")
         self._rows = 0
         self._sealed = False
-        with self._disk():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            # Table steps iterate in a thread of their own; SQLite serialises the calls.
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.execute("CREATE TABLE rows(place BLOB, id TEXT, body BLOB)")
-            self._db.execute("BEGIN")  # one transaction: a commit for each `add` doubles its cost
 
     @classmethod
     def of(cls, path: Path, rows: Iterable[Row]) -> RowSpool:
@@ -86,9 +63,8 @@ class RowSpool:
         """
         if self._sealed:
             raise RuntimeError("the spool is sealed: add rows before seal()")
-        with self._disk():
-            cursor = self._db.executemany("INSERT INTO rows VALUES (?, ?, ?)", map(_packed, rows))
-            self._rows += cursor.rowcount
+        insert = "INSERT INTO rows VALUES (?, ?, ?)"
+        self._rows += self._scratch.executemany(insert, map(_packed, rows))
 
     def seal(self) -> None:
         """No more rows will come: sort them. Again is harmless.
@@ -97,9 +73,7 @@ class RowSpool:
             UserError: the disk is full or broken.
         """
         if not self._sealed:
-            with self._disk():
-                self._db.execute("CREATE INDEX in_order ON rows(place, id)")
-                self._db.execute("COMMIT")
+            self._scratch.execute("CREATE INDEX in_order ON rows(place, id)")
             self._sealed = True
 
     def __len__(self) -> int:
@@ -111,18 +85,16 @@ class RowSpool:
         return self._read()
 
     def _read(self) -> Iterator[Row]:
-        with self._disk():
-            for place, row_id, body in self._db.execute(
-                "SELECT place, id, body FROM rows ORDER BY place, id"
-            ):
-                roots, made_by, fields = orjson.loads(body)
-                yield Row(
-                    id=row_id,
-                    order=_packer(len(place) // 8).unpack(place),
-                    roots=tuple(roots),
-                    fields=fields,
-                    made_by=tuple(made_by),
-                )
+        in_order = "SELECT place, id, body FROM rows ORDER BY place, id"
+        for place, row_id, body in self._scratch.select(in_order):
+            roots, made_by, fields = orjson.loads(body)
+            yield Row(
+                id=row_id,
+                order=order_of(place),
+                roots=tuple(roots),
+                fields=fields,
+                made_by=tuple(made_by),
+            )
 
     def groups(self, size: int = GROUP) -> Iterator[list[Row]]:
         """The rows in order, `size` at a time."""
@@ -132,8 +104,7 @@ class RowSpool:
 
     def close(self) -> None:
         """Throw the spool away, its file included."""
-        self._db.close()
-        self.path.unlink(missing_ok=True)
+        self._scratch.close()
 
     def __enter__(self) -> RowSpool:
         return self
@@ -145,25 +116,6 @@ class RowSpool:
         at: TracebackType | None,
     ) -> None:
         self.close()
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Name the file and the way out when the disk is at fault; our own bugs pass."""
-        try:
-            yield
-        except OSError as error:
-            raise self._fault(str(error.strerror)) from error
-        except sqlite3.Error as error:
-            # The low byte is the kind of fault; the rest says in which system call.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DISK_FAULTS:
-                raise
-            raise self._fault(str(error)) from error
-
-    def _fault(self, what: str) -> UserError:
-        return UserError(
-            f"cannot keep rows in {self.path}: {what}; free some space there, or write to another "
-            "folder (--out)"
-        )
 
 
 class Table:
@@ -196,12 +148,6 @@ class Table:
         return pa.chunked_array(chunks, type=column_type)
 
 
-@functools.cache  # one entry for each depth of fan-out
-def _packer(length: int) -> struct.Struct:
-    """Order tuples as unsigned 64-bit big-endian: bytes compare as tuples do, prefixes first."""
-    return struct.Struct(f">{length}Q")
-
-
 def _packed(row: Row) -> tuple[bytes, str, bytes]:
     body = orjson.dumps((row.roots, row.made_by, row.fields))
-    return _packer(len(row.order)).pack(*row.order), row.id, body
+    return order_key(row.order), row.id, body

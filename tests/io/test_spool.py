@@ -98,7 +98,7 @@ def test_groups_cover_all_rows_in_order(spool: RowSpool) -> None:
 
 def test_opening_replaces_what_a_killed_run_left(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "spool.sqlite"
-    RowSpool.of(path, [row(1)])._db.close()  # as a kill leaves it: the file stays
+    RowSpool.of(path, [row(1)])._scratch._db.close()  # as a kill leaves it: the file stays
     with RowSpool.of(path, [row(2)]) as spool:
         assert [r.order for r in spool] == [(2,)]
     path.write_bytes(b"half a page of something")
@@ -135,9 +135,9 @@ def test_a_full_disk_is_told_with_place_and_way_out(spool: RowSpool, moment: str
     rows = [row(i, text="x" * 900) for i in range(200)]
     if moment == "seal":
         spool.add(rows)
-    spool._db.execute("PRAGMA cache_size=10")
-    pages = 20 if moment == "add" else spool._db.execute("PRAGMA page_count").fetchone()[0]
-    spool._db.execute(f"PRAGMA max_page_count={pages}")
+    spool._scratch._db.execute("PRAGMA cache_size=10")
+    pages = 20 if moment == "add" else spool._scratch._db.execute("PRAGMA page_count").fetchone()[0]
+    spool._scratch._db.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(
         UserError, match=r"spool\.sqlite: database or disk is full; free some space"
     ):
@@ -145,7 +145,7 @@ def test_a_full_disk_is_told_with_place_and_way_out(spool: RowSpool, moment: str
 
 
 def test_a_fault_that_is_not_the_disks_passes_as_it_is(spool: RowSpool) -> None:
-    spool._db.execute("DROP TABLE rows")
+    spool._scratch._db.execute("DROP TABLE rows")
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         spool.add([row(1)])
 
