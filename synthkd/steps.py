@@ -27,14 +27,22 @@ import importlib
 import inspect
 import random
 import typing
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from synthkd.errors import TeacherError, UserError
+from synthkd.errors import MissingField, Rejected, TeacherError, UserError
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields, Json, Row, canonical
@@ -78,7 +86,7 @@ class Step(Generic[C]):
 
     name: str
     config: type[C]
-    run: Callable[[Row, Kit, C], AsyncIterator[Row]]
+    run: Callable[[Row, Kit, C], AsyncGenerator[Row, None]]
     needs: Names
     gives: Names
     supplies: frozenset[str]
@@ -124,10 +132,12 @@ def step(
     """
 
     def register(function: RowStepFunction[C]) -> RowStepFunction[C]:
+        if not inspect.isasyncgenfunction(function):
+            raise TypeError(f"step {name!r} must be an async generator: `async def` with a `yield`")
         _registry[name] = Step(
             name=name,
             config=_config_of(function),
-            run=function,
+            run=typing.cast("Callable[[Row, Kit, C], AsyncGenerator[Row, None]]", function),
             needs=needs,
             gives=gives,
             supplies=frozenset(supplies),
@@ -299,8 +309,7 @@ class TableKit:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.rejections: list[tuple[Row, str, str]] = []
-        self.merges: list[tuple[Row, Row]] = []
+        self._gone: list[tuple[Row, Rejected | None]] = []
 
     @cached_property
     def rng(self) -> random.Random:
@@ -309,7 +318,16 @@ class TableKit:
 
     def reject(self, row: Row, reason: str, detail: str = "") -> None:
         """Throw a row out, with the reason (a lower_snake code) and what a person needs to see."""
-        self.rejections.append((row, reason, detail))
+        self._gone.append((row, Rejected(reason, detail)))
+
+    def merge(self, row: Row) -> None:
+        """Say that a row lives on inside another, which has its roots too (`merged_roots`)."""
+        self._gone.append((row, None))
+
+    def take_gone(self) -> list[tuple[Row, Rejected | None]]:
+        """What was rejected (with why) or merged (None) since the last call; for the engine."""
+        gone, self._gone = self._gone, []
+        return gone
 
 
 def inputs_of(row: Row, names: Iterable[str], **computed: Json) -> dict[str, Json]:
@@ -318,8 +336,6 @@ def inputs_of(row: Row, names: Iterable[str], **computed: Json) -> dict[str, Jso
     Raises:
         MissingField: the row has no such field.
     """
-    from synthkd.errors import MissingField
-
     try:
         return {name: computed[name] if name in computed else row.fields[name] for name in names}
     except KeyError as error:

@@ -1,0 +1,351 @@
+"""The account: each source row that was read ends kept, rejected (by whom, why) or failed (how).
+
+It does not add up numbers that it made up itself: what enters, what is lost and what arrives are
+written down independently, row by row, in a scratch SQLite file, and `counts` reconciles the three.
+
+The fate of a source row: kept if any descendant is in the dataset, else failed if any failed, else
+rejected. The funnel counts rows at each step: entered + made = out + rejected + failed + merged.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from synthkd.config import LimitsConfig
+from synthkd.errors import AccountError, Rejected, RowError, SourceError, TooManyLost
+from synthkd.io.scratch import Scratch, order_key
+from synthkd.io.spool import RowSpool
+from synthkd.manifest import Counts, StepCounts
+from synthkd.rows import Json, Row
+
+Side = Literal["train", "dev", "test"]
+Kind = Literal["rejected", "failed"]
+
+SOURCE = "source"
+"""The `step` of rows that were lost before any step saw them."""
+LIMITS_FROM = 100
+"""Rows that must have come through before a share of them means something."""
+BATCH = 1_000
+"""Losses and arrivals written to the scratch file at a time."""
+
+SCHEMA = """
+CREATE TABLE sources (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, side TEXT NOT NULL);
+CREATE TABLE kept_roots (root TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE lost_roots (root TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (root, kind))
+    WITHOUT ROWID;
+CREATE TABLE lost (
+    place BLOB NOT NULL, id TEXT NOT NULL, roots BLOB NOT NULL,
+    kind TEXT NOT NULL, step TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE VIEW fates AS SELECT id, CASE
+    WHEN EXISTS (SELECT 1 FROM kept_roots WHERE root = id) THEN 'kept'
+    WHEN EXISTS (SELECT 1 FROM lost_roots WHERE root = id AND kind = 'failed') THEN 'failed'
+    WHEN EXISTS (SELECT 1 FROM lost_roots WHERE root = id AND kind = 'rejected') THEN 'rejected'
+    END AS fate
+FROM sources WHERE side = 'train';
+"""
+
+
+@dataclass(slots=True)
+class Tally:
+    """One step's line of the funnel while it runs."""
+
+    entered: int = 0
+    made: int = 0
+    out: int = 0
+    rejected: int = 0
+    failed: int = 0
+    merged: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    discarded: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def balances(self) -> bool:
+        """Whether every row that was in is somewhere now."""
+        return self.entered + self.made == self.out + self.rejected + self.failed + self.merged
+
+    def counts(self) -> StepCounts:
+        """The line as it stands."""
+        return StepCounts(
+            entered=self.entered,
+            made=self.made,
+            out=self.out,
+            rejected=self.rejected,
+            failed=self.failed,
+            merged=self.merged,
+            reasons=dict(sorted(self.reasons.items())),
+            discarded=dict(sorted(self.discarded.items())),
+        )
+
+
+class Account:
+    """The books of one run, in a scratch file that a new run starts anew."""
+
+    def __init__(self, path: Path, steps: Iterable[str], limits: LimitsConfig) -> None:
+        self._scratch = Scratch(path, SCHEMA)
+        self._limits = limits
+        self._arrivals: list[tuple[str]] = []
+        self._losses: list[tuple[bytes, str, bytes, str, str, str, str]] = []
+        self._lost_in_segment: Counter[str] = Counter()
+        self._passed_segment = 0
+        self.funnel: Mapping[str, Tally] = {step: Tally() for step in steps}
+        self.entered = 0
+
+    # --- what enters
+
+    def enter(self, rows: Iterable[tuple[int, str, Side]]) -> None:
+        """Write down source rows as (ordinal, id, side), before anything is asked."""
+        self._scratch.executemany("INSERT INTO sources VALUES (?, ?, ?)", rows)
+
+    def close_entry(self, ids: Iterable[str]) -> None:
+        """The source is read to its end: no two rows may share an id.
+
+        Args:
+            ids: the fields that make up an id, for the message.
+
+        Raises:
+            SourceError: two rows do.
+            TooManyLost: too much of the source is unreadable.
+        """
+        try:
+            self._scratch.execute("CREATE UNIQUE INDEX source_ids ON sources (id)")
+        except sqlite3.IntegrityError:
+            first, second, times = self._scratch.execute(
+                "SELECT min(ordinal), max(ordinal), count(*) FROM sources"
+                " GROUP BY id HAVING count(*) > 1 ORDER BY min(ordinal) LIMIT 1"
+            ).fetchone()
+            raise SourceError(
+                f"source: {times} rows have one id, among them rows {first + 1} and {second + 1}"
+                f" (counted from 1): they agree in {', '.join(ids)}. Name more fields in"
+                " `source.id`, or leave it out to number the rows"
+            ) from None
+        self.check_limits()
+
+    # --- what happens to it
+
+    def start_segment(self) -> None:
+        """Rows start through a new row of steps: shares for the limits start from nothing."""
+        self._passed_segment = 0
+        self._lost_in_segment.clear()
+
+    def passed(self) -> None:
+        """A row came through the segment."""
+        self._passed_segment += 1
+
+    def lose(self, step: str, row: Row, error: RowError) -> None:
+        """A row ends here.
+
+        Raises:
+            TooManyLost: with this one, more are lost than the limits allow.
+        """
+        if isinstance(error, Rejected):
+            self._write_loss("rejected", step, row, error.reason, error.detail)
+        else:
+            self._write_loss("failed", step, row, type(error).__name__, str(error))
+        self._check_segment()
+
+    def unreadable(self, ordinal: int, row_id: str, error: RowError) -> None:
+        """A record of the source that is no row: it was read, and it failed."""
+        self.enter([(ordinal, row_id, "train")])
+        row = Row(id=row_id, order=(ordinal,), roots=(row_id,), fields={})
+        self._write_loss("failed", SOURCE, row, type(error).__name__, str(error))
+
+    def keep(self, row: Row) -> None:
+        """A row is in the dataset."""
+        self._arrivals += [(root,) for root in row.roots]
+        if len(self._arrivals) >= BATCH:
+            self._flush()
+
+    def _write_loss(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
+        if step in self.funnel:
+            tally = self.funnel[step]
+            tally.reasons[reason] += 1
+            setattr(tally, kind, getattr(tally, kind) + 1)
+        self._lost_in_segment[kind] += 1
+        roots = orjson.dumps(row.roots)
+        self._losses.append((order_key(row.order), row.id, roots, kind, step, reason, detail))
+        if len(self._losses) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        insert = self._scratch.executemany
+        insert("INSERT OR IGNORE INTO kept_roots VALUES (?)", self._arrivals)
+        insert("INSERT INTO lost VALUES (?, ?, ?, ?, ?, ?, ?)", self._losses)
+        roots = [(root, loss[3]) for loss in self._losses for root in orjson.loads(loss[2])]
+        insert("INSERT OR IGNORE INTO lost_roots VALUES (?, ?)", roots)
+        self._arrivals.clear()
+        self._losses.clear()
+
+    def table(self, step: str, spool: RowSpool) -> TableBooks:
+        """The books of one pass of a table step over a spool."""
+        return TableBooks(self, self._scratch, step, spool)
+
+    # --- what it adds up to
+
+    def counts(self) -> Counts:
+        """The fates so far. `read` is right from `close_entry` on, the others at the end."""
+        self._flush()
+        sides = dict(
+            self._scratch.execute("SELECT side, count(*) FROM sources GROUP BY side").fetchall()
+        )
+        fates: dict[str, int] = dict(
+            self._scratch.execute("SELECT fate, count(*) FROM fates GROUP BY fate")
+        )
+        return Counts(
+            read=sides.pop("train", 0),
+            kept=fates.get("kept", 0),
+            rejected=fates.get("rejected", 0),
+            failed=fates.get("failed", 0),
+            held_out=sides,
+        )
+
+    def reconcile(self) -> Counts:
+        """The fates at the end.
+
+        Raises:
+            AccountError: a source row has no fate, a fate has no source row, or a step's line of
+                the funnel does not balance.
+            TooManyLost: more failed or were rejected than the limits allow.
+        """
+        counts = self.counts()
+        faults = [
+            f"step {step}: {tally.counts()}"
+            for step, tally in self.funnel.items()
+            if not tally.balances
+        ]
+        faults += [f"source row {row_id} has no fate" for row_id in self._without_fate()]
+        faults += [f"row id {row_id} came from no source row" for row_id in self._from_nowhere()]
+        if counts.read != counts.kept + counts.rejected + counts.failed:
+            faults.append(f"read is not kept + rejected + failed: {counts}")
+        if faults:
+            raise AccountError(
+                "the account does not add up; this is a bug of synthkd or of a third-party step:\n"
+                + "\n".join(faults[:10])
+            )
+        self.check_limits()
+        return counts
+
+    def losses(self, kind: Kind) -> Iterator[dict[str, Json]]:
+        """Lost rows in order: row id, roots, step, reason (or error class), detail (or message)."""
+        self._flush()
+        reason, detail = ("reason", "detail") if kind == "rejected" else ("error", "message")
+        for row_id, roots, step, why, more in self._scratch.execute(
+            "SELECT id, roots, step, reason, detail FROM lost WHERE kind = ?"
+            " ORDER BY place, step, reason, detail",
+            (kind,),
+        ):
+            yield {
+                "row_id": row_id,
+                "roots": orjson.loads(roots),
+                "step": step,
+                reason: why,
+                detail: more,
+            }
+
+    def _without_fate(self) -> list[str]:
+        query = "SELECT id FROM fates WHERE fate IS NULL LIMIT 5"
+        return [row_id for (row_id,) in self._scratch.execute(query)]
+
+    def _from_nowhere(self) -> list[str]:
+        query = (
+            "SELECT root FROM (SELECT root FROM kept_roots UNION SELECT root FROM lost_roots)"
+            " WHERE root NOT IN (SELECT id FROM sources WHERE side = 'train') LIMIT 5"
+        )
+        return [root for (root,) in self._scratch.execute(query)]
+
+    # --- limits
+
+    def check_limits(self) -> None:
+        """Compare the fates so far with the limits.
+
+        Raises:
+            TooManyLost: one is crossed.
+        """
+        counts = self.counts()
+        self._check(counts.failed, counts.rejected, counts.read, "source rows")
+
+    def _check_segment(self) -> None:
+        lost = self._lost_in_segment
+        through = self._passed_segment + lost["failed"] + lost["rejected"]
+        if through >= LIMITS_FROM:
+            self._check(lost["failed"], lost["rejected"], through, "rows so far")
+
+    def _check(self, failed: int, rejected: int, of: int, what: str) -> None:
+        for lost, limit, name in (
+            (failed, self._limits.max_failed, "failed"),
+            (rejected, self._limits.max_rejected, "rejected"),
+        ):
+            if lost > limit * of:
+                raise TooManyLost(
+                    f"{lost} of {of} {what} {name}: that is {lost / of:.1%}, and"
+                    f" limits.max_{name} is {limit:.1%}. {self._commonest(name)}"
+                    " What was paid for is kept: mend the cause or raise the limit, then run again"
+                )
+
+    def _commonest(self, kind: str) -> str:
+        self._flush()
+        step, reason, detail, times = self._scratch.execute(
+            "SELECT step, reason, max(detail), count(*) FROM lost WHERE kind = ?"
+            " GROUP BY step, reason ORDER BY count(*) DESC LIMIT 1",
+            (kind,),
+        ).fetchone()
+        return f"Most often ({times} times) {reason} at {step}: {detail:.300}."
+
+    def close(self) -> None:
+        """Release the scratch file."""
+        self._scratch.close()
+
+
+class TableBooks:
+    """What becomes of each row of a table: a table step may yield them in any order, or not."""
+
+    def __init__(self, account: Account, scratch: Scratch, step: str, spool: RowSpool) -> None:
+        self._account = account
+        self._scratch = scratch
+        self._step = step
+        self._spool = spool
+        self._tally = account.funnel[step]
+        self._tally.entered += len(spool)
+        scratch.execute("DROP TABLE IF EXISTS settled")
+        scratch.execute("CREATE TABLE settled (id TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def out(self, row: Row) -> None:
+        """The step yielded this row."""
+        self._settle(row)
+        self._tally.out += 1
+
+    def gone(self, gone: Iterable[tuple[Row, Rejected | None]]) -> None:
+        """The step rejected these rows, or (None) merged them into others."""
+        for row, rejection in gone:
+            self._settle(row)
+            if rejection is None:
+                self._tally.merged += 1
+            else:
+                self._account.lose(self._step, row, rejection)
+
+    def close(self) -> None:
+        """The step has ended: a row that it never mentioned is rejected as `nothing_made`."""
+        (settled,) = self._scratch.execute("SELECT count(*) FROM settled").fetchone()
+        known = 0
+        for row in self._spool:
+            if self._scratch.execute("SELECT 1 FROM settled WHERE id = ?", (row.id,)).fetchone():
+                known += 1
+            else:
+                self._account.lose(self._step, row, Rejected("nothing_made"))
+        self._tally.made += settled - known
+        self._scratch.execute("DROP TABLE settled")
+
+    def _settle(self, row: Row) -> None:
+        try:
+            self._scratch.execute("INSERT INTO settled VALUES (?)", (row.id,))
+        except sqlite3.IntegrityError:
+            raise RuntimeError(
+                f"table step {self._step!r} settled row {row.id} twice: yield it, reject it or"
+                " merge it, once"
+            ) from None

@@ -1,0 +1,167 @@
+"""The local engine: row steps as stages of a stream, table steps as barriers between streams.
+
+A row step is wrapped so that whatever it does, each row that goes in is somewhere afterwards:
+emitted (with its id, place and lineage set here, not by the step), rejected or failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from synthkd.account import Account
+from synthkd.errors import Rejected, RowError
+from synthkd.flow import Emit, Stage, from_thread, pour
+from synthkd.io.spool import RowSpool, Table
+from synthkd.plan import BoundRowStep, BoundTableStep, Segment
+from synthkd.rows import Fields, Json, Row, clean
+from synthkd.steps import Desk, Kit, TableKit
+
+SPOOL_BATCH = 500
+"""Rows handed to a spool at once: about 3 ms of writing, during which nothing else runs."""
+
+
+async def carry_out(
+    segments: Iterable[Segment],
+    source: AsyncGenerator[Row, None],
+    desk_of: Callable[[BoundRowStep | BoundTableStep], Desk],
+    account: Account,
+    work: Path,
+    sink: Emit[Row],
+) -> None:
+    """Run the source's rows through every segment into the sink, in completion order.
+
+    Args:
+        segments: what the plan compiled; a segment with a table step is followed by another.
+        source: the rows; closed at the end, whatever happens.
+        desk_of: what the calls of a step share.
+        account: told of every row's fate.
+        work: a folder for spools.
+        sink: takes the final rows; while it waits, everything waits.
+    """
+    rows = source
+    for index, segment in enumerate(segments):
+        account.start_segment()
+        stages = [row_stage(bound, desk_of(bound), account) for bound in segment.rows]
+        if segment.table is None:
+            await pour(rows, stages, _counted(sink, account))
+            return
+        spool = RowSpool(work / f"table-{index}.spool")
+        into = _SpoolSink(spool)
+        await pour(rows, stages, _counted(into.emit, account))
+        into.finish()
+        rows = table_rows(segment.table, spool, desk_of(segment.table), account)
+
+
+def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
+    """The stage that calls a row step and keeps its books."""
+    tally = account.funnel[bound.label]
+
+    async def work(row: Row, emit: Emit[Row]) -> None:
+        kit = Kit(desk, row.id)
+        tally.entered += 1
+        made = 0
+        lost: RowError | None = None
+        try:
+            async with aclosing(bound.step.run(row, kit, bound.config)) as children:
+                async for child in children:
+                    ready = _settled(child, row, made, kit, bound)
+                    made += 1
+                    tally.out += 1
+                    await emit(ready)
+        except RowError as error:
+            lost = error
+        except Exception as bug:
+            bug.add_note(f"in step {bound.label!r} on row {row.id}")
+            raise
+        if made == 0 and lost is None:
+            lost = Rejected("nothing_made")
+        for reason, _ in kit.discards:
+            tally.discarded[reason] += 1
+        tally.made += made - 1 if lost is None else made
+        if lost is not None:
+            account.lose(bound.label, row if made == 0 else row.child(bound.label, made), lost)
+
+    return Stage(work=work, in_flight=bound.in_flight)
+
+
+def _settled(child: Row, row: Row, index: int, kit: Kit, bound: BoundRowStep) -> Row:
+    """What the step yielded, with id, place and lineage as they must be, and only JSON in it."""
+    if bound.step.fans_out:
+        place = row.child(bound.label, index)
+    elif index == 0:
+        place = row
+    else:
+        raise RuntimeError(f"step {bound.label!r} yields several rows: declare fans_out=True")
+    fields = checked(child.fields, row.fields, bound.label)
+    # A step that does not say which answers a child came from gets all that it asked for.
+    made_by = child.made_by if child.made_by != row.made_by else (*row.made_by, *kit.keys)
+    return replace(child, id=place.id, order=place.order, fields=fields, made_by=made_by)
+
+
+def checked(fields: Fields, known: Fields, label: str) -> Fields:
+    """The fields as clean JSON; values that came in with the row are known to be.
+
+    Raises:
+        ValueError: the step put something into the row that JSON does not have.
+    """
+    settled: dict[str, Json] = {}
+    for name, value in fields.items():
+        if known.get(name) is value and value is not None:
+            settled[name] = value
+            continue
+        try:
+            settled[name] = clean(value)
+        except ValueError as error:
+            raise ValueError(f"step {label!r} put no JSON into {name!r}: {error}") from None
+    return settled
+
+
+async def table_rows(
+    bound: BoundTableStep, spool: RowSpool, desk: Desk, account: Account
+) -> AsyncGenerator[Row, None]:
+    """Run a table step in a thread; its rows, as a stream."""
+    kit = TableKit(desk)
+    with spool:
+        books = account.table(bound.label, spool)
+        step = bound.step.run(Table(spool), kit, bound.config)
+        async with aclosing(from_thread(step)) as rows:
+            async for row in rows:
+                books.gone(kit.take_gone())
+                fields = checked(row.fields, {}, bound.label)
+                books.out(row)
+                yield replace(row, fields=fields)  # noqa: ASYNC119  pour closes this generator
+        books.gone(kit.take_gone())
+        books.close()
+
+
+def _counted(sink: Emit[Row], account: Account) -> Emit[Row]:
+    async def emit(row: Row) -> None:
+        account.passed()
+        await sink(row)
+
+    return emit
+
+
+class _SpoolSink:
+    """Gathers rows for a spool, since many at a time are cheaper than one by one."""
+
+    def __init__(self, spool: RowSpool) -> None:
+        self._spool = spool
+        self._batch: list[Row] = []
+
+    async def emit(self, row: Row) -> None:
+        self._batch.append(row)
+        if len(self._batch) >= SPOOL_BATCH:
+            self._write()
+
+    def finish(self) -> None:
+        """Write what is left and put everything in order."""
+        self._write()
+        self._spool.seal()
+
+    def _write(self) -> None:
+        self._spool.add(self._batch)
+        self._batch = []

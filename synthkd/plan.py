@@ -1,0 +1,297 @@
+"""Config -> a compiled plan: row segments between table steps; settings, prompts, wiring checked.
+
+Every fault is collected, not only the first. What needs the source (its fields, how many rows) is
+checked by `check_wiring` once the source has been surveyed, still before anything is spent.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
+from synthkd.errors import ConfigError, PromptError, UserError
+from synthkd.pipeline_file import faults_of, parse_config, read_yaml
+from synthkd.prompts import Prompt, load_prompt, shipped_folder
+from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
+from synthkd.teachers.limits import AUTO_CONCURRENCY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A step of a pipeline: the registered step with its settings, prompts and teachers."""
+
+    label: str
+    rank: int
+    """Its place in `steps`, from 0."""
+    config: StepSettings
+    prompts: Mapping[str, Prompt]
+    teachers: tuple[str, ...]
+    needs: tuple[str, ...]
+    gives: tuple[str, ...]
+    in_flight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRowStep(Bound):
+    """A row step, bound."""
+
+    step: Step[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundTableStep(Bound):
+    """A table step, bound."""
+
+    step: TableStep[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Row steps that stream into each other, and the table step at which their rows gather."""
+
+    rows: tuple[BoundRowStep, ...]
+    table: BoundTableStep | None
+    """None in the last segment, and only there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A pipeline file, compiled."""
+
+    config: PipelineConfig
+    place: str
+    """The file, for messages."""
+    folder: Path
+    """The file's folder: paths and prompts are looked for there too."""
+    steps: tuple[BoundRowStep | BoundTableStep, ...]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The steps, cut behind each table step."""
+        segments: list[Segment] = []
+        rows: list[BoundRowStep] = []
+        for bound in self.steps:
+            if isinstance(bound, BoundTableStep):
+                segments.append(Segment(rows=tuple(rows), table=bound))
+                rows = []
+            else:
+                rows.append(bound)
+        return (*segments, Segment(rows=tuple(rows), table=None))
+
+    @property
+    def prompts(self) -> dict[str, Prompt]:
+        """Every prompt that any step uses, by name."""
+        return {name: prompt for bound in self.steps for name, prompt in bound.prompts.items()}
+
+    def step(self, label: str) -> BoundRowStep | BoundTableStep:
+        """The step of that name."""
+        return next(bound for bound in self.steps if bound.label == label)
+
+
+def compile_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read a pipeline file and check all that can be checked without reading the source.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    raw = read_yaml(path, overrides)
+    config, faults = parse_config(raw, str(path))
+    binder = _Binder(path, faults)
+    steps = tuple(binder.bind_all(raw, config))
+    if config is None or faults:
+        raise ConfigError(faults)
+    plan = Plan(config=config, place=str(path), folder=path.parent, steps=steps)
+    faults += list(_evaluation_faults(plan))
+    if faults:
+        raise ConfigError(faults)
+    return plan
+
+
+@dataclass(slots=True)
+class _Binder:
+    """Binds steps one by one and gathers what is wrong with them."""
+
+    path: Path
+    faults: list[str]
+    teachers: Mapping[str, TeacherConfig] = field(default_factory=dict)
+
+    def bind_all(
+        self, raw: Mapping[str, Any], config: PipelineConfig | None
+    ) -> Iterable[BoundRowStep | BoundTableStep]:
+        """The steps that can be bound; also those of a file that has faults elsewhere."""
+        entries = raw.get("steps")
+        if config is not None:
+            self.teachers = config.teachers
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            try:
+                bound = self._bind(index, StepConfig.model_validate(entry), config is not None)
+            except ValidationError:
+                continue  # already among the faults of the file
+            if bound is not None:
+                yield bound
+
+    def _fault(self, where: str, what: object) -> None:
+        self.faults.append(f"{self.path}: {where}: {what}")
+
+    def _bind(
+        self, index: int, entry: StepConfig, teachers_known: bool
+    ) -> BoundRowStep | BoundTableStep | None:
+        try:
+            step = find_step(entry.use)
+        except UserError as error:
+            self._fault(f"steps[{index}].use", error)
+            return None
+        try:
+            config: StepSettings = step.config.model_validate(entry.with_)
+        except ValidationError as error:
+            self.faults += faults_of(error, str(self.path), f"steps[{index}].with")
+            return None
+        teachers = teachers_of(config)
+        for teacher in teachers if teachers_known else ():
+            if teacher not in self.teachers:
+                there = ", ".join(self.teachers) or "none"
+                self._fault(
+                    f"steps[{index}].with", f"no teacher is named {teacher!r}; there are: {there}"
+                )
+                return None
+        prompts = self._prompts(index, config)
+        common: dict[str, Any] = {
+            "label": entry.label,
+            "rank": index,
+            "config": config,
+            "prompts": prompts,
+            "teachers": teachers,
+            "needs": _needs(step, config, prompts),
+            "gives": names_of(step.gives, config),
+            "in_flight": entry.in_flight or self._ceiling(teachers),
+        }
+        if isinstance(step, TableStep):
+            return BoundTableStep(step=step, **common)
+        return BoundRowStep(step=step, **common)
+
+    def _prompts(self, index: int, config: StepSettings) -> dict[str, Prompt]:
+        folders = [
+            self.path.parent,
+            self.path.parent / "prompts",
+            Path("prompts"),
+            shipped_folder("prompts"),
+        ]
+        prompts = {}
+        for setting, name in config:
+            if setting == "prompt" or setting.endswith("_prompt"):
+                try:
+                    prompts[name] = load_prompt(name, folders=folders)
+                except PromptError as error:
+                    self._fault(f"steps[{index}].with.{setting}", error)
+        return prompts
+
+    def _ceiling(self, teachers: Iterable[str]) -> int:
+        """Rows in flight: as many as the teachers may be asked at once; a CPU step takes one."""
+        ceilings = [self.teachers[name].concurrency for name in teachers if name in self.teachers]
+        return max((AUTO_CONCURRENCY if c == "auto" else c for c in ceilings), default=1)
+
+
+def teachers_of(config: StepSettings) -> tuple[str, ...]:
+    """The teachers that a step may ask: its `teacher` or `teachers`."""
+    named = getattr(config, "teachers", None) or [getattr(config, "teacher", None)]
+    return tuple(name for name in named if name is not None)
+
+
+def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -> tuple[str, ...]:
+    needs = list(names_of(step.needs, config))
+    supplied = step.supplies if isinstance(step, Step) else frozenset()
+    for prompt in prompts.values():
+        needs += [name for name in prompt.inputs if name not in supplied]
+    return tuple(dict.fromkeys(needs))
+
+
+def _evaluation_faults(plan: Plan) -> Iterable[str]:
+    evaluate = plan.config.evaluate
+    if evaluate is None:
+        return
+    holdout = plan.config.source.holdout
+    if holdout is None or getattr(holdout, evaluate.on) == 0:
+        yield (
+            f"{plan.place}: evaluate.on is {evaluate.on!r}, but source.holdout sets no"
+            f" {evaluate.on} rows aside: add `holdout: {{{evaluate.on}: 0.2, by: [...]}}`"
+        )
+    if gold_field(plan) is None:
+        yield (
+            f"{plan.place}: evaluate.gold is missing: name the field with the right answer"
+            " (a step named by `evaluate.ask` that has a `gold` would also say)"
+        )
+    if evaluate.ask is not None and isinstance(plan.step(evaluate.ask), BoundTableStep):
+        yield f"{plan.place}: evaluate.ask: {evaluate.ask!r} is a table step and asks no teacher"
+
+
+def gold_field(plan: Plan) -> str | None:
+    """The field that holds the right answer on held-out rows."""
+    evaluate = plan.config.evaluate
+    if evaluate is None:
+        return None
+    if evaluate.gold is None and evaluate.ask is not None:
+        gold: str | None = getattr(plan.step(evaluate.ask).config, "gold", None)
+        return gold
+    return evaluate.gold
+
+
+def check_wiring(plan: Plan, columns: Iterable[str]) -> None:
+    """Compare what every part needs with what the source has and earlier steps give.
+
+    Args:
+        plan: the compiled plan.
+        columns: every field that some row of the source has.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    source = dict.fromkeys(columns)
+    known = dict(source)
+    faults = []
+
+    def need(where: str, name: str, among: Iterable[str]) -> None:
+        if name in among:
+            return
+        near = difflib.get_close_matches(name, list(among), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(among)}"
+        faults.append(f"{plan.place}: {where} needs the field {name!r}; {hint}")
+
+    for bound in plan.steps:
+        for name in bound.needs:
+            need(f"steps[{bound.rank}] ({bound.label})", name, known)
+        known |= dict.fromkeys(bound.gives)
+    for where, name in _fields_of_results(plan.config):
+        need(where, name, known)
+    for where, name in _fields_of_evaluation(plan):
+        need(where, name, source)
+    if faults:
+        raise ConfigError(faults)
+
+
+def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
+    """What export and student read from the final rows, and which setting says so."""
+    if config.export.format != "rows":
+        for setting in ("prompt", "completion", "system", "chosen", "rejected"):
+            name = getattr(config.export, setting)
+            if name is not None:
+                yield f"export.{setting}", name
+    for name in config.export.keep:
+        yield "export.keep", name
+    if config.student is not None:
+        yield "student.text", config.student.text
+        yield "student.label", config.student.label
+
+
+def _fields_of_evaluation(plan: Plan) -> Iterable[tuple[str, str]]:
+    """What evaluation reads from held-out rows, which no step has touched."""
+    gold = gold_field(plan)
+    if gold is not None:
+        yield "evaluate.gold", gold
+        if plan.config.student is not None:
+            yield "student.text", plan.config.student.text
