@@ -1,14 +1,270 @@
-"""placeholder"""
+"""Prompt templates: found by name, checked when loaded, rendered to chat messages.
+
+A file `label/intent.md.j2`:
+
+    ---
+    inputs: [text, labels]
+    output: label                       # text (default), label, or {json_schema: {...}}
+    roles: [system, user]               # optional: which blocks the body has
+    ---
+    {# system #}
+    You sort messages into: {{ labels | join(", ") }}.
+    {# user #}
+    {{ text }}
+
+Blocks may repeat: pairs of user and assistant blocks are examples for the teacher. Outer blank
+lines of a message are dropped. Inputs that are undeclared or unused fail at load. What a template
+may do, and that what it renders is never executed, is the matter of `synthkd.templates`.
+"""
+
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from synthkd.errors import PromptError
 from synthkd.rows import Fields
+from synthkd.templates import RESERVED, Compiled, compiled
+
+SUFFIX = ".md.j2"
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
+_MARKER = re.compile(r"[ \t]*\{#-?[ \t]*(\w+)[ \t]*-?#\}[ \t]*")
 
 
+class JsonSchema(BaseModel):
+    """An answer that is JSON of this shape."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    json_schema: dict[str, Any]
+
+
+class FrontMatter(BaseModel):
+    """What stands between the `---` lines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: list[str]
+    output: Literal["text", "label"] | JsonSchema = "text"
+    roles: list[Role] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One message of a prompt."""
+
+    role: Role
+    content: str | Compiled
+    """Text that is the same for every row, or the template that makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
+    """A checked prompt file."""
+
     name: str
     inputs: tuple[str, ...]
+    output: Literal["text", "label", "json_schema"]
+    json_schema: Fields | None = None
+    """The schema of the answer, where `output` is json_schema."""
     sha256: str
+    """64 hex digits over the file's bytes."""
+    path: Path
+    blocks: tuple[Block, ...] = field(repr=False, compare=False)
 
-    def render(self, inputs: Fields) -> list[dict[str, Any]]: ...
+    def render(self, inputs: Fields) -> list[dict[str, Any]]:
+        """The chat messages: `role` and `content`.
+
+        Raises:
+            PromptError: an input is missing, or has not the shape that the template counts on.
+        """
+        return [
+            {
+                "role": block.role,
+                "content": block.content
+                if isinstance(block.content, str)
+                else _without_outer_blank_lines(block.content.render(inputs)),
+            }
+            for block in self.blocks
+        ]
+
+
+def load_prompt(name: str, *, folders: Sequence[Path]) -> Prompt:
+    """The prompt of that name, from the first folder that has it.
+
+    Args:
+        name: such as `label/intent` for label/intent.md.j2.
+        folders: where to look, in this order.
+
+    Raises:
+        PromptError: there is none, or the file has a fault.
+    """
+    if not _NAME.fullmatch(name):
+        raise PromptError(
+            f"{name!r} is no name of a prompt: write it as in label/intent, without a suffix, "
+            "from the prompts' folder down"
+        )
+    paths = [folder / f"{name}{SUFFIX}" for folder in folders]
+    for path in paths:
+        if path.is_file():
+            return _read(name, path)
+    near = difflib.get_close_matches(name, sorted(set(_names_in(folders))), n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    places = ", ".join(dict.fromkeys(map(str, paths)))
+    raise PromptError(f"there is no prompt {name!r}; looked for {places}{hint}")
+
+
+def shipped_folder(kind: Literal["prompts", "pipelines"]) -> Path:
+    """Where the files that come with synthkd lie: in the wheel, or in a checkout of the project."""
+    package = Path(__file__).parent
+    inside = package / "shipped" / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def _names_in(folders: Sequence[Path]) -> Iterator[str]:
+    for folder in folders:
+        for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}"):  # not deeper: it may be a home folder
+            for path in folder.glob(pattern):
+                yield path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+
+
+def _read(name: str, path: Path) -> Prompt:
+    try:
+        raw = path.read_bytes()
+        lines = raw.decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise PromptError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path}: byte {error.start} is not UTF-8: save it as UTF-8") from error
+    end = _end_of_front_matter(path, lines)
+    front = _front_matter(path, "\n".join(lines[1:end]))
+    blocks = [
+        _block(path, front, role, source) for role, source in _sources(path, lines, start=end + 1)
+    ]
+    _check_roles(path, front, [block.role for block in blocks])
+    used = set[str]().union(*(b.content.names for b in blocks if isinstance(b.content, Compiled)))
+    if unused := [repr(name) for name in front.inputs if name not in used]:
+        raise PromptError(
+            f"{path} line 2: inputs declares {', '.join(unused)}, which no block uses: use it or "
+            "remove it"
+        )
+    schema = front.output if isinstance(front.output, JsonSchema) else None
+    return Prompt(
+        name=name,
+        inputs=tuple(front.inputs),
+        output="json_schema" if isinstance(front.output, JsonSchema) else front.output,
+        json_schema=schema.json_schema if schema else None,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        path=path,
+        blocks=tuple(blocks),
+    )
+
+
+def _end_of_front_matter(path: Path, lines: Sequence[str]) -> int:
+    if lines and lines[0].rstrip() == "---":
+        for index, line in enumerate(lines[1:], start=1):
+            if line.rstrip() == "---":
+                return index
+    raise PromptError(
+        f"{path} line 1: a prompt begins with front matter between two lines of ---, such as "
+        "'inputs: [text]'"
+    )
+
+
+def _front_matter(path: Path, text: str) -> FrontMatter:
+    try:
+        front = FrontMatter.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise PromptError(f"{path}: the front matter is not YAML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'all of it'}: {fault['msg']}, "
+            f"got {fault['input']!r:.60}"
+            for fault in error.errors()
+        )
+        raise PromptError(
+            f"{path}: the front matter has faults: {faults}; it may say inputs: [names], "
+            "output: text, label or {json_schema: {...}}, roles: [system, user, assistant]"
+        ) from error
+    for name in front.inputs:
+        if not name.isidentifier() or name.startswith("_") or name in RESERVED:
+            raise PromptError(
+                f"{path} line 2: {name!r} cannot be the name of an input: use letters, digits and "
+                f"_, beginning with a letter, and none of {', '.join(sorted(RESERVED))}"
+            )
+    return front
+
+
+def _sources(path: Path, lines: Sequence[str], *, start: int) -> Iterator[tuple[Role, str]]:
+    """Role and template of each block; empty lines before it keep the file's line numbers."""
+    markers = [
+        (index, match[1])
+        for index, line in enumerate(lines)
+        if index >= start and (match := _MARKER.fullmatch(line))
+    ]
+    first = markers[0][0] if markers else len(lines)
+    if "".join(lines[start:first]).strip():
+        raise PromptError(
+            f"{path} line {start + 1}: text before the first block: put a line {{# user #}} or "
+            "{# system #} before it"
+        )
+    ends = [*(index for index, _ in markers[1:]), len(lines)]
+    for (index, word), end in zip(markers, ends, strict=False):  # no marker: one end too many
+        role = next((role for role in ROLES if role == word), None)
+        if role is None:
+            raise PromptError(
+                f"{path} line {index + 1}: {{# {word} #}} is no role: use {', '.join(ROLES)}; a "
+                "comment needs more words than one"
+            )
+        yield role, "\n" * (index + 1) + "\n".join(lines[index + 1 : end])
+
+
+def _block(path: Path, front: FrontMatter, role: Role, source: str) -> Block:
+    template = compiled(source, path=path)
+    for name in sorted(template.names.difference(front.inputs), key=template.lines.__getitem__):
+        near = difflib.get_close_matches(name, front.inputs, n=1)
+        hint = f"did you mean {near[0]!r}, or is it" if near else "is it"
+        raise PromptError(
+            f"{path} line {template.lines[name]}: {name!r} is not declared: {hint} missing in "
+            f"inputs {front.inputs}?"
+        )
+    if not template.is_constant:
+        return Block(role=role, content=template)
+    text = _without_outer_blank_lines(template.render({}))
+    if not text:
+        line = len(source) - len(source.lstrip("\n"))
+        raise PromptError(f"{path} line {line}: the {role} block is empty: write it or remove it")
+    return Block(role=role, content=text)
+
+
+def _check_roles(path: Path, front: FrontMatter, roles: Sequence[Role]) -> None:
+    if not roles:
+        raise PromptError(f"{path}: the prompt has no block: begin it with a line {{# user #}}")
+    if "system" in roles[1:]:
+        raise PromptError(
+            f"{path}: there may be one system block, before all others; the blocks are "
+            f"{', '.join(roles)}"
+        )
+    if front.roles is not None and set(front.roles) != set(roles):
+        raise PromptError(
+            f"{path}: the front matter says roles {front.roles}, but the blocks are "
+            f"{', '.join(roles)}: make them agree"
+        )
+
+
+def _without_outer_blank_lines(text: str) -> str:
+    """Leading blank lines and trailing white space go; the first line's indentation stays."""
+    begin = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, begin) + 1 :].rstrip()
