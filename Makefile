@@ -1,0 +1,71 @@
+# `make run` and `make test` each work alone on a machine with python3 >= 3.11, pip and make.
+# The environment in .venv is made once and reused; it is brought up to date when the versions change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SYNTHKD_DATA ?= $(abspath ../shared/data)
+export SYNTHKD_DATA
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The first Python that is new enough; name another with `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.DELETE_ON_ERROR:
+.PHONY: run test lint types pytest bench recorded clean help
+
+run: $(VENV)/.base  ## the main job: the quickstart, on a simulated teacher
+	$(BIN)/synthkd run pipelines/quickstart.yaml
+
+test: lint types pytest  ## lint, types and every test that a CPU can run
+
+# One after the other even under `make -j`: pytest's closing line stays the last one.
+types: lint
+pytest: types
+
+lint: $(VENV)/.test  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+pytest: $(VENV)/.test
+	$(BIN)/pytest
+
+bench: $(VENV)/.test  ## the benchmarks of tests/bench, printed as a table
+	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench" || exit; done
+
+recorded: $(VENV)/.base  ## the pipelines on real recorded answers
+	@if [ ! -d "$(SYNTHKD_DATA)" ]; then \
+		echo "skipped: no recorded data at $(SYNTHKD_DATA); set SYNTHKD_DATA to its folder"; \
+	else for pipeline in pipelines/*_recorded.yaml; do \
+		echo "$$pipeline"; $(BIN)/synthkd run "$$pipeline" || exit; done; fi
+
+clean:  ## forget the environment; what runs made (data/out, .synthkd) stays
+	rm -rf $(VENV)
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | expand -t 12
+
+# pip is seeded into the environment by hand where a Linux distribution has split off ensurepip.
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "synthkd needs python3 >= 3.11; none was found. Install one, or: make PYTHON=/path/to/python3" >&2; \
+		exit 1; fi
+	@$(PYTHON) -m venv $(VENV) >$(VENV).log 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) >>$(VENV).log 2>&1 && \
+		$(PYTHON) -m pip --python $(VENV) install -q pip >>$(VENV).log 2>&1; \
+	} || { cat $(VENV).log >&2; rm -rf $(VENV) $(VENV).log; exit 1; }
+	@rm -f $(VENV).log
+
+$(VENV)/.base: pyproject.toml requirements/base.txt | $(BIN)/python
+	@echo "installing synthkd into $(VENV)"
+	@$(BIN)/python -m pip install -q -c requirements/base.txt -e '.[fast]'
+	@touch $@
+
+# The tools come on top of the same base, so the main job's stamp is fresh too.
+$(VENV)/.test: pyproject.toml requirements/base.txt requirements/test.txt | $(BIN)/python
+	@echo "installing synthkd and its test tools into $(VENV)"
+	@$(BIN)/python -m pip install -q -c requirements/test.txt -e '.[fast,crowd,test]'
+	@touch $(VENV)/.base $@

@@ -1,0 +1,5 @@
+"""`python -m synthkd` is `synthkd`."""
+
+from synthkd.cli import main
+
+main()

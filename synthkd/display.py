@@ -1,0 +1,316 @@
+"""What a person sees of a run: while it runs, at its end, and in `synthkd show`.
+
+Owns no state of a run: functions take the values of `synthkd.manifest` and return rich renderables
+or text. `watch` alone draws, for as long as a run lasts:
+
+    with watch(console_for(sys.stdout)) as on_progress:
+        manifest = pipeline.run_sync(on_progress=on_progress)
+    console.print(summary(manifest, folder))
+
+Text that came from data or from a model passes through `printable`, so that an escape sequence in
+an answer cannot reach the terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import orjson
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from synthkd.manifest import (
+    Contestant,
+    Counts,
+    Evaluation,
+    Interval,
+    Manifest,
+    Progress,
+    Spend,
+    StepCounts,
+    TeacherCounts,
+)
+from synthkd.rows import Fields
+
+LINE_EVERY_S = 5.0
+"""Seconds between two lines in a log file: an hour of running stays readable."""
+WIDTH_OF_A_LOG = 120
+"""Columns where there is no terminal to ask."""
+WIDTH_OF_A_VALUE = 300
+"""Characters shown of one sample row or detail."""
+
+OnProgress = Callable[[Progress], None]
+
+
+def console_for(stream: IO[str]) -> Console:
+    """A console that takes every text literally: square brackets in data are not markup."""
+    width = None if stream.isatty() else WIDTH_OF_A_LOG
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+@contextmanager
+def watch(
+    console: Console, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+) -> Iterator[OnProgress | None]:
+    """Show the progress of a run: live on a terminal, as lines elsewhere, not at all if quiet."""
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        latest: list[Progress] = []
+
+        def draw() -> RenderableType:
+            return progress_view(latest[-1]) if latest else "starting"
+
+        with Live(get_renderable=draw, console=console, transient=True, refresh_per_second=4):
+            # Only the newest is kept: a run reports more often than anyone can look.
+            yield lambda progress: latest.__setitem__(slice(None), [progress])
+    else:
+        yield Lines(lambda line: console.print(line, soft_wrap=True), clock=clock)
+
+
+class Lines:
+    """Progress as lines of text: at each new stage and every few seconds."""
+
+    def __init__(
+        self, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._stage = ""
+        self._due_s = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Write a line, if it is time for one."""
+        now_s = self._clock()
+        if progress.stage == self._stage and now_s < self._due_s:
+            return
+        self._stage, self._due_s = progress.stage, now_s + LINE_EVERY_S
+        self._write(progress_line(progress))
+
+
+def progress_line(progress: Progress) -> str:
+    """One moment of a run on one line."""
+    teachers = progress.teachers.values()
+    parts = [f"{progress.elapsed_s:.0f} s", progress.stage, _entered(progress)]
+    if progress.elapsed_s > 0:
+        parts.append(f"{progress.rows_entered / progress.elapsed_s:,.1f} rows/s")
+    parts.append(f"{sum(t.in_flight for t in teachers):,} in flight")
+    parts.append(f"{sum(t.hits for t in teachers):,} hits")
+    if limited := sum(t.rate_limited for t in teachers):
+        parts.append(f"{limited:,} x 429")
+    parts.append(spend_text(progress.spend))
+    if names := simulated_of(progress.teachers):
+        parts.append(f"simulated: {', '.join(names)}")
+    return " | ".join(parts)
+
+
+def progress_view(progress: Progress) -> RenderableType:
+    """One moment of a run as a screen."""
+    return Group(
+        progress_line(progress), teachers_table(progress.teachers), funnel_table(progress.funnel)
+    )
+
+
+def summary(manifest: Manifest, folder: Path) -> RenderableType:
+    """A finished run: its account, funnel, teachers, spend, evaluation, and where things are."""
+    parts: list[RenderableType] = [f"{manifest.name}: {account_text(manifest.counts)}"]
+    if manifest.simulated:
+        parts.append(
+            f"simulated: {', '.join(manifest.simulated)}. "
+            "Figures won on a simulated teacher prove code, not method."
+        )
+    parts += [funnel_table(manifest.funnel), teachers_table(manifest.teachers)]
+    parts.append(
+        f"spent: {spend_text(manifest.spend)}; "
+        f"this time {manifest.wall_s:.1f} s, {manifest.cpu_s:.1f} s of CPU"
+    )
+    if manifest.evaluation is not None:
+        parts.append(evaluation_table(manifest.evaluation))
+    return Group(*parts, places_text(manifest, folder))
+
+
+def account_text(counts: Counts) -> str:
+    """The fates of the source rows, as a sum."""
+    text = (
+        f"{counts.read:,} rows read = {counts.kept:,} kept + {counts.rejected:,} rejected "
+        f"+ {counts.failed:,} failed"
+    )
+    aside = {
+        **{f"held out for {side}": n for side, n in counts.held_out.items()},
+        "skipped": counts.skipped,
+        **{f"repaired ({what})": n for what, n in counts.repaired.items()},
+    }
+    others = ", ".join(f"{n:,} {name}" for name, n in aside.items() if n)
+    return f"{text}; {others}" if others else text
+
+
+def funnel_table(funnel: Mapping[str, StepCounts]) -> Table:
+    """One line a step; what was lost, and why."""
+    table = _table("step", "in", "made", "out", "rejected", "failed", "merged", "reasons")
+    for name, step in funnel.items():
+        counts = (step.entered, step.made, step.out, step.rejected, step.failed, step.merged)
+        reasons = [_by_count(step.reasons)] if step.reasons else []
+        if step.discarded:
+            reasons.append(f"discarded: {_by_count(step.discarded)}")
+        table.add_row(name, *(f"{n:,}" for n in counts), "; ".join(reasons))
+    return table
+
+
+def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:
+    """One line a teacher; a simulated one is called so."""
+    table = _table("teacher", "asked", "hits", "attempts", "429", "failed", "tokens", "USD", "s")
+    for name, teacher in teachers.items():
+        counts = (
+            teacher.asked,
+            teacher.hits,
+            teacher.attempts,
+            teacher.rate_limited,
+            teacher.failed,
+            teacher.prompt_tokens + teacher.completion_tokens,
+        )
+        table.add_row(
+            _called(name, simulated=teacher.simulated),
+            *(f"{n:,}" for n in counts),
+            _known(teacher.usd, ".4f"),
+            _known(teacher.latency_s, ".2f"),
+        )
+    return table
+
+
+def spend_text(spend: Spend) -> str:
+    """What is spent, each with its limit where there is one."""
+    tokens = spend.prompt_tokens + spend.completion_tokens
+    parts = [
+        _of_limit(f"{spend.requests:,}", spend.budget.get("requests"), "requests"),
+        _of_limit(f"{tokens:,}", spend.budget.get("tokens"), "tokens"),
+        _of_limit(_known(spend.usd, ".4f"), spend.budget.get("usd"), "USD"),
+    ]
+    if (wall_s := spend.budget.get("wall_s")) is not None:
+        parts.append(_of_limit(f"{spend.wall_s:,.0f}", wall_s, "s"))
+    return ", ".join(parts)
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Base, teachers and student on the same rows, each figure with its 95 % interval."""
+    metrics = list(dict.fromkeys(name for one in evaluation.contestants for name in one.metrics))
+    table = _table(
+        "on the same rows",
+        "answered",
+        *(heading for name in metrics for heading in (name, f"student's lead in {name}")),
+        "ms/row",
+        "USD/1,000",
+    )
+    table.title = f"{evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels"
+    table.title_justify = "left"
+    for one in evaluation.contestants:
+        table.add_row(
+            _who(one),
+            f"{one.answered:,}",
+            *(cell for name in metrics for cell in _figures(one, name)),
+            _known(one.ms_per_row, ".2f"),
+            _known(one.usd_per_1000, ".4f"),
+        )
+    return table
+
+
+def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, str]) -> Table:
+    """Every reason for which rows were lost.
+
+    Args:
+        funnel: where they were lost.
+        examples: "step reason" -> the detail of one such row.
+    """
+    table = _table("step", "reason", "rows", "for example")
+    table.columns[1].justify = "left"
+    for name, step in funnel.items():
+        for reason, rows in sorted(step.reasons.items(), key=lambda item: (-item[1], item[0])):
+            example = printable(examples.get(f"{name} {reason}", ""))
+            table.add_row(name, reason, f"{rows:,}", example)
+    return table
+
+
+def sample_text(rows: Iterable[Fields]) -> str:
+    """A few rows as JSON, one a line, cut where they get long."""
+    return "\n".join(printable(orjson.dumps(dict(row)).decode()) for row in rows)
+
+
+def places_text(manifest: Manifest, folder: Path) -> str:
+    """Where the results are, as far as this run has made them."""
+    places = [("rows", "rows in full"), ("dataset", "the dataset")]
+    if manifest.counts.rejected:
+        places.append(("rejected.parquet", "who rejected what, and why"))
+    if manifest.counts.failed:
+        places.append(("failed.parquet", "which rows failed, and how"))
+    if manifest.student is not None:
+        places.append(("student", "the student"))
+    places.append(("manifest.json", "everything above, for programs"))
+    width = max(len(str(folder / name)) for name, _ in places)
+    return "\n".join(f"{folder / name!s:<{width}}  {what}" for name, what in places)
+
+
+def simulated_of(teachers: Mapping[str, TeacherCounts]) -> list[str]:
+    """The teachers that are simulated."""
+    return [name for name, teacher in teachers.items() if teacher.simulated]
+
+
+def printable(text: str, width: int = WIDTH_OF_A_VALUE) -> str:
+    """The text on one line without control characters, cut to so many characters."""
+    line = "".join(c if c.isprintable() else " " for c in text[: width + 1])
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def _table(*headings: str) -> Table:
+    """A plain table: the first and the last column are text if they look like it, figures right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        is_text = index == 0 or heading in {"reasons", "for example"}
+        table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
+    return table
+
+
+def _entered(progress: Progress) -> str:
+    if progress.rows_total is None:
+        return f"{progress.rows_entered:,} rows"
+    return f"{progress.rows_entered:,}/{progress.rows_total:,} rows"
+
+
+def _by_count(reasons: Mapping[str, int]) -> str:
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {n:,}" for reason, n in ordered)
+
+
+def _of_limit(spent: str, limit: float | None, unit: str) -> str:
+    return f"{spent} {unit}" if limit is None else f"{spent} of {limit:,} {unit}"
+
+
+def _known(value: float | None, form: str) -> str:
+    """The value, or a word that cannot be mistaken for zero."""
+    return "unknown" if value is None else format(value, form)
+
+
+def _called(name: str, *, simulated: bool) -> str:
+    return f"{name} (simulated)" if simulated else name
+
+
+def _who(one: Contestant) -> str:
+    name = _called(one.name, simulated=one.simulated)
+    return name if one.role == one.name else f"{one.role}: {name}"
+
+
+def _figures(one: Contestant, metric: str) -> tuple[str, str]:
+    """A contestant's figure, and by how much the student is ahead of it."""
+    value, lead = one.metrics.get(metric), one.versus_student.get(metric)
+    return (_interval(value) if value else "", _interval(lead, "+") if lead else "")
+
+
+def _interval(interval: Interval, sign: str = "") -> str:
+    value, low, high = (
+        f"{100 * x:{sign}.2f}" for x in (interval.value, interval.low, interval.high)
+    )
+    return f"{value} % [{low}, {high}]"

@@ -1,0 +1,215 @@
+"""What a person sees: literal text, unknown never zero, simulated named wherever it shows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import RenderableType
+
+from synthkd.display import (
+    LINE_EVERY_S,
+    Lines,
+    account_text,
+    console_for,
+    printable,
+    progress_line,
+    progress_view,
+    rejections_table,
+    sample_text,
+    spend_text,
+    summary,
+    watch,
+)
+from synthkd.manifest import (
+    Contestant,
+    Counts,
+    Evaluation,
+    Interval,
+    Manifest,
+    Progress,
+    Spend,
+    StepCounts,
+    TeacherCounts,
+)
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def shown(renderable: RenderableType) -> str:
+    stream = io.StringIO()
+    console_for(stream).print(renderable)
+    return stream.getvalue()
+
+
+def progress(**changed: Any) -> Progress:
+    values: dict[str, Any] = {
+        "stage": "asking",
+        "rows_total": 1000,
+        "rows_entered": 250,
+        "elapsed_s": 10.0,
+        "funnel": {
+            "label": StepCounts(entered=250, out=240, rejected=10, reasons={"no_votes": 10})
+        },
+        "teachers": {"main": TeacherCounts(asked=300, hits=40, in_flight=7, rate_limited=3)},
+        "spend": Spend(requests=260, usd=0.5, budget={"usd": 2.0, "requests": None}),
+    }
+    return Progress(**(values | changed))
+
+
+def interval(value: float) -> Interval:
+    return Interval(value=value, low=value - 0.1, high=value + 0.1)
+
+
+def manifest(**changed: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "name": "tickets",
+        "run_id": "r1",
+        "simulated": [],
+        "counts": Counts(read=10, kept=7, rejected=2, failed=1),
+        "funnel": {"gate": StepCounts(entered=10, out=7, rejected=2, failed=1)},
+        "teachers": {"main": TeacherCounts(asked=10)},
+        "spend": Spend(requests=10),
+        "wall_s": 1.0,
+        "cpu_s": 0.5,
+        "dataset": {},
+        "config": {},
+        "prompts": {},
+        "versions": {},
+        "files": {},
+    }
+    return Manifest(**(values | changed))
+
+
+def test_a_line_tells_the_moment() -> None:
+    line = progress_line(progress())
+    for part in ("asking", "250/1,000 rows", "25.0 rows/s", "7 in flight", "40 hits", "3 x 429"):
+        assert part in line
+    assert "0.5000 of 2.0 USD" in line
+
+
+def test_a_source_of_unknown_length_has_no_total() -> None:
+    assert "250 rows" in progress_line(progress(rows_total=None))
+
+
+def test_an_unknown_price_is_not_zero() -> None:
+    assert "unknown USD" in spend_text(Spend())
+    assert "0.0000 USD" in spend_text(Spend(usd=0.0))
+
+
+def test_the_view_gives_reasons() -> None:
+    text = shown(progress_view(progress()))
+    assert "no_votes 10" in text
+    assert "main" in text
+
+
+def test_lines_come_at_a_new_stage_and_every_few_seconds() -> None:
+    written: list[str] = []
+    clock = Clock()
+    lines = Lines(written.append, clock=clock)
+    for _ in range(100):
+        lines(progress())
+    assert len(written) == 1
+    lines(progress(stage="sorting"))
+    assert len(written) == 2
+    clock.now_s += LINE_EVERY_S
+    lines(progress(stage="sorting"))
+    assert len(written) == 3
+
+
+def test_watching_a_file_writes_lines_and_quiet_writes_nothing() -> None:
+    stream = io.StringIO()
+    with watch(console_for(stream)) as on_progress:
+        assert on_progress is not None
+        on_progress(progress())
+    assert stream.getvalue().count("\n") == 1
+    quiet = io.StringIO()
+    with watch(console_for(quiet), quiet=True) as on_progress:
+        assert on_progress is None
+    assert quiet.getvalue() == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_the_latest_moment() -> None:
+    stream = Terminal()
+    with watch(console_for(stream)) as on_progress:
+        assert on_progress is not None
+        on_progress(progress(stage="reading"))
+        on_progress(progress(stage="training"))
+    assert "training" in stream.getvalue()
+
+
+def test_simulated_is_named_wherever_it_shows() -> None:
+    simulated = {"main": TeacherCounts(asked=10, simulated=True)}
+    assert "simulated: main" in progress_line(progress(teachers=simulated))
+    evaluation = Evaluation(
+        on="test",
+        rows=5,
+        labels=2,
+        contestants=[
+            Contestant(
+                name="main",
+                role="teacher",
+                simulated=True,
+                answered=5,
+                metrics={"accuracy": interval(0.5)},
+                versus_student={"accuracy": interval(0.2)},
+            ),
+            Contestant(
+                name="student", role="student", answered=5, metrics={"accuracy": interval(0.7)}
+            ),
+        ],
+    )
+    text = shown(
+        summary(
+            manifest(simulated=["main"], teachers=simulated, evaluation=evaluation),
+            Path("data/out/x"),
+        )
+    )
+    assert "prove code, not method" in text
+    assert text.count("main (simulated)") == 2
+    assert "50.00 % [40.00, 60.00]" in text
+    assert "+20.00 %" in text
+
+
+def test_the_summary_says_where_things_are() -> None:
+    text = shown(summary(manifest(student={"kind": "linear"}), Path("data/out/x")))
+    for name in ("rows", "dataset", "rejected.parquet", "failed.parquet", "student"):
+        assert f"{Path('data/out/x') / name} " in text
+
+
+def test_the_account_is_a_sum() -> None:
+    counts = Counts(read=10, kept=7, rejected=2, failed=1, held_out={"test": 4}, skipped=3)
+    assert account_text(counts) == (
+        "10 rows read = 7 kept + 2 rejected + 1 failed; 4 held out for test, 3 skipped"
+    )
+
+
+def test_rejections_come_with_an_example_most_frequent_first() -> None:
+    funnel = {"gate": StepCounts(rejected=5, reasons={"rare": 1, "common": 4})}
+    text = shown(rejections_table(funnel, {"gate common": "3 words, at least 5 wanted"}))
+    assert text.index("common") < text.index("rare")
+    assert "3 words, at least 5 wanted" in text
+
+
+def test_brackets_in_data_are_not_markup() -> None:
+    assert "[red]x[/red]" in shown(sample_text([{"text": "[red]x[/red]"}]))
+
+
+@given(st.text(), st.integers(min_value=4, max_value=50))
+def test_foreign_text_is_one_printable_line(text: str, width: int) -> None:
+    line = printable(text, width)
+    assert line.isprintable()
+    assert len(line) <= width
