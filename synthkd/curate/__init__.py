@@ -1,0 +1,1 @@
+"""What decides which rows stay: duplicates, gates, agreement between teachers."""

@@ -1,0 +1,109 @@
+"""Throws out rows that say the same as an earlier one.
+
+Two texts are the same when they agree after NFKC (full-width forms, ligatures), case folding and
+collapsing white space; with `ignore_punctuation` also without punctuation and symbols. The first by
+order is kept: a copy that is longer only in spaces is no better.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from synthkd.io.spool import Table
+from synthkd.rows import Json, Row, canonical
+from synthkd.steps import StepSettings, TableKit, table_step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DIGEST_BYTES = 16
+"""With 10^9 rows, the chance that two different ones share 128 bits is below 10^-20."""
+
+ABSENT = bytes(DIGEST_BYTES)
+"""Stands for rows without the fields, which are nobody's duplicates: null is a value."""
+
+
+class ExactConfig(StepSettings):
+    """Which fields make two rows the same."""
+
+    field: str | None = None
+    """One field ..."""
+    fields: list[str] = Field(default=[])
+    """... or several, all of which must agree."""
+    ignore_punctuation: bool = False
+    """Also drop punctuation and symbols before comparing. Off: 3.5 and 35 are not the same."""
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The fields, whichever way they are given."""
+        return tuple(self.fields) if self.field is None else (self.field,)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ExactConfig:
+        if (self.field is None) == (not self.fields):
+            raise ValueError("must name exactly one of field, fields")
+        return self
+
+
+@table_step("dedup.exact", needs=lambda config: config.compared)
+def exact(table: Table, kit: TableKit, config: ExactConfig, /) -> Iterator[Row]:
+    """The first of each group of rows that agree, after normalising, in the compared fields.
+
+    Rejects the others (`exact_duplicate`, naming the row kept) and rows without the fields
+    (`missing_field`). Memory: a 16-byte hash a row, about 60 bytes a row while they are sorted, and
+    the ids of the rows kept that have duplicates; never a text.
+    """
+    keeper, is_shared = _keepers(table, config)
+    kept_ids: dict[int, str] = {}
+    for index, row in enumerate(table):
+        absent = [name for name in config.compared if name not in row.fields]
+        first = int(keeper[index])
+        if absent:
+            kit.reject(row, "missing_field", f"the row has no field {absent[0]!r}")
+        elif first < index:
+            kit.reject(row, "exact_duplicate", f"of row {kept_ids[first]}")
+        else:
+            if is_shared[index]:
+                kept_ids[index] = row.id
+            yield row
+
+
+def _keepers(table: Table, config: ExactConfig) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """For each row the index of the first that agrees with it, and whether others agree."""
+    import numpy as np
+
+    hashes = bytearray()
+    for row in table:
+        if all(name in row.fields for name in config.compared):
+            values = [row.fields[name] for name in config.compared]
+            hashes += _digest(values, config.ignore_punctuation)
+        else:
+            hashes += ABSENT
+    digests = np.frombuffer(hashes, dtype=f"S{DIGEST_BYTES}")
+    _, first, group, size = np.unique(
+        digests, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first[group], size[group] > 1
+
+
+def _digest(values: Sequence[Json], ignore_punctuation: bool) -> bytes:
+    said: list[Json] = [
+        normalised(value, ignore_punctuation) if isinstance(value, str) else value
+        for value in values
+    ]
+    return hashlib.blake2b(canonical(said), digest_size=DIGEST_BYTES).digest()
+
+
+def normalised(text: str, ignore_punctuation: bool = False) -> str:
+    """NFKC, case folded, each run of white space one space, none at the ends."""
+    # Twice, because folding can undo the normal form: Unicode's toNFKC_Casefold does the same.
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    if ignore_punctuation:
+        text = "".join(" " if unicodedata.category(c)[0] in "PS" else c for c in text)
+    return " ".join(text.split())

@@ -1,0 +1,1 @@
+"""Base, teachers and student on the same held-out rows."""

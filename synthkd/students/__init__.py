@@ -1,0 +1,1 @@
+"""Students: what is trained on the kept rows, saved, loaded and asked."""
