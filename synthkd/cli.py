@@ -14,6 +14,7 @@ Heavy imports stand inside the commands, so that `synthkd --help` answers at onc
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import traceback
 import typing
@@ -282,7 +283,7 @@ def _described(step: AnyStep) -> str:
     lines = [f"{step.name} ({kind})", "", step.about, ""]
     lines += [f"needs  {_fields(step.needs)}", f"gives  {_fields(step.gives)}", "", "with:"]
     for name, field in step.config.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.get_default()!r}"
+        default = "required" if field.is_required() else f"default {_yaml(field.get_default())}"
         kind = " ".join([_type_text(field.annotation), *map(_bound, field.metadata)]).strip()
         lines.append(f"  {name}: {kind}, {default}")
         if field.description:
@@ -305,7 +306,14 @@ def _type_text(annotation: Any) -> str:
         return " | ".join(map(repr, args))
     if origin is not None:
         return f"{origin.__name__}[{', '.join(map(_type_text, args))}]"
-    return "null" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
+    if annotation in {NoneType, ...}:
+        return "null" if annotation is NoneType else "..."
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _yaml(value: object) -> str:
+    """A default as one would write it into a pipeline file."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _bound(constraint: object) -> str:

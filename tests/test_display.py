@@ -73,6 +73,7 @@ def manifest(**changed: Any) -> Manifest:
     values: dict[str, Any] = {
         "name": "tickets",
         "run_id": "r1",
+        "pipeline": "tickets.yaml",
         "simulated": [],
         "counts": Counts(read=10, kept=7, rejected=2, failed=1),
         "funnel": {"gate": StepCounts(entered=10, out=7, rejected=2, failed=1)},
