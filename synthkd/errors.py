@@ -156,11 +156,18 @@ class AttemptFailed(TeacherError):
         message: what happened, with the status where there is one.
         wait_s: seconds the provider asked us to wait, or None.
         maybe_billed: whether the provider may have charged for a reply we did not get.
+        status: the HTTP status, such as 429; None = there was no usable reply.
     """
 
     def __init__(
-        self, message: str, *, wait_s: float | None = None, maybe_billed: bool = False
+        self,
+        message: str,
+        *,
+        wait_s: float | None = None,
+        maybe_billed: bool = False,
+        status: int | None = None,
     ) -> None:
         self.wait_s = wait_s
+        self.status = status
         self.maybe_billed = maybe_billed
         super().__init__(message)

@@ -105,6 +105,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def add_wall(self, run_id: str, seconds: float) -> None:
+        """Add to the run's wall time, so that `budget.wall_s` survives a restart; queued."""
+        ...
+
+    def wall_s(self, run_id: str) -> float:
+        """Seconds that the run has taken over all its restarts, as far as they are durable."""
+        ...
+
     async def flush(self) -> None:
         """Return once everything queued is durable."""
         ...

@@ -1,0 +1,14 @@
+"""Who answers, and the layers between a step and them.
+
+    request.py    Request, Completion, the key; imports nobody
+    layers.py     Cached, Retrying, Limited, Budgeted: one class, one job
+    limits.py     what admits an attempt: slots, pace, budget
+    wire.py       the chat wire shape: a Request as a body, a body as a Completion
+    http.py       one attempt over an OpenAI-compatible endpoint
+    recorded.py   answers from a file of recorded completions
+    simulated/    teachers that can really do a small world
+    prices.py     prices per model, as data
+    stats.py      counters of one teacher
+
+Everything is put together in open.py.
+"""

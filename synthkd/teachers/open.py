@@ -1,11 +1,27 @@
-"""The one place where the layers of a teacher are stacked, and what a step sees of a teacher."""
+"""The one place where the layers of a teacher are stacked, and what a step sees of a teacher.
+
+async with open_teachers(config.teachers, base=folder, ledger=ledger, run_id=run_id,
+budget=config.budget) as gateway:
+await gateway.teachers["main"].complete(request)
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from synthkd.config import BudgetConfig, Price, TeacherConfig
+from synthkd.errors import UserError
+from synthkd.ledger import Ledger
 from synthkd.rows import Fields
-from synthkd.teachers.request import Completion, Request, Teacher
+from synthkd.teachers.layers import Budgeted, Cached, Limited, Retrying, Sleep
+from synthkd.teachers.limits import AUTO_CONCURRENCY, Budget, Limits
+from synthkd.teachers.prices import FREE, price_of
+from synthkd.teachers.request import Completion, Identity, Request, Teacher
+from synthkd.teachers.stats import TeacherStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +35,146 @@ class OpenTeacher:
     max_tokens: int | None
     simulated: bool
     stack: Teacher
+    stats: TeacherStats = field(default_factory=TeacherStats)
+    concurrency: int = AUTO_CONCURRENCY
+    """Requests in the air at once, at most."""
 
     async def complete(self, request: Request) -> Completion:
         """Ask through every layer."""
         return await self.stack.complete(request)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """All teachers of a run, and the budget that they share."""
+
+    teachers: Mapping[str, OpenTeacher]
+    budget: Budget
+
+
+@asynccontextmanager
+async def open_teachers(
+    configs: Mapping[str, TeacherConfig],
+    *,
+    base: Path,
+    ledger: Ledger,
+    run_id: str,
+    budget: BudgetConfig,
+    offline: bool = False,
+    retry_failed: bool = False,
+    sleep: Sleep = asyncio.sleep,
+) -> AsyncIterator[Gateway]:
+    """Open every teacher of a pipeline; the ledger stays the caller's to close.
+
+    Args:
+        configs: the pipeline's `teachers`.
+        base: the pipeline file's folder, where its paths are looked up.
+        ledger: what was bought, and by whom.
+        run_id: the run that pays.
+        budget: the run's limits, over all its restarts.
+        offline: answer from the ledger alone; no endpoint is reached and no key is needed.
+        retry_failed: ask again what was refused for good.
+        sleep: how waiting for a retry is done.
+
+    Raises:
+        UserError: a teacher that cannot be opened, or that the budget cannot be kept for.
+    """
+    for name, config in configs.items():
+        _check_budget(name, config, budget)
+    shared = Budget(budget, await ledger.open_run(run_id))
+    teachers = {}
+    async with AsyncExitStack() as stack:
+        for name, config in configs.items():
+            attempt, identity = await _open_attempt(name, config, base, stack, offline=offline)
+            price = price_for(config)
+            stats = TeacherStats(
+                nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
+            )
+            slots = AUTO_CONCURRENCY if config.concurrency == "auto" else config.concurrency
+            paced = Limits(slots, config.requests_per_minute, config.tokens_per_minute)
+            budgeted = Budgeted(
+                attempt, budget=shared, price=price, ledger=ledger, run_id=run_id, stats=stats
+            )
+            retrying = Retrying(
+                Limited(budgeted, paced), max_attempts=config.max_attempts, sleep=sleep
+            )
+            cached = Cached(
+                retrying,
+                ledger=ledger,
+                identity=identity,
+                stats=stats,
+                offline=offline,
+                retry_failed=retry_failed,
+            )
+            teachers[name] = OpenTeacher(
+                name=name,
+                model=config.model or config.kind,
+                params={key: value for key, value in config.params.items() if key != "max_tokens"},
+                max_tokens=config.params.get("max_tokens"),
+                simulated=stats.simulated,
+                stack=cached,
+                stats=stats,
+                concurrency=slots,
+            )
+        try:
+            yield Gateway(teachers=teachers, budget=shared)
+        finally:
+            await ledger.flush()
+
+
+def price_for(config: TeacherConfig) -> Price | None:
+    """What the teacher costs; None = unknown. Recorded and simulated ones are free."""
+    if config.price is not None:
+        return config.price
+    if config.kind != "http":
+        return FREE
+    return None if config.model is None else price_of(config.model)
+
+
+async def _open_attempt(
+    name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack, *, offline: bool
+) -> tuple[Teacher, Identity]:
+    """Whoever makes one attempt, and who that is for the ledger."""
+    if config.recorded is not None:
+        from synthkd.io.sources import find_file
+        from synthkd.teachers.recorded import RecordedTeacher
+
+        path = find_file(config.recorded.parquet or config.recorded.jsonl or "", base)
+        recorded = RecordedTeacher(config.recorded, path)
+        return recorded, recorded.identity
+    if config.simulated is not None:
+        from synthkd.teachers.simulated import open_world
+
+        world = open_world(config.simulated)
+        return world, world.identity
+    # aiohttp costs 0.2 s to import, and who replays or simulates needs none.
+    from synthkd.teachers.http import http_identity, open_http
+
+    identity = http_identity(config)
+    if offline:
+        config = config.model_copy(update={"api_key_env": None})  # nobody will be asked
+    return await stack.enter_async_context(open_http(name, config)), identity
+
+
+def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> None:
+    """Refuse what could not be held at its worst cost."""
+    max_tokens = config.params.get("max_tokens")
+    if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
+        raise UserError(
+            f"teachers.{name}.params.max_tokens must be a whole number >= 1, got {max_tokens!r}"
+        )
+    price = price_for(config)
+    if budget.usd is not None and price is None:
+        raise UserError(
+            f"budget.usd is set, but the price of teachers.{name} ({config.model}) is unknown: "
+            f"give `price: {{prompt: ..., completion: ...}}` in US dollars per million tokens, or "
+            f"use budget.tokens"
+        )
+    costs = budget.usd is not None and price is not None and price.completion > 0
+    writes = budget.tokens is not None and config.kind != "recorded"
+    if (costs or writes) and max_tokens is None:
+        limit = "budget.usd" if costs else "budget.tokens"
+        raise UserError(
+            f"{limit} needs teachers.{name}.params.max_tokens: without it an answer may be of any "
+            f"length, and no attempt could be held at its worst cost"
+        )

@@ -1,0 +1,389 @@
+"""The layers of a teacher: one class, one job, the same `complete` in and out.
+
+    Cached( Retrying( Limited( Budgeted( attempt ))))
+
+The order is the point. A hit takes no slot and no budget; what waits to retry holds no slot; what
+waits for a slot holds no money; and money is held for each attempt, because a retry is billed too.
+`synthkd.teachers.open` is the only place that stacks them. This is the only file that retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+import tenacity
+
+from synthkd.config import Price
+from synthkd.errors import (
+    AttemptFailed,
+    NotInLedger,
+    RequestRefused,
+    TeacherError,
+    TeacherRefused,
+    Unanswered,
+    UserError,
+)
+from synthkd.ledger import Cost, Entry, Ledger
+from synthkd.rows import Json, canonical
+from synthkd.teachers.limits import Budget, Limits
+from synthkd.teachers.prices import nano_usd
+from synthkd.teachers.request import Completion, Identity, Request, Teacher, Usage, key_of
+from synthkd.teachers.stats import TeacherStats
+from synthkd.teachers.wire import parse_chat
+
+NOTHING = Cost()
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Cached:
+    """Pay once: an answer in the ledger is not asked for again, equal questions are one call.
+
+    Args:
+        inner: who is asked on a miss.
+        ledger: where answers are kept.
+        identity: who answers, for the key.
+        stats: counts questions, hits and failures.
+        offline: answer from the ledger alone.
+        retry_failed: ask again what was refused for good.
+    """
+
+    def __init__(
+        self,
+        inner: Teacher,
+        *,
+        ledger: Ledger,
+        identity: Identity,
+        stats: TeacherStats,
+        offline: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        self.inner = inner
+        self.ledger = ledger
+        self.identity = identity
+        self.stats = stats
+        self.offline = offline
+        self.retry_failed = retry_failed
+        self._in_air: dict[tuple[str, int | None], asyncio.Future[Completion | Exception | None]]
+        self._in_air = {}
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer from the ledger, from an equal question in the air, or by asking.
+
+        Raises:
+            RequestRefused: now or, as the ledger knows, before.
+            NotInLedger: offline, and never bought.
+        """
+        self.stats.asked += 1
+        try:
+            completion = await self._answer(request)
+        except TeacherError:
+            self.stats.failed += 1
+            raise
+        self.stats.hits += completion.hit
+        return completion
+
+    async def _answer(self, request: Request) -> Completion:
+        key = key_of(request, self.identity)
+        question = (key, request.max_tokens)
+        while (leader := self._in_air.get(question)) is not None:
+            outcome = await asyncio.shield(leader)
+            if isinstance(outcome, Completion):
+                return replace(outcome, hit=True)
+            if outcome is not None:
+                raise outcome
+            # The one who asked was cancelled, perhaps while its answer was being stored. Then it is
+            # found below; if not, whoever wakes first asks in its place.
+            await self.ledger.flush()
+        if (entry := self._stored(key, request.max_tokens)) is not None:
+            return _replayed(entry)
+        if self.offline:
+            raise NotInLedger(
+                f"the run is offline and the ledger has no answer to prompt {request.prompt!r} "
+                f"(sample {request.sample}, key {key[:12]}): run once without --offline to buy it"
+            )
+        return await self._lead(key, request)
+
+    def _stored(self, key: str, max_tokens: int | None) -> Entry | None:
+        for entry in self.ledger.find(key):
+            if entry.answers(max_tokens) and (entry.status == 200 or not self.retry_failed):
+                return entry
+        return None
+
+    async def _lead(self, key: str, request: Request) -> Completion:
+        """Ask, while equal questions wait for the outcome."""
+        question = (key, request.max_tokens)
+        leader = self._in_air[question] = asyncio.get_running_loop().create_future()
+        outcome: Completion | Exception | None = None
+        try:
+            outcome = await self._buy(key, request)
+            return outcome
+        except Exception as error:
+            outcome = error
+            raise
+        finally:
+            del self._in_air[question]
+            leader.set_result(outcome)
+
+    async def _buy(self, key: str, request: Request) -> Completion:
+        try:
+            completion = await self.inner.complete(request)
+        except RequestRefused as refusal:
+            await self.ledger.store(
+                Entry(
+                    key=key,
+                    max_tokens=request.max_tokens,
+                    status=refusal.status,
+                    finish="",
+                    completion_tokens=None,
+                    reply=refusal.message.encode(),
+                )
+            )
+            raise
+        await self.ledger.store(
+            Entry(
+                key=key,
+                max_tokens=request.max_tokens,
+                status=200,
+                finish=completion.finish,
+                completion_tokens=completion.usage.completion_tokens,
+                reply=completion.reply,
+            )
+        )
+        return replace(completion, key=key)
+
+
+def _replayed(entry: Entry) -> Completion:
+    if entry.status != 200:
+        raise RequestRefused(entry.status, entry.reply.decode())
+    return replace(parse_chat(entry.reply), key=entry.key, hit=True)
+
+
+BACKOFF_S = 1.0
+"""The first wait of an attempt that failed without a Retry-After; doubled each time."""
+LONGEST_BACKOFF_S = 60.0
+PATIENCE_S = 600.0
+"""A provider that asks for a longer wait than this (a daily quota, say) will not answer soon: the
+row fails and is asked again by the next run, instead of a run that seems to hang."""
+
+
+class Retrying:
+    """Ask again what failed for a passing reason, holding nothing meanwhile.
+
+    Args:
+        inner: who is asked.
+        max_attempts: tries per request, the first included.
+        patience_s: the longest Retry-After that is waited for.
+        sleep: how to wait; tests give a clock of their own.
+        rng: spreads retries of many requests that failed in the same moment.
+    """
+
+    def __init__(
+        self,
+        inner: Teacher,
+        *,
+        max_attempts: int,
+        patience_s: float = PATIENCE_S,
+        sleep: Sleep = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.inner = inner
+        self.max_attempts = max_attempts
+        self.patience_s = patience_s
+        self.sleep = sleep
+        self.rng = rng or random.Random()  # noqa: S311  spreads load, hides nothing
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer.
+
+        Raises:
+            Unanswered: every attempt failed.
+        """
+        # Nearly every request succeeds at once, and tenacity costs 0.05 ms: a third of it all.
+        try:
+            return await self.inner.complete(request)
+        except AttemptFailed as error:
+            return await self._again(request, error)
+
+    async def _again(self, request: Request, failed: AttemptFailed) -> Completion:
+        first: list[AttemptFailed] = [failed]
+
+        async def attempt() -> Completion:
+            if first:
+                raise first.pop()
+            return await self.inner.complete(request)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._passing),
+            stop=tenacity.stop_after_attempt(self.max_attempts),
+            wait=self._wait_s,
+            sleep=self.sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except AttemptFailed as error:
+            tries = retrying.statistics["attempt_number"]
+            raise Unanswered(
+                f"no answer after {tries} attempts; the last failed: {error}. "
+                f"Running again asks again"
+            ) from error
+
+    def _passing(self, error: BaseException) -> bool:
+        return isinstance(error, AttemptFailed) and (error.wait_s or 0.0) <= self.patience_s
+
+    def _wait_s(self, state: tenacity.RetryCallState) -> float:
+        assert state.outcome is not None  # noqa: S101  tenacity asks only after a failure
+        error = state.outcome.exception()
+        if isinstance(error, AttemptFailed) and error.wait_s is not None:
+            return error.wait_s
+        longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2 ** (state.attempt_number - 1))
+        return self.rng.uniform(longest_s / 2, longest_s)
+
+
+class Limited:
+    """A slot and a place in the pace for each attempt; later steps are served first."""
+
+    def __init__(self, inner: Teacher, limits: Limits) -> None:
+        self.inner = inner
+        self.limits = limits
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer, once there is a slot."""
+        tokens = 0.0
+        if self.limits.counts_tokens:
+            # Four bytes a token is right for English text; providers count the longest answer too.
+            tokens = prompt_bound(request.body) / 4 + (request.max_tokens or 0)
+        await self.limits.enter(request.rank, tokens)
+        try:
+            return await self.inner.complete(request)
+        finally:
+            self.limits.leave()
+
+
+class Budgeted:
+    """Hold an attempt at its worst cost before it leaves, settle at what it cost.
+
+    The hold is durable before the attempt leaves, so that a kill at any moment leaves at least as
+    much recorded as the provider billed. Without limits there is no hold, and only the real cost is
+    recorded.
+
+    Args:
+        inner: makes one attempt.
+        budget: shared by all teachers of the run.
+        price: None = unknown, which `budget.usd` does not allow.
+        ledger: where holds and costs are kept.
+        run_id: the run that pays.
+        stats: counts attempts, tokens and latency.
+    """
+
+    def __init__(
+        self,
+        inner: Teacher,
+        *,
+        budget: Budget,
+        price: Price | None,
+        ledger: Ledger,
+        run_id: str,
+        stats: TeacherStats,
+    ) -> None:
+        self.inner = inner
+        self.budget = budget
+        self.price = price
+        self.ledger = ledger
+        self.run_id = run_id
+        self.stats = stats
+
+    async def complete(self, request: Request) -> Completion:
+        """Make one attempt.
+
+        Raises:
+            BudgetReached: it does not fit into what is left.
+        """
+        worst = self._cost(prompt_bound(request.body), request.max_tokens or 0)
+        await self.budget.hold(worst)
+        number = None
+        cost = NOTHING  # until it leaves
+        try:
+            if self.budget.limited:
+                number = await self.ledger.hold(self.run_id, worst)
+            cost = worst  # cancelled or ended by a fault of ours: it may have been billed
+            completion = await self._attempt(request)
+            cost = self._settled(completion.usage, worst)
+            return completion
+        except AttemptFailed as error:
+            cost = worst if error.maybe_billed else NOTHING
+            raise
+        except (TeacherError, TeacherRefused, UserError):
+            cost = NOTHING
+            raise
+        finally:
+            self.budget.settle(worst, cost)
+            self.ledger.settle(self.run_id, number, cost)
+
+    async def _attempt(self, request: Request) -> Completion:
+        stats = self.stats
+        stats.attempts += 1
+        stats.in_flight += 1
+        started = time.perf_counter()
+        try:
+            completion = await self.inner.complete(request)
+        except AttemptFailed as error:
+            stats.rate_limited += error.status == 429
+            raise
+        finally:
+            stats.in_flight -= 1
+        stats.latencies_s.append(time.perf_counter() - started)
+        return completion
+
+    def _settled(self, usage: Usage, worst: Cost) -> Cost:
+        """What the provider says it used; where it does not say, what was held."""
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        cost = self._cost(
+            worst.prompt_tokens if prompt is None else prompt,
+            worst.completion_tokens if completion is None else completion,
+        )
+        self.stats.prompt_tokens += prompt or 0
+        self.stats.completion_tokens += completion or 0
+        if self.stats.nano_usd is not None:
+            self.stats.nano_usd += cost.nano_usd
+        return cost
+
+    def _cost(self, prompt_tokens: int, completion_tokens: int) -> Cost:
+        price = 0
+        if self.price is not None:
+            price = nano_usd(
+                self.price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
+            )
+        return Cost(
+            requests=1,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            nano_usd=price,
+        )
+
+
+MESSAGE_TOKENS = 16
+"""What a chat template puts around one message, at most, in the templates that are in use."""
+
+
+def prompt_bound(body: Mapping[str, Json]) -> int:
+    """The most tokens that the prompt can be: no tokenizer makes more tokens than UTF-8 bytes."""
+    bound = 0
+    for name, value in body.items():
+        if name == "messages" and isinstance(value, Sequence):
+            bound += sum(_message_bound(message) for message in value)
+        elif isinstance(value, Mapping | list | tuple):  # tools, a schema: part of the prompt too
+            bound += len(canonical(value))
+    return bound
+
+
+def _message_bound(message: Json) -> int:
+    if isinstance(message, Mapping) and message.keys() == {"role", "content"}:
+        content = message["content"]
+        if isinstance(content, str):
+            return MESSAGE_TOKENS + (len(content) if content.isascii() else len(content.encode()))
+    return MESSAGE_TOKENS + len(canonical(message))

@@ -1,0 +1,46 @@
+"""What one teacher was asked and what it cost, as plain counters that the layers add to."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+
+from synthkd.manifest import TeacherCounts
+
+LATENCY_SAMPLES = 1000
+"""The median of the last thousand says how the teacher is now, in 8 kB."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TeacherStats:
+    """Counts since the teacher was opened; see `TeacherCounts` for what each one means."""
+
+    asked: int = 0
+    hits: int = 0
+    attempts: int = 0
+    rate_limited: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    nano_usd: int | None = None
+    """None = the price is unknown."""
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
+    simulated: bool = False
+
+    def counts(self) -> TeacherCounts:
+        """A snapshot for displays and the manifest."""
+        return TeacherCounts(
+            asked=self.asked,
+            hits=self.hits,
+            attempts=self.attempts,
+            rate_limited=self.rate_limited,
+            failed=self.failed,
+            in_flight=self.in_flight,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            usd=None if self.nano_usd is None else self.nano_usd / 1e9,
+            latency_s=statistics.median(self.latencies_s) if self.latencies_s else None,
+            simulated=self.simulated,
+        )

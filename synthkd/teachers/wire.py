@@ -1,0 +1,126 @@
+"""The chat wire shape of OpenAI-compatible APIs: a Request as a body, a body as a Completion.
+
+Fresh replies, ledger hits and the recorded and simulated teachers all go through `parse_chat`, so
+what is read from an answer cannot depend on where it came from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from synthkd.errors import AttemptFailed
+from synthkd.rows import Json, clean
+from synthkd.teachers.request import Completion, Request, Usage
+
+
+def chat_body(request: Request) -> bytes:
+    """What goes over the wire, in one spelling: JSON with sorted keys."""
+    body: dict[str, Json] = dict(request.body)
+    if request.max_tokens is not None:
+        body["max_tokens"] = request.max_tokens
+    seed = body.get("seed")
+    if isinstance(seed, int) and request.sample:
+        body["seed"] = seed + request.sample  # else every sample would be the same answer
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+
+
+def chat_reply(
+    text: str,
+    *,
+    model: str,
+    finish: str = "stop",
+    usage: Usage,
+) -> bytes:
+    """A reply as a server would send it, for teachers that are no server."""
+    return orjson.dumps(
+        {
+            "object": "chat.completion",
+            "model": model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "finish_reason": finish,
+                }
+            ],
+            "usage": {
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+            },
+        }
+    )
+
+
+def parse_chat(reply: bytes) -> Completion:
+    """Read a reply of status 200.
+
+    Raises:
+        AttemptFailed: it is cut, no JSON, or no answer; perhaps billed all the same.
+    """
+    body = read_json(reply)
+    try:
+        choice = body["choices"][0]
+        message = choice["message"]
+        text = message.get("content")
+        return Completion(
+            text=text if isinstance(text, str) else _joined(text),
+            finish=_text(choice.get("finish_reason")) or "",
+            usage=_usage(body.get("usage")),
+            reply=reply,
+            reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+            refusal=_text(message.get("refusal")),
+            served_model=_text(body.get("model")),
+        )
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise AttemptFailed(
+            f"the reply has no choices[0].message: {reply[:200]!r}", maybe_billed=True, status=200
+        ) from error
+
+
+def read_json(reply: bytes) -> Any:
+    """The body as JSON values; lone surrogates become U+FFFD, because some servers send them.
+
+    Raises:
+        AttemptFailed: it is no JSON.
+    """
+    try:
+        return orjson.loads(reply)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return clean(json.loads(reply), {})
+    except (ValueError, RecursionError) as error:
+        raise AttemptFailed(
+            f"the reply is not JSON: {reply[:200]!r}", maybe_billed=True, status=200
+        ) from error
+
+
+def _joined(content: object) -> str:
+    """The text of a message without a plain one: nothing, or a list of parts."""
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        raise TypeError(f"content is {type(content).__name__}")
+    return "".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def _text(value: object) -> str | None:
+    """Servers send "" and null for the same thing."""
+    return value if isinstance(value, str) and value else None
+
+
+def _usage(usage: object) -> Usage:
+    if not isinstance(usage, Mapping):
+        return Usage()
+    return Usage(
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
