@@ -11,8 +11,17 @@ Items overtake each other; whoever needs order sorts at the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -171,3 +180,43 @@ async def streamed(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def ticking(tell: Callable[[], None], every_s: float) -> AsyncIterator[None]:
+    """Call `tell` again and again while the body runs."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            tell()
+
+    task = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run to completion in a loop of its own, uvloop's where it is installed.
+
+    Called inside a running loop (a notebook's), it uses a thread, and blocks the caller all the
+    same.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_here(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_run_here, work).result()
+
+
+def _run_here(work: Coroutine[Any, Any, T]) -> T:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ImportError):
+        from uvloop import new_event_loop as factory  # the extra `fast`
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)

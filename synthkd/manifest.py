@@ -131,6 +131,8 @@ class Manifest(Record):
     """manifest.json, written last: a folder that has one is complete."""
 
     name: str
+    pipeline: str
+    """The pipeline file."""
     run_id: str
     simulated: list[str]
     """Teachers that are simulated: figures won on them prove code, not method."""

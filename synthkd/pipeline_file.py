@@ -63,6 +63,15 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError([f"{path}: not valid YAML: {error}"]) from error
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}: must be a mapping with name, source, steps; see README.md"])
+    return apply_overrides(raw, overrides)
+
+
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set values in the tree; returns the same tree.
+
+    Raises:
+        ConfigError: with every override that fits nowhere.
+    """
     faults = []
     for text in overrides:
         try:

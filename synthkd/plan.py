@@ -7,7 +7,7 @@ checked by `check_wiring` once the source has been surveyed, still before anythi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
-from synthkd.pipeline_file import faults_of, parse_config, read_yaml
+from synthkd.pipeline_file import faults_of, parse_config
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
 from synthkd.teachers.limits import AUTO_CONCURRENCY
@@ -94,13 +94,16 @@ class Plan:
         return next(bound for bound in self.steps if bound.label == label)
 
 
-def compile_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Read a pipeline file and check all that can be checked without reading the source.
+def compile_plan(raw: Mapping[str, Any], path: Path) -> Plan:
+    """Check all that can be checked without reading the source.
+
+    Args:
+        raw: the pipeline file's content.
+        path: the file, for messages, and for what is looked for beside it.
 
     Raises:
         ConfigError: with every fault.
     """
-    raw = read_yaml(path, overrides)
     config, faults = parse_config(raw, str(path))
     binder = _Binder(path, faults)
     steps = tuple(binder.bind_all(raw, config))

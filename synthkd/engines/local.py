@@ -49,7 +49,7 @@ async def carry_out(
             await pour(rows, stages, _counted(sink, account))
             return
         spool = RowSpool(work / f"table-{index}.spool")
-        into = _SpoolSink(spool)
+        into = SpoolSink(spool)
         await pour(rows, stages, _counted(into.emit, account))
         into.finish()
         rows = table_rows(segment.table, spool, desk_of(segment.table), account)
@@ -145,7 +145,7 @@ def _counted(sink: Emit[Row], account: Account) -> Emit[Row]:
     return emit
 
 
-class _SpoolSink:
+class SpoolSink:
     """Gathers rows for a spool, since many at a time are cheaper than one by one."""
 
     def __init__(self, spool: RowSpool) -> None:
@@ -153,6 +153,7 @@ class _SpoolSink:
         self._batch: list[Row] = []
 
     async def emit(self, row: Row) -> None:
+        """Take one row."""
         self._batch.append(row)
         if len(self._batch) >= SPOOL_BATCH:
             self._write()

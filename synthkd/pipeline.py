@@ -1,0 +1,143 @@
+"""Pipeline: load a file, plan it, run it, or stream its rows. Works inside a running event loop.
+
+    pipeline = Pipeline.load("pipelines/quickstart.yaml")
+    print(pipeline.plan().table())
+    manifest = await pipeline.run()             # or pipeline.run_sync()
+    async for row in pipeline.stream(): ...     # final rows in completion order, no dataset
+
+What one run does, in order: survey the source, ask (every step), sort, export, train, evaluate,
+write the manifest. `synthkd.running` holds those stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+
+from synthkd.flow import Emit, run_loop, streamed
+from synthkd.folder import open_folder, read_manifest
+from synthkd.forecast import Forecast, forecast
+from synthkd.manifest import Manifest, Progress
+from synthkd.pipeline_file import apply_overrides, read_yaml
+from synthkd.plan import Plan, compile_plan
+from synthkd.rows import Row
+from synthkd.running import Run, Ways
+
+__all__ = ["Pipeline", "read_manifest"]
+
+LEDGER = ".synthkd/ledger.sqlite"
+"""One for all runs of a project, so that whatever was bought once is found by all."""
+
+Tell = Callable[[Progress], None]
+
+
+class Pipeline:
+    """A checked pipeline file, and where its results go."""
+
+    def __init__(self, plan: Plan, *, out: Path, ledger: str) -> None:
+        self._plan = plan
+        self.out = out
+        self.ledger = ledger
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        overrides: Sequence[str] = (),
+        out: str | Path | None = None,
+        ledger: str | None = None,
+        limit: int | None = None,
+    ) -> Pipeline:
+        """Read and check a pipeline file; nothing is written, asked or spent.
+
+        Args:
+            path: the YAML file.
+            overrides: as `--set`: `steps.NAME.with.samples=5`.
+            out: the folder for results; by default data/out/NAME.
+            ledger: where answers are kept; by default .synthkd/ledger.sqlite.
+            limit: use the first so many rows of the source.
+
+        Raises:
+            ConfigError: with every fault of the file.
+        """
+        if limit is not None:
+            overrides = [*overrides, f"source.limit={limit}"]
+        path = Path(path)
+        plan = compile_plan(read_yaml(path, overrides), path)
+        out = Path("data", "out", plan.config.name) if out is None else Path(out)
+        return cls(plan, out=out, ledger=ledger or LEDGER)
+
+    @classmethod
+    def reopen(
+        cls, folder: str | Path, *, overrides: Sequence[str] = (), ledger: str | None = None
+    ) -> Pipeline:
+        """The pipeline of a complete run, as its manifest has it, perhaps with other settings."""
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        raw = apply_overrides(dict(manifest.config), overrides)
+        plan = compile_plan(raw, Path(manifest.pipeline))
+        return cls(plan, out=folder, ledger=ledger or LEDGER)
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self._plan.config.name
+
+    def plan(self) -> Forecast:
+        """Rows x calls x tokens x price, and what is unknown, before anything is spent."""
+        return forecast(self._plan)
+
+    async def run(
+        self, *, offline: bool = False, retry_failed: bool = False, on_progress: Tell | None = None
+    ) -> Manifest:
+        """Run to the end; running again resumes.
+
+        Args:
+            offline: answer from the ledger alone.
+            retry_failed: ask again what the provider refused for good.
+            on_progress: told a few times a second how things stand.
+
+        Raises:
+            UserError: a mistake; nothing was spent.
+            RunStopped: the run ended early; everything paid for is kept.
+        """
+        ways = Ways(offline=offline, retry_failed=retry_failed, ledger=self.ledger)
+        with open_folder(self.out) as folder:
+            run = Run(self._plan, folder, ways, on_progress)
+            return await run.to_the_end()
+
+    def run_sync(
+        self, *, offline: bool = False, retry_failed: bool = False, on_progress: Tell | None = None
+    ) -> Manifest:
+        """`run` for callers that do not await; in a running loop it blocks that loop."""
+        return run_loop(
+            self.run(offline=offline, retry_failed=retry_failed, on_progress=on_progress)
+        )
+
+    def stream(
+        self, *, offline: bool = False, retry_failed: bool = False
+    ) -> AsyncGenerator[Row, None]:
+        """The final rows as they come, in no order; writes no dataset. Starting again resumes."""
+        ways = Ways(offline=offline, retry_failed=retry_failed, ledger=self.ledger)
+
+        async def ask(emit: Emit[Row]) -> None:
+            with open_folder(self.out) as folder:
+                await Run(self._plan, folder, ways, None).ask_only(emit)
+
+        return streamed(ask)
+
+    def train(self) -> Manifest:
+        """Train the student again from the rows of a complete run, and evaluate it."""
+        return self._again()
+
+    def evaluate(self) -> Manifest:
+        """Evaluate the student of a complete run again."""
+        return self._again()
+
+    def _again(self) -> Manifest:
+        # Training is skipped by itself where the student in the folder is already this very one.
+        old = read_manifest(self.out)
+        ways = Ways(offline=False, retry_failed=False, ledger=self.ledger)
+        with open_folder(self.out) as folder:
+            return run_loop(Run(self._plan, folder, ways, None).results_again(old))

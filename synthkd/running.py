@@ -1,0 +1,312 @@
+"""One run of a plan in its folder, stage by stage.
+
+survey     read the source once: ids, fields, how many            nothing is spent before this
+ask        every row through every step
+sort       the final rows into the source's order, the account reconciled
+export     dataset/, rows/, rejected.parquet, failed.parquet, moved into place together
+train      student/
+evaluate   base, teachers and student on the held-out rows
+done       manifest.json
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from synthkd.account import Account, Kind
+from synthkd.cards import dataset_card
+from synthkd.engines.local import SpoolSink, carry_out
+from synthkd.errors import AccountError, BudgetReached, RunStopped
+from synthkd.evaluation import evaluate
+from synthkd.flow import Emit, ticking
+from synthkd.folder import RunFolder, sha256_of
+from synthkd.io.exports import export_dataset, write_records, write_rows
+from synthkd.io.sources import Source, open_source
+from synthkd.io.spool import RowSpool
+from synthkd.ledger import Cost, Ledger
+from synthkd.ledger.sqlite import open_ledger
+from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend
+from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_wiring
+from synthkd.rows import Row
+from synthkd.steps import Desk
+from synthkd.survey import Survey, rows_of, survey
+from synthkd.teachers.open import Gateway, open_teachers
+from synthkd.training import student_in_words, train
+
+TICK_S = 0.25
+"""Seconds between reports of progress."""
+PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
+"""Whose versions a reader of the manifest may need to get the same bytes."""
+UNHASHED = frozenset({".work", "run.json", "manifest.json", "stopped"})
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How to run, beside what the pipeline file says."""
+
+    ledger: str
+    offline: bool = False
+    retry_failed: bool = False
+
+
+class Run:
+    """One execution; made for one folder, used once."""
+
+    def __init__(self, plan: Plan, folder: RunFolder, ways: Ways, tell: Tell | None) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._ways = ways
+        self._tell = tell
+        self._stage = "reading"
+        self._source: Source = open_source(plan.config.source, base=plan.folder)
+        self._account = Account(
+            folder.work / "account.scratch",
+            [bound.label for bound in plan.steps],
+            plan.config.limits,
+        )
+        self._survey: Survey | None = None
+        self._gateway: Gateway | None = None
+        self._wall_before_s = 0.0
+        self._started = time.monotonic()
+        self._started_cpu = time.process_time()
+
+    # --- the whole
+
+    async def to_the_end(self) -> Manifest:
+        """All stages; returns what manifest.json holds."""
+        async with self._teachers() as gateway:
+            try:
+                spool = RowSpool(self._folder.work / "rows.scratch")
+                with spool:
+                    counts = await self._ask(SpoolSink(spool))
+                    dataset = self._export(spool, counts)
+                return await self._results(gateway, dataset, counts)
+            except RunStopped as stop:
+                self._write_stopped(stop)
+                raise
+
+    async def ask_only(self, emit: Emit[Row]) -> None:
+        """The final rows into `emit`, and the account reconciled."""
+        async with self._teachers():
+            await self._carry_out(emit)
+            self._account.reconcile()
+
+    async def results_again(self, old: Manifest) -> Manifest:
+        """Student and evaluation anew, from the rows of a complete run."""
+        async with self._teachers() as gateway:
+            return await self._results(gateway, old.dataset, old.counts, old)
+
+    # --- survey, ledger, teachers
+
+    @asynccontextmanager
+    async def _teachers(self) -> AsyncIterator[Gateway]:
+        """Survey the source, then open ledger and teachers: all mistakes come before any cost."""
+        config = self._plan.config
+        found = await asyncio.to_thread(survey, self._source, config.source, self._account)
+        check_wiring(self._plan, found.columns)
+        self._survey = found
+        ledger = open_ledger(self._ways.ledger)
+        try:
+            self._wall_before_s = ledger.wall_s(self._folder.run_id)
+            async with open_teachers(
+                config.teachers,
+                base=self._plan.folder,
+                ledger=ledger,
+                run_id=self._folder.run_id,
+                budget=config.budget,
+                offline=self._ways.offline,
+                retry_failed=self._ways.retry_failed,
+            ) as gateway:
+                self._gateway = gateway
+                self._folder.keeps = True
+                async with ticking(self._report, TICK_S), self._within_wall(ledger):
+                    yield gateway
+        finally:
+            await ledger.close()
+            self._account.close()
+
+    @asynccontextmanager
+    async def _within_wall(self, ledger: Ledger) -> AsyncIterator[None]:
+        """Stop when `budget.wall_s` is used up, over all restarts of the run."""
+        limit_s = self._plan.config.budget.wall_s
+        left_s = None if limit_s is None else max(0.0, limit_s - self._wall_before_s)
+        started = time.monotonic()
+        timeout = asyncio.timeout(left_s)
+        try:
+            async with timeout:
+                yield
+        except TimeoutError:
+            if timeout.expired():
+                raise BudgetReached(
+                    f"the run has taken its budget.wall_s of {limit_s:g} s; what was bought is"
+                    " kept: raise the limit and run again to go on"
+                ) from None
+            raise
+        finally:
+            ledger.add_wall(self._folder.run_id, time.monotonic() - started)
+
+    def _desk(self, bound: BoundRowStep | BoundTableStep) -> Desk:
+        assert self._gateway is not None  # noqa: S101  set before any step is asked for
+        return Desk(
+            step=bound.label,
+            rank=bound.rank,
+            seed=self._plan.config.seed,
+            teachers=self._gateway.teachers,
+            prompts=bound.prompts,
+        )
+
+    # --- ask, sort, export
+
+    async def _ask(self, into: SpoolSink) -> Counts:
+        await self._carry_out(into.emit)
+        self._enter("sorting")
+        await asyncio.to_thread(into.finish)
+        assert self._survey is not None  # noqa: S101  the source was surveyed
+        return self._survey.complete(self._account.reconcile())
+
+    async def _carry_out(self, emit: Emit[Row]) -> None:
+        self._enter("asking")
+
+        async def keep(row: Row) -> None:
+            self._account.keep(row)
+            await emit(row)
+
+        await carry_out(
+            self._plan.segments,
+            rows_of(self._source, "train"),
+            self._desk,
+            self._account,
+            self._folder.work,
+            keep,
+        )
+
+    def _export(self, spool: RowSpool, counts: Counts) -> Mapping[str, Any]:
+        self._enter("exporting")
+        staged = self._folder.staged
+        (staged / "dataset").mkdir()
+        (staged / "rows").mkdir()
+        dataset = export_dataset(spool, self._plan.config.export, staged / "dataset")
+        funnel = {step: tally.counts() for step, tally in self._account.funnel.items()}
+        card = dataset_card(self._plan, counts, funnel, dataset)
+        (staged / "dataset" / "README.md").write_text(card, encoding="utf-8")
+        write_rows(spool, staged / "rows" / "rows.parquet")
+        self._write_losses(staged)
+        self._folder.publish()
+        return dataset
+
+    def _write_losses(self, folder: Path) -> None:
+        import pyarrow as pa
+
+        kinds: dict[Kind, tuple[str, str]]
+        kinds = {"rejected": ("reason", "detail"), "failed": ("error", "message")}
+        for kind, (why, more) in kinds.items():
+            columns = {"row_id": pa.string(), "roots": pa.list_(pa.string()), "step": pa.string()}
+            schema = pa.schema({**columns, why: pa.string(), more: pa.string()})
+            write_records(folder / f"{kind}.parquet", schema, self._account.losses(kind))
+
+    def _write_stopped(self, stop: RunStopped) -> None:
+        """Leave what a person needs at three in the morning: why, how far, which rows were lost."""
+        counts = None if isinstance(stop, AccountError) else self._account.counts()
+        progress = self._progress()
+        folder = self._folder.stop(
+            {
+                "message": str(stop),
+                "exit_code": stop.exit_code,
+                "counts": None if counts is None else counts.model_dump(),
+                "funnel": {k: v.model_dump() for k, v in progress.funnel.items()},
+                "spend": progress.spend.model_dump(),
+            }
+        )
+        self._write_losses(folder)
+
+    # --- train, evaluate, manifest
+
+    async def _results(
+        self,
+        gateway: Gateway,
+        dataset: Mapping[str, Any],
+        counts: Counts,
+        old: Manifest | None = None,
+    ) -> Manifest:
+        config = self._plan.config
+        student = None
+        if config.student is not None:
+            self._enter("training")
+            student = await asyncio.to_thread(train, self._plan, self._folder.path)
+        result: Evaluation | None = None
+        if config.evaluate is not None:
+            self._enter("evaluating")
+            result = await evaluate(
+                self._plan, self._source, gateway, self._desk, student, self._folder
+            )
+        self._enter("done")
+        progress = self._progress()
+        manifest = Manifest(
+            name=config.name,
+            pipeline=self._plan.place,
+            run_id=self._folder.run_id,
+            simulated=[n for n, t in config.teachers.items() if t.simulated is not None],
+            counts=counts,
+            funnel=progress.funnel if old is None else old.funnel,
+            teachers=progress.teachers,
+            spend=progress.spend,
+            wall_s=round(progress.elapsed_s, 3),
+            cpu_s=round(time.process_time() - self._started_cpu, 3),
+            dataset=dataset,
+            student=None if student is None else student_in_words(student),
+            evaluation=result,
+            config=config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            prompts={name: prompt.sha256 for name, prompt in sorted(self._plan.prompts.items())},
+            versions={package: version(package) for package in PACKAGES},
+            files=sha256_of(self._folder.path, UNHASHED),
+        )
+        self._folder.finish(manifest)
+        return manifest
+
+    # --- progress
+
+    def _enter(self, stage: str) -> None:
+        self._stage = stage
+        self._report()
+
+    def _report(self) -> None:
+        if self._tell is not None:
+            self._tell(self._progress())
+
+    def _progress(self) -> Progress:
+        first = next(iter(self._account.funnel.values()), None)
+        gateway = self._gateway
+        elapsed_s = time.monotonic() - self._started
+        return Progress(
+            stage=self._stage,
+            rows_total=None if self._survey is None else self._survey.read,
+            rows_entered=0 if first is None else first.entered,
+            elapsed_s=elapsed_s,
+            funnel={step: tally.counts() for step, tally in self._account.funnel.items()},
+            teachers={}
+            if gateway is None
+            else {name: teacher.stats.counts() for name, teacher in gateway.teachers.items()},
+            spend=self._spend(Cost() if gateway is None else gateway.budget.spent, elapsed_s),
+        )
+
+    def _spend(self, spent: Cost, elapsed_s: float) -> Spend:
+        priced = self._gateway is not None and all(
+            teacher.stats.nano_usd is not None for teacher in self._gateway.teachers.values()
+        )
+        return Spend(
+            requests=spent.requests,
+            prompt_tokens=spent.prompt_tokens,
+            completion_tokens=spent.completion_tokens,
+            usd=spent.usd if priced else None,
+            wall_s=round(self._wall_before_s + elapsed_s, 3),
+            budget=self._plan.config.budget.model_dump(exclude_none=True),
+        )

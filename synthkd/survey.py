@@ -1,0 +1,104 @@
+"""One look at the whole source before anything is spent: rows, fields, no id twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from synthkd.account import Account, Side
+from synthkd.config import SourceConfig
+from synthkd.errors import UnreadableRow
+from synthkd.flow import from_thread
+from synthkd.io.sources import Source, SourceRow, Unreadable
+from synthkd.manifest import Counts
+from synthkd.rows import Row
+
+BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What the source holds."""
+
+    columns: tuple[str, ...]
+    """Every field that some row has."""
+    sides: Mapping[str, int]
+    """Rows to read (`train`), and held-out rows by `dev` and `test`."""
+    unreadable: int
+    """Records that are no rows; they count as read and failed."""
+    skipped: int
+    """Rows that `where` left out."""
+    repairs: Mapping[str, int]
+    """Values that had to be mended to be JSON."""
+
+    @property
+    def read(self) -> int:
+        """Rows that the account starts from."""
+        return self.sides.get("train", 0) + self.unreadable
+
+    @property
+    def held_out(self) -> dict[str, int]:
+        """Rows set aside, by side."""
+        return {side: n for side, n in sorted(self.sides.items()) if side != "train"}
+
+    def complete(self, counts: Counts) -> Counts:
+        """The account's counts, with what only the survey knows."""
+        return counts.model_copy(update={"skipped": self.skipped, "repaired": dict(self.repairs)})
+
+
+def survey(source: Source, config: SourceConfig, account: Account | None = None) -> Survey:
+    """Read the source to its end.
+
+    Args:
+        source: opened; reading it again later gives the same rows.
+        config: its block of the pipeline file.
+        account: written into, where there is one.
+
+    Raises:
+        SourceError: it cannot be read, or two rows share an id.
+        TooManyLost: too many records are no rows.
+    """
+    columns: dict[str, None] = dict.fromkeys(source.columns or ())
+    sides: Counter[str] = Counter()
+    unreadable = 0
+    found = source.read()
+    while batch := list(islice(found, BATCH)):
+        rows: list[tuple[int, str, Side]] = []
+        for record in batch:
+            if isinstance(record, Unreadable):
+                unreadable += 1
+                if account is not None:
+                    account.unreadable(record.ordinal, record.id, UnreadableRow(record.message))
+            else:
+                columns |= dict.fromkeys(record.row.fields)
+                sides[record.split] += 1
+                rows.append((record.row.order[0], record.row.id, record.split))
+        if account is not None:
+            account.enter(rows)
+    if account is not None:
+        account.close_entry(config.id)
+    return Survey(
+        columns=tuple(columns),
+        sides=sides,
+        unreadable=unreadable,
+        skipped=source.skipped,
+        repairs=dict(source.repairs),
+    )
+
+
+def rows_of(source: Source, side: Side) -> AsyncGenerator[Row, None]:
+    """The rows of one side, as a stream."""
+
+    def read() -> Iterator[Row]:
+        for record in source.read():
+            if isinstance(record, SourceRow) and record.split == side:
+                yield record.row
+
+    return from_thread(read())
+
+
+def without_gold(row: Row, gold: str | None) -> Row:
+    """A held-out row as a step may see it: without the answer."""
+    return replace(row, fields={k: v for k, v in row.fields.items() if k != gold})
