@@ -19,7 +19,7 @@ from synthkd.errors import UserError
 from synthkd.evaluate.compare import Answers, Role, compare
 from synthkd.flow import pour
 from synthkd.folder import RunFolder
-from synthkd.io.exports import read_rows
+from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.manifest import Evaluation, TeacherCounts
 from synthkd.plan import BoundRowStep, Plan, gold_field

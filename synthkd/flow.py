@@ -206,12 +206,18 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     Called inside a running loop (a notebook's), it uses a thread, and blocks the caller all the
     same.
     """
+    if _in_a_loop():
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_run_here, work).result()
+    return _run_here(work)
+
+
+def _in_a_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _run_here(work)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_run_here, work).result()
+        return False
+    return True
 
 
 def _run_here(work: Coroutine[Any, Any, T]) -> T:

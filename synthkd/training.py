@@ -8,7 +8,7 @@ from typing import Any
 
 from synthkd.cards import teacher_in_words
 from synthkd.errors import UserError
-from synthkd.io.exports import read_rows
+from synthkd.io.rows_file import read_rows
 from synthkd.plan import Plan
 from synthkd.rows import Json
 from synthkd.students.linear import LinearStudent, train_linear

@@ -1,0 +1,121 @@
+"""What a row costs: `generate` from JSONL to a saved dataset, against a floor in the same run.
+
+    python tests/bench/bench_run.py [ROWS]          # 20,000 by default
+
+A local server that answers at once stands on the other core. CPU is user + system of the whole
+process; the floor is aiohttp and orjson with nothing kept (tests/bench/floor.py).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+PIPELINE = """
+name: bench
+teachers:
+  main: {{endpoint: {url}, model: fake, concurrency: 256, params: {{max_tokens: 256}}}}
+source: {{jsonl: {source}, id: [id]}}
+steps:
+  - {{use: generate, with: {{teacher: main}}}}
+export: {{format: messages, prompt: instruction, completion: response}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one process took."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def cost_of(command: Sequence[str | Path], folder: Path) -> Cost:
+    """Run to the end and ask the kernel what it took."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [str(part) for part in command], cwd=folder, stdout=subprocess.DEVNULL
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{command} ended with {process.returncode}")
+    return Cost(
+        wall_s=time.perf_counter() - started,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_mb=usage.ru_maxrss / 1024,
+    )
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """A zero-latency server's base URL."""
+    command = [sys.executable, str(HERE / "zero_latency_server.py")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.communicate()  # closes its stdin, which ends it
+
+
+def prompts(path: Path, rows: int) -> None:
+    """Instructions of some 30 words, no two alike."""
+    words = "please explain to me in a few plain sentences what this means and why it matters"
+    with path.open("wb") as file:
+        for i in range(rows):
+            text = f"Question {i}: {words}, with an example that a beginner understands ({i % 97})."
+            file.write(orjson.dumps({"id": f"p{i}", "instruction": text}) + b"\n")
+
+
+def main() -> None:
+    """Print the table."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    synthkd = BIN / "synthkd"
+    with tempfile.TemporaryDirectory() as scratch, server() as url:
+        folder = Path(scratch)
+        source = folder / "prompts.jsonl"
+        prompts(source, rows)
+        pipeline = folder / "bench.yaml"
+        pipeline.write_text(PIPELINE.format(url=url, source=source), encoding="utf-8")
+        run = [synthkd, "run", pipeline, "--quiet"]
+        start_up = cost_of([synthkd, "run", pipeline, "--quiet", "--limit", "1"], folder)
+        costs = {
+            "floor": cost_of([sys.executable, HERE / "floor.py", url, source, "out"], folder),
+            "synthkd": cost_of(run, folder),
+            "synthkd, warm replay": cost_of(run, folder),
+        }
+        helped = cost_of([synthkd, "--help"], folder)
+        imported = cost_of([sys.executable, "-c", "import synthkd"], folder)
+        bare = cost_of([sys.executable, "-c", ""], folder)
+    floor = costs["floor"].cpu_s
+    print(f"{rows} rows, 256 in flight, a server that answers at once\n")
+    print("| | CPU ms/row | x floor | rows/s | rows per CPU s | peak RSS MB |")
+    print("|---|---|---|---|---|---|")
+    for name, cost in costs.items():
+        print(
+            f"| {name} | {1000 * cost.cpu_s / rows:.3f} | {cost.cpu_s / floor:.2f} |"
+            f" {rows / cost.wall_s:.0f} | {rows / cost.cpu_s:.0f} | {cost.peak_mb:.0f} |"
+        )
+    print(
+        f"\nCPU s: start-up and one row {start_up.cpu_s:.2f}, `synthkd --help` {helped.cpu_s:.2f},"
+        f" `import synthkd` {imported.cpu_s:.3f} (bare Python {bare.cpu_s:.3f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
