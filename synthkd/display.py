@@ -45,6 +45,9 @@ WIDTH_OF_A_LOG = 120
 WIDTH_OF_A_VALUE = 300
 """Characters shown of one sample row or detail."""
 
+LEFT = {"reason", "reasons", "for example", "metric"}
+"""Headings of columns that hold text."""
+
 OnProgress = Callable[[Progress], None]
 
 
@@ -131,7 +134,7 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
         f"this time {manifest.wall_s:.1f} s, {manifest.cpu_s:.1f} s of CPU"
     )
     if manifest.evaluation is not None:
-        parts.append(evaluation_table(manifest.evaluation))
+        parts.append(evaluation_view(manifest.evaluation))
     return Group(*parts, places_text(manifest, folder))
 
 
@@ -164,7 +167,9 @@ def funnel_table(funnel: Mapping[str, StepCounts]) -> Table:
 
 def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:
     """One line a teacher; a simulated one is called so."""
-    table = _table("teacher", "asked", "hits", "attempts", "429", "failed", "tokens", "USD", "s")
+    table = _table(
+        "teacher", "asked", "hits", "attempts", "429", "failed", "tokens", "USD", "median s"
+    )
     for name, teacher in teachers.items():
         counts = (
             teacher.asked,
@@ -196,27 +201,28 @@ def spend_text(spend: Spend) -> str:
     return ", ".join(parts)
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
-    """Base, teachers and student on the same rows, each figure with its 95 % interval."""
-    metrics = list(dict.fromkeys(name for one in evaluation.contestants for name in one.metrics))
-    table = _table(
-        "on the same rows",
-        "answered",
-        *(heading for name in metrics for heading in (name, f"student's lead in {name}")),
-        "ms/row",
-        "USD/1,000",
-    )
-    table.title = f"{evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels"
-    table.title_justify = "left"
+def evaluation_view(evaluation: Evaluation) -> RenderableType:
+    """Base, teachers and student on the same rows: how good, and at what cost.
+
+    Two tables rather than a wide one, so that both fit into 80 columns.
+    """
+    quality = _table("who", "metric", "% [95 % interval]", "student's lead, points")
+    cost = _table("who", "answered", "ms/row", "USD/1,000 rows")
     for one in evaluation.contestants:
-        table.add_row(
+        for metric, value in one.metrics.items():
+            lead = one.versus_student.get(metric)
+            quality.add_row(
+                _who(one), metric, _interval(value), _interval(lead, "+") if lead else ""
+            )
+        cost.add_row(
             _who(one),
             f"{one.answered:,}",
-            *(cell for name in metrics for cell in _figures(one, name)),
             _known(one.ms_per_row, ".2f"),
             _known(one.usd_per_1000, ".4f"),
         )
-    return table
+    return Group(
+        f"on {evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels", quality, cost
+    )
 
 
 def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, str]) -> Table:
@@ -227,7 +233,6 @@ def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, st
         examples: "step reason" -> the detail of one such row.
     """
     table = _table("step", "reason", "rows", "for example")
-    table.columns[1].justify = "left"
     for name, step in funnel.items():
         for reason, rows in sorted(step.reasons.items(), key=lambda item: (-item[1], item[0])):
             example = printable(examples.get(f"{name} {reason}", ""))
@@ -266,10 +271,10 @@ def printable(text: str, width: int = WIDTH_OF_A_VALUE) -> str:
 
 
 def _table(*headings: str) -> Table:
-    """A plain table: the first and the last column are text if they look like it, figures right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    """A plain table: text to the left, figures to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
-        is_text = index == 0 or heading in {"reasons", "for example"}
+        is_text = index == 0 or heading in LEFT
         table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
     return table
 
@@ -303,14 +308,7 @@ def _who(one: Contestant) -> str:
     return name if one.role == one.name else f"{one.role}: {name}"
 
 
-def _figures(one: Contestant, metric: str) -> tuple[str, str]:
-    """A contestant's figure, and by how much the student is ahead of it."""
-    value, lead = one.metrics.get(metric), one.versus_student.get(metric)
-    return (_interval(value) if value else "", _interval(lead, "+") if lead else "")
-
-
 def _interval(interval: Interval, sign: str = "") -> str:
-    value, low, high = (
-        f"{100 * x:{sign}.2f}" for x in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} % [{low}, {high}]"
+    """The figure in per cent; one digit fewer for the interval, whose last ones say nothing."""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.value:{sign}.2f} [{low:{sign}.1f}, {high:{sign}.1f}]"

@@ -180,9 +180,9 @@ def test_simulated_is_named_wherever_it_shows() -> None:
         )
     )
     assert "prove code, not method" in text
-    assert text.count("main (simulated)") == 2
-    assert "50.00 % [40.00, 60.00]" in text
-    assert "+20.00 %" in text
+    assert text.count("main (simulated)") == 3
+    assert "50.00 [40.0, 60.0]" in text
+    assert "+20.00 [+10.0, +30.0]" in text
 
 
 def test_the_summary_says_where_things_are() -> None:
