@@ -1,0 +1,50 @@
+"""`generate`: a prompt, and what the teacher answers. Plain distillation, where all start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from pydantic import PositiveInt
+
+from synthkd.recipes.replies import discard_all, give_up, loss_of
+from synthkd.rows import Row
+from synthkd.steps import Kit, StepSettings, inputs_of, step
+from synthkd.teachers.request import Completion
+
+
+class GenerateSettings(StepSettings):
+    """Settings of `generate`."""
+
+    teacher: str
+    """The teacher to ask."""
+    prompt: str = "generate/respond"
+    """The prompt; the shipped one sends the field `instruction` as it stands."""
+    samples: PositiveInt = 1
+    """Answers per row. Each becomes a row of its own; more than 1 needs a temperature above 0."""
+    into: str = "response"
+    """The field for the answer."""
+
+
+def _gives(config: GenerateSettings) -> Iterable[str]:
+    return config.into, "reasoning", "finish"
+
+
+@step("generate", gives=_gives, fans_out=True)
+async def generate(row: Row, kit: Kit, config: GenerateSettings, /) -> AsyncIterator[Row]:
+    """Ask the teacher; every sample becomes a row.
+
+    Gives the answer (`into`), how it ended (`finish`: `length` = cut at max_tokens) and the
+    teacher's own `reasoning`, null where the server gives none. Rejects `refused`, `empty_answer`.
+    """
+    inputs = inputs_of(row, kit.prompts[config.prompt].inputs)
+    replies = await kit.ask_many(
+        config.prompt, inputs, teachers=[config.teacher], samples=config.samples
+    )
+    losses = [loss for reply in replies if (loss := loss_of(reply))]
+    if len(losses) == len(replies):
+        give_up(replies, losses)
+    discard_all(kit, losses)
+    for reply in replies:
+        if isinstance(reply, Completion) and loss_of(reply) is None:
+            made = {config.into: reply.text, "reasoning": reply.reasoning, "finish": reply.finish}
+            yield row.with_fields(**made).with_made_by(reply.key)

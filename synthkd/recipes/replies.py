@@ -1,0 +1,62 @@
+"""What becomes of the replies to one question: used, lost, or the end of the row.
+
+The same in every recipe. A lost sample is a discard as long as another one lives. When none does,
+the row fails if nobody replied at all (asking again may help), and is rejected if somebody did.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from synthkd.errors import Rejected, TeacherError
+from synthkd.steps import Kit
+from synthkd.teachers.request import Completion
+
+UNANSWERED = "unanswered"
+
+
+class Loss(NamedTuple):
+    """Why a reply cannot be used."""
+
+    reason: str
+    """A lower_snake code."""
+    detail: str
+
+
+def loss_of(reply: Completion | TeacherError) -> Loss | None:
+    """Why nothing can be read from this reply; None = something can.
+
+    A refusal is what the server declares as one. Wording is never searched for apologies: an
+    answer may quote one.
+    """
+    if isinstance(reply, TeacherError):
+        return Loss(UNANSWERED, f"{type(reply).__name__}: {reply}")
+    if reply.refusal is not None or reply.finish == "content_filter":
+        return Loss("refused", (reply.refusal or reply.text or "content_filter")[:200])
+    if not reply.text.strip():
+        return Loss("empty_answer", f"finish: {reply.finish}")
+    return None
+
+
+def discard_all(kit: Kit, losses: Sequence[Loss]) -> None:
+    """Count the samples that were lost while the row lives on."""
+    for loss in losses:
+        kit.discard(loss.reason, loss.detail)
+
+
+def give_up(replies: Sequence[Completion | TeacherError], losses: Sequence[Loss]) -> NoReturn:
+    """End the row: no reply could be used.
+
+    Raises:
+        TeacherError: nobody replied; the first error, and the row fails.
+        Rejected: somebody did; for the most frequent reason, the first one of equals.
+    """
+    errors = [reply for reply in replies if isinstance(reply, TeacherError)]
+    if len(errors) == len(replies):
+        raise errors[0]
+    read = [loss for loss in losses if loss.reason != UNANSWERED]
+    reason = Counter(loss.reason for loss in read).most_common(1)[0][0]
+    detail = next(loss.detail for loss in read if loss.reason == reason)
+    raise Rejected(reason, detail if len(losses) == 1 else f"{detail} (of {len(losses)} samples)")

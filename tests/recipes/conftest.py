@@ -1,0 +1,93 @@
+"""A step run on one row with a teacher that says what the test tells it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from synthkd.errors import TeacherError
+from synthkd.prompts import Prompt, load_prompt, shipped_folder
+from synthkd.rows import Fields, Row, source_row
+from synthkd.steps import Desk, Kit, Step, find_step
+from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.request import Completion, Request, Usage
+
+
+def said(text: str, **more: Any) -> Completion:
+    """A completion with this text."""
+    return replace(Completion(text=text, finish="stop", usage=Usage(), reply=b""), **more)
+
+
+@dataclass
+class Scripted:
+    """Sample k gets the k-th reply, errors are raised; remembers what it was asked."""
+
+    name: str
+    replies: Sequence[str | Completion | TeacherError]
+    asked: list[Request] = field(default_factory=list)
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        reply = self.replies[request.sample]
+        if isinstance(reply, TeacherError):
+            raise reply
+        completion = said(reply) if isinstance(reply, str) else reply
+        return replace(completion, key=f"{self.name}-{request.sample}")
+
+
+@dataclass
+class Asked:
+    """What came of it."""
+
+    rows: list[Row]
+    kit: Kit
+    teachers: dict[str, Scripted]
+
+    @property
+    def fields(self) -> Fields:
+        (row,) = self.rows
+        return row.fields
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """`await ask("label", {settings}, {fields}, [replies])`, or replies by teacher."""
+
+    async def run(
+        name: str,
+        settings: Mapping[str, Any],
+        fields: Fields,
+        replies: Sequence[Any] | Mapping[str, Sequence[Any]],
+    ) -> Asked:
+        step = find_step(name)
+        assert isinstance(step, Step)
+        by_teacher = replies if isinstance(replies, Mapping) else {"main": replies}
+        scripted = {who: Scripted(who, said) for who, said in by_teacher.items()}
+        default = {} if "teachers" in settings else {"teacher": "main"}
+        config = step.config.model_validate(default | dict(settings))
+        prompt: Prompt = load_prompt(config.prompt, folders=[shipped_folder("prompts")])
+        kit = Kit(
+            Desk(
+                step=name,
+                teachers={who: _opened(teacher) for who, teacher in scripted.items()},
+                prompts={prompt.name: prompt},
+            ),
+            "row",
+        )
+        row = source_row("test", ["1"], ordinal=0, fields=fields)
+        rows = [made async for made in step.run(row, kit, config)]
+        return Asked(rows, kit, scripted)
+
+    return run
+
+
+def _opened(teacher: Scripted) -> OpenTeacher:
+    return OpenTeacher(
+        name=teacher.name, model="m", params={}, max_tokens=None, simulated=True, stack=teacher
+    )

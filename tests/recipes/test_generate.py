@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from synthkd.errors import MissingField, Rejected, Unanswered
+from synthkd.teachers.request import Completion, Usage
+
+ROW = {"instruction": "Say hello."}
+
+
+def said(text: str, **more: Any) -> Completion:
+    return replace(Completion(text=text, finish="stop", usage=Usage(), reply=b""), **more)
+
+
+async def test_each_sample_becomes_a_row_made_by_its_own_answer(ask: Callable[..., Any]) -> None:
+    done = await ask("generate", {"samples": 2}, ROW, ["Hello.", said("Hi.", reasoning="Hm.")])
+    assert [row.fields for row in done.rows] == [
+        ROW | {"response": "Hello.", "reasoning": None, "finish": "stop"},
+        ROW | {"response": "Hi.", "reasoning": "Hm.", "finish": "stop"},
+    ]
+    assert [row.made_by for row in done.rows] == [("main-0",), ("main-1",)]
+
+
+async def test_the_teacher_is_sent_the_instruction_as_it_stands(ask: Callable[..., Any]) -> None:
+    done = await ask("generate", {"into": "said"}, {"instruction": "{{ 1 }}\n*?"}, ["Yes."])
+    (request,) = done.teachers["main"].asked
+    assert request.body["messages"] == [{"role": "user", "content": "{{ 1 }}\n*?"}]
+    assert done.fields["said"] == "Yes."
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (said("", refusal="I cannot."), "refused"),
+        (said("Part", finish="content_filter"), "refused"),
+        (" \n", "empty_answer"),
+    ],
+)
+async def test_replies_that_are_no_answer(ask: Callable[..., Any], reply: Any, reason: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        await ask("generate", {}, ROW, [reply])
+    assert caught.value.reason == reason
+
+
+async def test_an_apology_in_an_answer_is_no_refusal(ask: Callable[..., Any]) -> None:
+    done = await ask("generate", {}, ROW, ["I'm sorry, I cannot say it better than: hello."])
+    assert len(done.rows) == 1
+
+
+async def test_a_lost_sample_is_a_discard_while_others_live(ask: Callable[..., Any]) -> None:
+    done = await ask("generate", {"samples": 3}, ROW, [Unanswered("503"), "", "Hello."])
+    assert [row.made_by for row in done.rows] == [("main-2",)]
+    assert done.kit.discards == [
+        ("unanswered", "Unanswered: 503"),
+        ("empty_answer", "finish: stop"),
+    ]
+
+
+async def test_a_row_that_nobody_answered_fails(ask: Callable[..., Any]) -> None:
+    with pytest.raises(Unanswered, match="first"):
+        await ask("generate", {"samples": 2}, ROW, [Unanswered("first"), Unanswered("second")])
+
+
+async def test_a_row_that_somebody_answered_badly_is_rejected(ask: Callable[..., Any]) -> None:
+    with pytest.raises(Rejected, match=r"empty_answer: finish: stop \(of 2 samples\)"):
+        await ask("generate", {"samples": 2}, ROW, [Unanswered("503"), ""])
+
+
+async def test_a_row_without_the_prompts_input_fails(ask: Callable[..., Any]) -> None:
+    with pytest.raises(MissingField, match="instruction"):
+        await ask("generate", {}, {"question": "?"}, ["Hello."])
