@@ -77,8 +77,8 @@ class _Endpoint:
 
     @property
     def label(self) -> str:
-        """For messages: without the user and the query, which may hold a key."""
-        return str(self.url.with_user(None).with_query(None).with_fragment(None))
+        """For messages: without the query, which may hold a key."""
+        return str(self.url.with_query(None))
 
 
 class HttpTeacher:
@@ -216,7 +216,7 @@ def http_identity(config: TeacherConfig) -> Identity:
     """Who answers: `served_by`, or else the endpoints and the declared headers."""
     if config.served_by is not None:
         return Identity(served_by=config.served_by)
-    urls = sorted({str(URL(url).with_user(None)).rstrip("/") for url in _urls(config)})
+    urls = sorted({str(URL(url)).rstrip("/") for url in _urls(config)})
     if len(urls) == 1 and not config.headers:
         return Identity(served_by=urls[0])
     headers = {header.lower(): value for header, value in config.headers.items()}
@@ -257,6 +257,11 @@ def _chat_url(name: str, base: str) -> URL:
         raise UserError(
             f"teachers.{name}.endpoint must be a URL such as http://127.0.0.1:8000/v1, "
             f"got {base!r:.200}"
+        )
+    if url.user or url.password:
+        raise UserError(
+            f"teachers.{name}.endpoint holds a user or a password, and secrets have no place in a "
+            f"pipeline file: put it into an environment variable and name that in `api_key_env`"
         )
     return url.with_path(url.path.rstrip("/") + "/chat/completions").with_query(url.query)
 

@@ -150,10 +150,10 @@ async def _open_attempt(
     # aiohttp costs 0.2 s to import, and who replays or simulates needs none.
     from synthkd.teachers.http import http_identity, open_http
 
-    identity = http_identity(config)
     if offline:
         config = config.model_copy(update={"api_key_env": None})  # nobody will be asked
-    return await stack.enter_async_context(open_http(name, config)), identity
+    teacher = await stack.enter_async_context(open_http(name, config))
+    return teacher, http_identity(config)
 
 
 def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> None:

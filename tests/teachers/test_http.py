@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthkd.config import TeacherConfig
+from synthkd.errors import (
+    AttemptFailed,
+    RequestRefused,
+    SynthkdError,
+    TeacherRefused,
+    UserError,
+)
+from synthkd.teachers.http import open_http, retry_after_s
+from synthkd.teachers.request import Completion, Request
+from synthkd.teachers.wire import chat_body, parse_chat
+from tests.provider import Provider
+
+KEY = "sk-planted-0123456789"
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    async with Provider().serve() as serving:
+        yield serving
+
+
+def ask(text: str = "one two three", **changes: Any) -> Request:
+    body: dict[str, Any] = {
+        "model": "m",
+        "messages": [{"role": "user", "content": text}],
+        "temperature": 0.5,
+    }
+    return Request(body={**body, **changes.pop("body", {})}, inputs={}, **changes)
+
+
+async def complete(
+    url: str | list[str], request: Request | None = None, **settings: Any
+) -> Completion:
+    config = TeacherConfig(endpoint=url, model="m", **settings)
+    async with open_http("main", config) as teacher:
+        return await teacher.complete(request or ask())
+
+
+async def error_of(provider: Provider, *faults: str, **settings: Any) -> SynthkdError:
+    provider.script.extend(faults)
+    with pytest.raises(SynthkdError) as caught:
+        await complete(provider.url, **settings)
+    return caught.value
+
+
+async def test_an_answer(provider: Provider) -> None:
+    completion = await complete(provider.url, ask(max_tokens=4))
+    assert completion.text == "echo -: one two"
+    assert (completion.finish, completion.served_model) == ("length", "m-served")
+    assert completion.usage.completion_tokens == 4
+    assert parse_chat(completion.reply) == completion
+    assert provider.seen[0] == {
+        "max_tokens": 4,
+        "messages": [{"content": "one two three", "role": "user"}],
+        "model": "m",
+        "temperature": 0.5,
+    }
+    assert "Authorization" not in provider.headers[0]
+
+
+async def test_the_seed_goes_out_as_seed_plus_sample(provider: Provider) -> None:
+    for sample in (0, 2):
+        await complete(provider.url, ask(body={"seed": 40}, sample=sample))
+    assert [body["seed"] for body in provider.seen] == [40, 42]
+
+
+async def test_headers_and_query_go_out(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    await complete(provider.url + "/?tier=1", headers={"X-Tier": "fast"}, api_key_env="MY_KEY")
+    assert provider.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert provider.headers[0]["X-Tier"] == "fast"
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "503", "408", "409"])
+async def test_passing_statuses(provider: Provider, fault: str) -> None:
+    error = await error_of(provider, fault)
+    assert isinstance(error, AttemptFailed)
+    assert (error.maybe_billed, error.wait_s, error.status) == (False, None, int(fault))
+    assert f"/v1/chat/completions answers HTTP {fault}: scripted {fault}" in str(error)
+
+
+@pytest.mark.parametrize("fault", ["lost", "reset", "cut", "json", "empty"])
+async def test_half_replies_may_have_been_billed(provider: Provider, fault: str) -> None:
+    error = await error_of(provider, fault)
+    assert isinstance(error, AttemptFailed)
+    assert error.maybe_billed
+    assert provider.requests == 1, "nothing below retries"
+
+
+async def test_a_stall_ends_at_the_timeout(provider: Provider) -> None:
+    error = await error_of(provider, "stall", timeout_s=0.05)
+    assert isinstance(error, AttemptFailed)
+    assert error.maybe_billed
+    assert "no whole answer in 0.05 s (timeout_s)" in str(error)
+
+
+async def test_a_refused_connection_is_not_billed() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(AttemptFailed, match="no connection to http://127") as caught:
+        await complete(f"http://127.0.0.1:{port}/v1")
+    assert not caught.value.maybe_billed
+
+
+@pytest.mark.parametrize("fault", ["400", "413", "422"])
+async def test_this_request_will_never_be_answered(provider: Provider, fault: str) -> None:
+    error = await error_of(provider, fault)
+    assert isinstance(error, RequestRefused)
+    assert error.status == int(fault)
+    assert error.message == f"scripted {fault}, you sent no key"
+
+
+@pytest.mark.parametrize(
+    ("fault", "way_out"),
+    [
+        ("401", "Check the API key: none was sent, name its environment variable"),
+        ("403", "Check what the API key may use"),
+        ("404", "Check `model`"),
+        ("quota", "Add credit at the provider, then run again"),
+        ("no_model", "Check `model`"),
+        ("redirect", "a redirect to elsewhere.example, which is not followed"),
+    ],
+)
+async def test_no_request_will_ever_be_answered(
+    provider: Provider, fault: str, way_out: str
+) -> None:
+    error = await error_of(provider, fault)
+    assert isinstance(error, TeacherRefused)
+    assert way_out in str(error)
+
+
+def date_in(seconds: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "low", "high"),
+    [
+        ({"retry-after": "30"}, 30, 30),
+        ({"retry-after": "0.5"}, 0.5, 0.5),
+        ({"retry-after-ms": "250"}, 0.25, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9, 9),
+        ({"retry-after": date_in(3600)}, 3500, 3601),
+        ({"retry-after": date_in(-60)}, 0, 0),
+        ({"retry-after": "Sat, 01 Jan 2000 00:00:00 -0000"}, 0, 0),
+    ],
+)
+def test_retry_after(headers: Mapping[str, str], low: float, high: float) -> None:
+    wait_s = retry_after_s(headers)
+    assert wait_s is not None
+    assert low <= wait_s <= high
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "nan", "inf", "1e999", "Sat, 99 Foo"])
+def test_a_retry_after_that_says_nothing(value: str) -> None:
+    assert retry_after_s({"retry-after": value}) is None
+    assert retry_after_s({}) is None
+
+
+async def test_retry_after_reaches_the_error(provider: Provider) -> None:
+    provider.retry_after = {"retry-after-ms": "1500"}
+    error = await error_of(provider, "429")
+    assert isinstance(error, AttemptFailed)
+    assert error.wait_s == 1.5
+    assert "asks to wait 1.5 s" in str(error)
+
+
+async def test_of_several_endpoints_the_least_loaded_is_asked() -> None:
+    async with Provider(latency_s=0.05).serve() as one, Provider(latency_s=0.05).serve() as other:
+        config = TeacherConfig(endpoint=[one.url, other.url], model="m")
+        async with open_http("main", config) as teacher, asyncio.TaskGroup() as group:
+            for number in range(10):
+                group.create_task(teacher.complete(ask(str(number))))
+        assert (one.requests, other.requests) == (5, 5)
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:8000", "ftp://x/v1", "http://", "http://[", []])
+async def test_an_endpoint_that_is_no_url(endpoint: Any) -> None:
+    with pytest.raises(UserError, match=r"teachers\.main\.endpoint"):
+        await complete(endpoint)
+
+
+async def test_a_missing_key_is_named(provider: Provider) -> None:
+    with pytest.raises(UserError, match=r"teachers\.main.* MY_KEY, which is not set: export MY"):
+        await complete(provider.url, api_key_env="MY_KEY")
+    assert provider.requests == 0
+
+
+async def test_a_password_in_the_endpoint_is_not_taken_and_not_shown() -> None:
+    with pytest.raises(
+        UserError, match=r"teachers\.main\.endpoint holds a user or a pass"
+    ) as caught:
+        await complete(f"http://me:{KEY}@127.0.0.1/v1")
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX: y", f" {KEY}", f"{KEY}é"])
+async def test_a_malformed_key_is_not_shown(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(UserError, match="the API key in the environment variable MY_KEY") as caught:
+        await complete(provider.url, api_key_env="MY_KEY")
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+FAULTS = [
+    "429", "500", "400", "401", "403", "404", "413", "quota", "reset", "lost", "cut", "json",
+    "empty", "stall", "redirect",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_the_key_is_shown_by_nothing(
+    provider: Provider,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MY_KEY", KEY)
+    config = TeacherConfig(
+        endpoint=provider.url + "?key=" + KEY,
+        model="m",
+        api_key_env="MY_KEY",
+        timeout_s=0.2,
+    )
+    provider.script.append(fault)
+    async with open_http("main", config) as teacher:
+        with pytest.raises(SynthkdError) as caught:
+            await teacher.complete(ask())
+        shown = [repr(teacher), str(vars(teacher)["_secret"]), str(caught.value), caplog.text]
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += [repr(error), repr(vars(error)), *traceback.format_exception(error)]
+        error = error.__cause__ or error.__context__
+    # The provider echoes the key, and the endpoint's query has it too.
+    assert KEY not in "".join(shown)
+
+
+# ------------------------------------------------------------------------------------ the wire
+
+
+def reply(**message: Any) -> bytes:
+    return orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+
+def test_what_is_read_from_a_reply() -> None:
+    completion = parse_chat(reply(content="x", reasoning_content="hm", refusal=None))
+    assert (completion.text, completion.reasoning, completion.refusal) == ("x", "hm", None)
+    assert completion.usage.prompt_tokens is None
+    completion = parse_chat(reply(content=None, reasoning="hm", refusal="no"))
+    assert (completion.text, completion.reasoning, completion.refusal) == ("", "hm", "no")
+    parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
+    assert parse_chat(reply(content=parts)).text == "ab"
+
+
+def test_a_lone_surrogate_is_repaired() -> None:
+    raw = rb'{"choices": [{"message": {"content": "a\ud800b"}, "finish_reason": "stop"}]}'
+    assert parse_chat(raw).text == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": [{}]}',
+        b'{"choices": [{"message": null}]}',
+        b'{"choices": [{"message": {"content": 7}}]}',
+        b'{"choices": {"message": 1}}',
+        b'{"error": {"message": "overloaded"}}',
+        b'{"choices": [{"message": {"content": "cu',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_no_answer_in_the_reply(raw: bytes) -> None:
+    with pytest.raises(AttemptFailed) as caught:
+        parse_chat(raw)
+    assert caught.value.maybe_billed
+    assert len(str(caught.value)) < 1000
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(
+    st.sampled_from(["choices", "message", "content", "usage", "finish_reason"]), c)))  # fmt: skip
+def test_any_json_is_an_answer_or_a_failed_attempt(value: Any) -> None:
+    with contextlib.suppress(AttemptFailed):
+        completion = parse_chat(json.dumps(value).encode())
+        assert isinstance(completion.text, str)
+        assert isinstance(completion.finish, str)
+
+
+def test_a_body_has_one_spelling() -> None:
+    one = chat_body(ask(max_tokens=5))
+    other = chat_body(
+        Request(body=dict(reversed(list(ask().body.items()))), max_tokens=5, inputs={})
+    )
+    assert one == other
+    assert b'"max_tokens":5' in one
