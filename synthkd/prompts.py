@@ -143,7 +143,7 @@ def _names_in(folders: Sequence[Path]) -> Iterator[str]:
 def _read(name: str, path: Path) -> Prompt:
     try:
         raw = path.read_bytes()
-        lines = raw.decode("utf-8-sig").splitlines()
+        lines = raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise PromptError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

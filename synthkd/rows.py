@@ -24,6 +24,8 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 Fields: TypeAlias = Mapping[str, Json]
 
 INT64 = range(-(2**63), 2**63)
+MAX_DEPTH = 200
+"""Lists and objects inside each other: orjson writes 254 levels, and rows are wrapped in some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +92,13 @@ def clean(value: object, repairs: dict[str, int] | None = None) -> Json:
     that our own code made) a NaN is an error.
 
     Raises:
-        ValueError: a NaN without `repairs`, an integer beyond 64 bits, a key that is no string, or
-            a type that JSON does not have.
+        ValueError: a NaN without `repairs`, an integer beyond 64 bits, a key that is no string,
+            more than `MAX_DEPTH` levels, or a type that JSON does not have.
     """
+    return _clean(value, repairs, MAX_DEPTH)
+
+
+def _clean(value: object, repairs: dict[str, int] | None, levels: int) -> Json:
     # Ordered by frequency: nearly every field of a real row is a string.
     if isinstance(value, str):
         return value if value.isascii() else _without_surrogates(value, repairs)
@@ -107,11 +113,15 @@ def clean(value: object, repairs: dict[str, int] | None = None) -> Json:
             _count_not_a_number(value, repairs)
             return None
         return value
+    if not isinstance(value, Mapping | list | tuple):
+        raise ValueError(f"{type(value).__name__} is not a JSON type: {value!r:.80}")
+    if levels == 0:
+        raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")
     if isinstance(value, Mapping):
-        return {_key(key, repairs): clean(item, repairs) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(item, repairs) for item in value]
-    raise ValueError(f"{type(value).__name__} is not a JSON type: {value!r:.80}")
+        return {
+            _key(key, repairs): _clean(item, repairs, levels - 1) for key, item in value.items()
+        }
+    return [_clean(item, repairs, levels - 1) for item in value]
 
 
 def _key(key: object, repairs: dict[str, int] | None) -> str:

@@ -26,8 +26,12 @@ None = no value seen yet. `joined` is associative and commutative, so the order 
 """
 
 
-def kind_of(value: Json) -> Kind:
-    """The narrowest kind of one value."""
+LISTS = 4
+"""Lists inside each other that stay lists: readers of Parquet give up at 100 levels."""
+
+
+def kind_of(value: Json, lists: int = LISTS) -> Kind:
+    """The narrowest kind of one value; deeper than `lists` it is JSON text."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -38,10 +42,10 @@ def kind_of(value: Json) -> Kind:
         return "int" if int(float(value)) == value else "wide"
     if isinstance(value, float):
         return "double"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and lists > 0:
         items: Kind = None
         for item in value:
-            items = joined(items, kind_of(item))
+            items = joined(items, kind_of(item, lists - 1))
         return "json" if items == "json" else ("list", items)
     return "json"
 

@@ -1,0 +1,236 @@
+"""Where rows come from: finds the file, reads records, filters them, gives ids and sides.
+
+    source = open_source(config, base=pipeline_folder)
+    for record in source.read():            # again from the beginning at each call
+        match record:
+            case SourceRow(row=row, split="train"): ...
+            case Unreadable(message=message): ...
+
+Every record has an ordinal, those that are filtered out included: ids by ordinal and the order
+stay when `where` or `limit` change. Of a record go first `where`, then `limit`, then the holdout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from synthkd.config import HoldoutConfig, SourceConfig
+from synthkd.errors import SourceError
+from synthkd.io.formats import Reader, csv_reader, hf_reader, jsonl_reader, parquet_reader
+from synthkd.rows import Fields, Json, Row, canonical, digest, source_row
+
+Split = Literal["train", "dev", "test"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """A record that is a row."""
+
+    row: Row
+    split: Split
+    """train, or the side that it is held out for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A record that is no row: it fails, and the others go on."""
+
+    ordinal: int
+    id: str
+    """Of its own kind: no row has it, readable or not."""
+    place: str
+    """Such as `tickets.jsonl line 17`."""
+    message: str
+    """The place, and what is wrong."""
+
+
+class Source:
+    """An input, opened; see `open_source`."""
+
+    def __init__(self, config: SourceConfig, name: str, reader: Reader) -> None:
+        self.name = name
+        self.columns = reader.columns
+        """Fields that every row has; None = known only by reading."""
+        self.repairs: dict[str, int] = {}
+        """Values that were mended by the latest `read`, see `synthkd.rows.clean`."""
+        self.skipped = 0
+        """Rows that `where` left out in the latest `read`."""
+        self._config = config
+        self._reader = reader
+        # CSV has only text, so numbers and booleans are compared as they are written there.
+        self._where = {
+            field: _as_cell(value) if config.kind == "csv" else value
+            for field, value in config.where.items()
+        }
+
+    def read(self) -> Iterator[SourceRow | Unreadable]:
+        """The records that `where` and `limit` leave, from the beginning.
+
+        Raises:
+            SourceError: the input is damaged or cut, or no record has a field that `where` names.
+        """
+        self.repairs, self.skipped = {}, 0
+        given, missing = 0, set(self._where)
+        records = self._reader.records(self.repairs)
+        for ordinal, (number, found) in enumerate(records):
+            if isinstance(found, str):
+                record: SourceRow | Unreadable = self._unreadable(ordinal, number, found)
+            else:
+                missing.difference_update(found)
+                if not self._matches(found):
+                    self.skipped += 1
+                    continue
+                record = self._record(ordinal, number, found)
+            yield record
+            given += 1
+            if given == self._config.limit:
+                return
+        if missing and self.skipped and not given:
+            names = ", ".join(map(repr, sorted(missing)))
+            raise SourceError(f"{self.name}: no row has the field {names} that source.where names")
+
+    def _matches(self, fields: Fields) -> bool:
+        for field, wanted in self._where.items():
+            value = fields.get(field)
+            # Python holds True for equal to 1; JSON does not.
+            if value != wanted or isinstance(value, bool) != isinstance(wanted, bool):
+                return False
+        return True
+
+    def _record(self, ordinal: int, number: int, fields: Fields) -> SourceRow | Unreadable:
+        config = self._config
+        by = config.holdout.by if config.holdout else ()
+        for setting, names in (("id", config.id), ("holdout.by", by)):
+            for name in names:
+                if fields.get(name) is None:
+                    fault = f"has no {name!r}, which source.{setting} names"
+                    return self._unreadable(ordinal, number, fault)
+        ids: Sequence[Json] = [fields[name] for name in config.id] or ["#", ordinal]
+        row = source_row(self.name, ids, ordinal=ordinal, fields=fields)
+        split = side_of([fields[name] for name in by], config.holdout)
+        return SourceRow(row=row, split=split)
+
+    def _unreadable(self, ordinal: int, number: int, fault: str) -> Unreadable:
+        place = f"{self.name} {self._reader.unit} {number}"
+        # Ids of rows are made from a list: one made from an object is none of them.
+        row_id = digest(self.name, {"unreadable": ordinal})
+        return Unreadable(ordinal=ordinal, id=row_id, place=place, message=f"{place}: {fault}")
+
+
+def open_source(config: SourceConfig, *, base: Path) -> Source:
+    """Find the input and look at its head.
+
+    Args:
+        config: the `source` block.
+        base: the pipeline file's folder, where relative paths are looked for after the current one.
+
+    Raises:
+        SourceError: it is missing, of another format, or lacks a column that the settings name.
+    """
+    if config.kind == "hf":
+        place = _hf_place(config.path, base)
+        name = config.name or (place.name if isinstance(place, Path) else place)
+        reader = hf_reader(config, place)
+    else:
+        path = find_file(config.path, base)
+        name = config.name or path.name
+        readers = {"jsonl": jsonl_reader, "csv": csv_reader, "parquet": parquet_reader}
+        reader = readers[config.kind](path)
+    _check_columns(config, name, reader.columns)
+    return Source(config, name, reader)
+
+
+def find_file(written: str, base: Path) -> Path:
+    """The file that a setting names, with variables expanded.
+
+    Args:
+        written: as in the pipeline file; may hold ${NAME} and ${NAME:-default}.
+        base: the pipeline file's folder; relative paths are looked for in the current one first.
+
+    Raises:
+        SourceError: there is no such file or variable; with the places tried and near names.
+    """
+    tried = _places(written, base)
+    for path in tried:
+        if path.is_file():
+            return path
+    for path in tried:
+        if path.is_dir():
+            raise SourceError(f"{path} is a folder: name a file in it")
+    wanted = tried[0]
+    siblings = [p.name for t in tried if t.parent.is_dir() for p in t.parent.iterdir()]
+    hint = _did_you_mean(wanted.name, siblings)
+    raise SourceError(f"{written}: no such file; looked for {', '.join(map(str, tried))}{hint}")
+
+
+def side_of(values: Iterable[Json], holdout: HoldoutConfig | None) -> Split:
+    """The side on which rows with these values fall: a function of nothing else, not even the seed.
+
+    SHA-256 spreads them evenly over [0, 1): dev has the beginning, test follows, train the rest.
+    """
+    if holdout is None:
+        return "train"
+    hashed = hashlib.sha256(canonical(list(values))).digest()
+    share = int.from_bytes(hashed[:8]) / 2**64
+    if share < holdout.dev:
+        return "dev"
+    return "test" if share < holdout.dev + holdout.test else "train"
+
+
+def _places(written: str, base: Path) -> list[Path]:
+    """Where the path may lie; the folders are absolute, so that a message can be acted upon."""
+    path = Path(_expanded(written))
+    return list(dict.fromkeys([Path.cwd() / path, base.absolute() / path]))
+
+
+def _expanded(written: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        found = os.environ.get(name) or default  # as in a shell: `:-` also replaces an empty one
+        if found is None:
+            raise SourceError(
+                f"{written}: the environment variable {name} is not set: set it, or write "
+                f"${{{name}:-default}}"
+            )
+        return found
+
+    return _VARIABLE.sub(value, written)
+
+
+def _hf_place(written: str, base: Path) -> Path | str:
+    """A folder if there is one, else a name on the hub."""
+    return next((path for path in _places(written, base) if path.is_dir()), _expanded(written))
+
+
+def _check_columns(config: SourceConfig, name: str, columns: Sequence[str] | None) -> None:
+    if columns is None:
+        return
+    by = config.holdout.by if config.holdout else []
+    for setting, fields in (("id", config.id), ("where", config.where), ("holdout.by", by)):
+        for field in fields:
+            if field not in columns:
+                hint = _did_you_mean(field, columns) or f"; it has {', '.join(columns)}"
+                raise SourceError(
+                    f"{name}: has no column {field!r}, which source.{setting} names{hint}"
+                )
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(set(known)), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _as_cell(value: str | float | bool | None) -> str:
+    """How the value is written in CSV."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else canonical(value).decode()

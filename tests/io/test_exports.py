@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from synthkd.config import ExportConfig
+from synthkd.errors import UserError
+from synthkd.io import exports
+from synthkd.io.exports import atomic_file, export_dataset, write_records, write_rows
+from synthkd.io.spool import RowSpool
+from synthkd.rows import MAX_DEPTH, Json, Row
+
+Export = Callable[..., list[dict[str, Any]]]
+
+
+def row(place: int, **fields: Json) -> Row:
+    return Row(id=f"r{place}", order=(place,), roots=("a", "b"), fields=fields, made_by=("k",))
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Export:
+    """Rows and settings in; what both files say out, after checking that they agree."""
+
+    def export(*rows: Row, **config: Any) -> list[dict[str, Any]]:
+        folder = tmp_path / "dataset"
+        with RowSpool.of(tmp_path / "spool", rows) as spool:
+            about = export_dataset(spool, ExportConfig.model_validate(config), folder)
+        table = pq.read_table(folder / "train.parquet")
+        found: list[dict[str, Any]] = table.to_pylist()
+        text = (folder / "train.jsonl").read_text(encoding="utf-8")
+        assert [orjson.loads(line) for line in text.split("\n")[:-1]] == found
+        assert about["rows"] == len(rows)
+        assert list(about["columns"]) == table.column_names
+        assert sorted(p.name for p in folder.iterdir()) == ["train.jsonl", "train.parquet"]
+        return found
+
+    return export
+
+
+def test_rows_go_out_in_order_with_every_field(export: Export) -> None:
+    assert export(row(1, a="x", b=1), row(0, a="y", c=[1, 2])) == [
+        {"id": "r0", "a": "y", "c": [1, 2], "b": None},
+        {"id": "r1", "a": "x", "c": None, "b": 1},
+    ]
+
+
+def test_the_schema_holds_what_only_the_last_row_says(export: Export, tmp_path: Path) -> None:
+    rows = [row(i, n=i, mixed=i, late=None) for i in range(2_500)]
+    rows.append(row(2_500, n=0.5, mixed={"a": 1}, late="x"))
+    found = export(*rows)
+    assert found[1] == {"id": "r1", "n": 1.0, "mixed": "1", "late": None}
+    assert found[-1] == {"id": "r2500", "n": 0.5, "mixed": '{"a":1}', "late": "x"}
+    file = pq.ParquetFile(tmp_path / "dataset" / "train.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(2)] == [2_000, 501]
+
+
+def test_a_field_called_id_makes_room_for_the_rows_own(export: Export) -> None:
+    assert export(row(0, id="mine")) == [{"id": "r0", "source_id": "mine"}]
+    assert export(row(0, id="mine", source_id="s")) == [
+        {"id": "r0", "source_id_": "mine", "source_id": "s"}
+    ]
+
+
+TEXTS: dict[str, Json] = {"q": "Why?", "a": "So.", "s": "Be brief.", "bad": "No.", "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            {"format": "messages", "prompt": "q", "completion": "a"},
+            {
+                "messages": [
+                    {"role": "user", "content": "Why?"},
+                    {"role": "assistant", "content": "So."},
+                ]
+            },
+        ),
+        (
+            {"format": "messages", "prompt": "q", "completion": "a", "system": "s"},
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": "Why?"},
+                    {"role": "assistant", "content": "So."},
+                ]
+            },
+        ),
+        (
+            {"format": "sharegpt", "prompt": "q", "completion": "a", "system": "s", "keep": ["n"]},
+            {
+                "conversations": [
+                    {"from": "system", "value": "Be brief."},
+                    {"from": "human", "value": "Why?"},
+                    {"from": "gpt", "value": "So."},
+                ],
+                "n": 3,
+            },
+        ),
+        (
+            {"format": "prompt-completion", "prompt": "q", "completion": "n"},
+            {"prompt": "Why?", "completion": "3"},
+        ),
+        (
+            {"format": "alpaca", "prompt": "q", "completion": "a", "system": "s"},
+            {"instruction": "Why?", "input": "", "output": "So.", "system": "Be brief."},
+        ),
+        (
+            {"format": "preference", "prompt": "q", "chosen": "a", "rejected": "bad"},
+            {"prompt": "Why?", "chosen": "So.", "rejected": "No."},
+        ),
+    ],
+)
+def test_formats(export: Export, config: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert export(row(0, **TEXTS), **config) == [{"id": "r0", **expected}]
+
+
+def test_a_row_without_a_system_message_has_none(export: Export) -> None:
+    config = {"prompt": "q", "completion": "a", "system": "s"}
+    first, second = export(
+        row(0, q="1", a="2"), row(1, q="1", a="2", s="S"), format="messages", **config
+    )
+    assert [turn["role"] for turn in first["messages"]] == ["user", "assistant"]
+    assert [turn["role"] for turn in second["messages"]] == ["system", "user", "assistant"]
+
+
+@pytest.mark.parametrize("bad", [{"q": "x"}, {"q": "x", "a": None}])
+def test_a_row_without_its_text_stops_the_export_before_it_writes(
+    tmp_path: Path, bad: dict[str, Json]
+) -> None:
+    config = ExportConfig(format="messages", prompt="q", completion="a")
+    with (
+        RowSpool.of(tmp_path / "spool", [row(0, q="x", a="y"), row(1, **bad)]) as spool,
+        pytest.raises(UserError, match=r"row r1 has no 'a', which export\.completion names"),
+    ):
+        export_dataset(spool, config, tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_two_columns_of_one_name_are_refused(export: Export) -> None:
+    with pytest.raises(UserError, match=r"export\.keep: 'prompt' is a column of the format"):
+        export(
+            row(0, q="x", a="y", prompt="z"),
+            format="prompt-completion",
+            prompt="q",
+            completion="a",
+            keep=["prompt"],
+        )
+
+
+def test_no_rows_make_a_whole_and_empty_dataset(export: Export) -> None:
+    assert export() == []
+    assert export(format="messages", prompt="q", completion="a", keep=["k"]) == []
+
+
+def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
+    rows = [row(i, text=f"t{i}", n=i / 3, tags=["a"] * (i % 3)) for i in range(3_000)]
+    contents = []
+    for name, order in (("one", rows), ("two", rows[::-1])):
+        with RowSpool.of(tmp_path / name / "spool", order) as spool:
+            export_dataset(spool, ExportConfig(), tmp_path / name)
+        write_rows(sorted(order, key=lambda r: r.order), tmp_path / name / "rows.parquet")
+        contents.append([p.read_bytes() for p in sorted((tmp_path / name).iterdir())])
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 3
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", "id"]) | st.text(), json_values, max_size=3),
+        max_size=4,
+    )
+)
+def test_whatever_rows_hold_the_export_is_whole_and_both_files_agree(
+    export: Export, tmp_path: Path, many: list[dict[str, Json]]
+) -> None:
+    rows = [Row(id=f"r{i}", order=(i,), roots=(), fields=fields) for i, fields in enumerate(many)]
+    found = export(*rows)
+    assert [record["id"] for record in found] == [r.id for r in rows]
+
+
+def test_datasets_loads_the_folder_of_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    folder = tmp_path / "dataset"
+    config = ExportConfig(format="messages", prompt="q", completion="a", keep=["n", "x"])
+    rows = [row(0, q="x", a="y", n=1), row(1, q="x", a="y", n=0.5, x={"deep": [1]})]
+    with RowSpool.of(tmp_path / "spool", rows) as spool:
+        export_dataset(spool, config, folder)
+    card = "---\nconfigs:\n- config_name: default\n  data_files: train.parquet\n---\n# Card\n"
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train"]
+    assert loaded["train"][1] == {
+        "id": "r1",
+        "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}],
+        "n": 0.5,
+        "x": '{"deep":[1]}',
+    }
+
+
+def test_rows_in_full(tmp_path: Path) -> None:
+    rows = [row(0, a=1), Row(id="c", order=(1, 2), roots=("a",), fields={"b": {"c": [None]}})]
+    assert write_rows(iter(rows), tmp_path / "rows" / "rows.parquet") == 2
+    assert pq.read_table(tmp_path / "rows" / "rows.parquet").to_pylist() == [
+        {"id": "r0", "order": [0], "roots": ["a", "b"], "made_by": ["k"], "fields": '{"a":1}'},
+        {
+            "id": "c",
+            "order": [1, 2],
+            "roots": ["a"],
+            "made_by": [],
+            "fields": '{"b":{"c":[null]}}',
+        },
+    ]
+
+
+def test_records_stream_into_row_groups(tmp_path: Path) -> None:
+    schema = pa.schema({"id": pa.string(), "why": pa.string()})
+    records = ({"id": str(i), "why": None} for i in range(4_001))
+    assert write_records(tmp_path / "r.parquet", schema, records) == 4_001
+    file = pq.ParquetFile(tmp_path / "r.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [2_000, 2_000, 1]
+    assert file.schema_arrow.equals(schema)
+    assert write_records(tmp_path / "r.parquet", schema, []) == 0
+    assert pq.read_table(tmp_path / "r.parquet").num_rows == 0
+
+
+def test_long_rows_make_shorter_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "GROUP_BYTES", 10_000)
+    records = [{"text": "x" * 3_000} for _ in range(9)]
+    write_records(tmp_path / "r.parquet", pa.schema({"text": pa.string()}), records)
+    file = pq.ParquetFile(tmp_path / "r.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [4, 4, 1]
+    assert file.read().to_pylist() == records
+
+
+def test_a_deep_list_goes_out_and_comes_back(export: Export) -> None:
+    value: list[Any] = [1]
+    for _ in range(MAX_DEPTH - 2):
+        value = [value]
+    assert export(row(0, deep=value, flat=[[1]])) == [
+        {"id": "r0", "deep": orjson.dumps(value).decode(), "flat": [[1]]}
+    ]
+
+
+def test_an_error_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old", encoding="utf-8")
+
+    def records() -> Any:
+        yield {"id": "x"}
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        write_records(path, pa.schema({"id": pa.string()}), records())
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [
+        ("a.json", "old")
+    ]
+
+
+def test_a_killed_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from synthkd.io.exports import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(__file__).parents[2]
+    killed = subprocess.run([sys.executable, "-c", code, path], cwd=root, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json.tmp"]
+    with atomic_file(path) as file:
+        file.write(b"whole")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.json", b"whole")]
+
+
+def test_a_full_disk_says_where_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(UserError, match=r"cannot write .*a\.json: No space left on device; free"),
+        atomic_file(tmp_path / "a.json") as file,
+    ):
+        file.write(b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unusable_folder_says_where_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with (
+        pytest.raises(UserError, match=r"cannot write .*file/a\.json: .*\(--out\)"),
+        atomic_file(tmp_path / "file" / "a.json"),
+    ):
+        pytest.fail("there is no such folder")
