@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+SECRET_HEADERS = {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"}
 Share = Annotated[float, Field(ge=0, le=1)]
 # A name becomes a folder and a column: nothing in it can climb out of the output folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -119,6 +120,17 @@ class TeacherConfig(Settings):
         for name in ("model", "messages", "prompt", "input", "n", "stream"):
             if name in self.params:
                 raise ValueError(f"params.{name} is set by synthkd: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> TeacherConfig:
+        # This block ends in the manifest, and headers in the ledger's key: no secret may be in it.
+        for header in self.headers:
+            if header.lower() in SECRET_HEADERS:
+                raise ValueError(
+                    f"headers.{header} would put a secret into this file and the manifest: name an"
+                    " environment variable in `api_key_env`"
+                )
         return self
 
 

@@ -21,7 +21,7 @@ from synthkd.flow import pour
 from synthkd.folder import RunFolder
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
-from synthkd.manifest import Evaluation, TeacherCounts
+from synthkd.manifest import Evaluation
 from synthkd.plan import BoundRowStep, Plan, gold_field
 from synthkd.rows import Fields, Json, Row
 from synthkd.steps import Desk
@@ -74,7 +74,7 @@ async def evaluate(
     config = plan.config.evaluate
     assert config is not None  # noqa: S101  the caller asks only where there is an evaluation
     exam = await _sit(plan, config, source)
-    before = _counts(gateway)
+    worth_before = _worth(gateway)
     if config.ask is not None:
         await _ask_teachers(plan, config, source, desk_of, exam, folder.work / "exam.scratch")
     answers = {
@@ -83,7 +83,7 @@ async def evaluate(
             given=exam.given(name),
             simulated=_is_simulated(plan, config, name),
             ms_per_row=_ms_per_row(name, gateway),
-            usd_per_1000=_usd_per_1000(name, gateway, before, len(exam.ids)),
+            usd_per_1000=_usd_per_1000(name, gateway, worth_before, len(exam.ids)),
         )
         for name in exam.said
     }
@@ -214,8 +214,11 @@ def _is_simulated(plan: Plan, config: EvaluateConfig, name: str) -> bool:
     return any(teachers[teacher].simulated is not None for teacher in asked)
 
 
-def _counts(gateway: Gateway) -> dict[str, TeacherCounts]:
-    return {name: teacher.stats.counts() for name, teacher in gateway.teachers.items()}
+def _worth(gateway: Gateway) -> dict[str, int | None]:
+    """What each teacher's answers so far would cost, in nano-dollars."""
+    return {
+        n: teacher.stats.worth_nano_usd(teacher.price) for n, teacher in gateway.teachers.items()
+    }
 
 
 def _ms_per_row(name: str, gateway: Gateway) -> float | None:
@@ -225,12 +228,8 @@ def _ms_per_row(name: str, gateway: Gateway) -> float | None:
 
 
 def _usd_per_1000(
-    name: str, gateway: Gateway, before: Mapping[str, TeacherCounts], rows: int
+    name: str, gateway: Gateway, before: Mapping[str, int | None], rows: int
 ) -> float | None:
-    """What asking cost; None where answers came from the ledger or no price is known."""
-    if name not in gateway.teachers:
-        return None
-    then, now = before[name], gateway.teachers[name].stats.counts()
-    if then.usd is None or now.usd is None or now.hits != then.hits:
-        return None
-    return 1000 * (now.usd - then.usd) / max(1, rows)
+    """What the answers to 1,000 such rows cost, bought or from the ledger; None = no price."""
+    then, now = before.get(name), _worth(gateway).get(name)
+    return None if then is None or now is None else 1000 * (now - then) / 1e9 / max(1, rows)

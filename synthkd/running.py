@@ -37,7 +37,7 @@ from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_wiring
 from synthkd.rows import Row
 from synthkd.steps import Desk
 from synthkd.survey import Survey, rows_of, survey
-from synthkd.teachers.open import Gateway, open_teachers
+from synthkd.teachers.open import Gateway, check_teachers, open_teachers
 from synthkd.training import student_in_words, train
 
 TICK_S = 0.25
@@ -114,6 +114,12 @@ class Run:
         found = await asyncio.to_thread(survey, self._source, config.source, self._account)
         check_wiring(self._plan, found.columns)
         self._survey = found
+        check_teachers(
+            config.teachers,
+            base=self._plan.folder,
+            budget=config.budget,
+            offline=self._ways.offline,
+        )
         ledger = open_ledger(self._ways.ledger)
         try:
             self._wall_before_s = ledger.wall_s(self._folder.run_id)

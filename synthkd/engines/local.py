@@ -16,7 +16,7 @@ from synthkd.errors import Rejected, RowError
 from synthkd.flow import Emit, Stage, from_thread, pour
 from synthkd.io.spool import RowSpool, Table
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
-from synthkd.rows import Fields, Json, Row, clean
+from synthkd.rows import Fields, Json, Row, clean, digest
 from synthkd.steps import Desk, Kit, TableKit
 
 SPOOL_BATCH = 500
@@ -89,16 +89,15 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
 
 def _settled(child: Row, row: Row, index: int, kit: Kit, bound: BoundRowStep) -> Row:
     """What the step yielded, with id, place and lineage as they must be, and only JSON in it."""
+    row_id, order = row.id, row.order
     if bound.step.fans_out:
-        place = row.child(bound.label, index)
-    elif index == 0:
-        place = row
-    else:
+        row_id, order = digest(row.id, bound.label, index), (*row.order, index)
+    elif index > 0:
         raise RuntimeError(f"step {bound.label!r} yields several rows: declare fans_out=True")
     fields = checked(child.fields, row.fields, bound.label)
     # A step that does not say which answers a child came from gets all that it asked for.
     made_by = child.made_by if child.made_by != row.made_by else (*row.made_by, *kit.keys)
-    return replace(child, id=place.id, order=place.order, fields=fields, made_by=made_by)
+    return Row(id=row_id, order=order, roots=child.roots, fields=fields, made_by=made_by)
 
 
 def checked(fields: Fields, known: Fields, label: str) -> Fields:

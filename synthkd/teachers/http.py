@@ -241,6 +241,18 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
+def check_http(name: str, config: TeacherConfig, *, needs_key: bool) -> None:
+    """Find what would keep the teacher from opening.
+
+    Raises:
+        UserError: an endpoint that is no URL, or a key that is not there or no header can hold.
+    """
+    for url in _urls(config):
+        _chat_url(name, url)
+    if needs_key:
+        _api_key(name, config)
+
+
 def _urls(config: TeacherConfig) -> list[str]:
     endpoint = config.endpoint
     if endpoint is None:

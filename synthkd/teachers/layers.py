@@ -84,6 +84,8 @@ class Cached:
             self.stats.failed += 1
             raise
         self.stats.hits += completion.hit
+        self.stats.answered_prompt_tokens += completion.usage.prompt_tokens or 0
+        self.stats.answered_completion_tokens += completion.usage.completion_tokens or 0
         return completion
 
     async def _answer(self, request: Request) -> Completion:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from synthkd.config import BudgetConfig, Price, TeacherConfig
 from synthkd.errors import UserError
+from synthkd.io.sources import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
 from synthkd.teachers.layers import Budgeted, Cached, Limited, Retrying, Sleep
@@ -36,6 +37,8 @@ class OpenTeacher:
     simulated: bool
     stack: Teacher
     stats: TeacherStats = field(default_factory=TeacherStats)
+    price: Price | None = None
+    """None = unknown."""
     concurrency: int = AUTO_CONCURRENCY
     """Requests in the air at once, at most."""
 
@@ -79,8 +82,7 @@ async def open_teachers(
     Raises:
         UserError: a teacher that cannot be opened, or that the budget cannot be kept for.
     """
-    for name, config in configs.items():
-        _check_budget(name, config, budget)
+    check_teachers(configs, base=base, budget=budget, offline=offline)
     shared = Budget(budget, await ledger.open_run(run_id))
     teachers = {}
     async with AsyncExitStack() as stack:
@@ -114,12 +116,31 @@ async def open_teachers(
                 simulated=stats.simulated,
                 stack=cached,
                 stats=stats,
+                price=price,
                 concurrency=slots,
             )
         try:
             yield Gateway(teachers=teachers, budget=shared)
         finally:
             await ledger.flush()
+
+
+def check_teachers(
+    configs: Mapping[str, TeacherConfig], *, base: Path, budget: BudgetConfig, offline: bool
+) -> None:
+    """Find what would keep a teacher from opening, before a ledger or anything else is made.
+
+    Raises:
+        UserError: an unset environment variable, a missing file, a budget that cannot be kept.
+    """
+    for name, config in configs.items():
+        _check_budget(name, config, budget)
+        if config.recorded is not None:
+            find_file(config.recorded.parquet or config.recorded.jsonl or "", base)
+        if config.kind == "http":
+            from synthkd.teachers.http import check_http
+
+            check_http(name, config, needs_key=not offline)
 
 
 def price_for(config: TeacherConfig) -> Price | None:
@@ -136,7 +157,6 @@ async def _open_attempt(
 ) -> tuple[Teacher, Identity]:
     """Whoever makes one attempt, and who that is for the ledger."""
     if config.recorded is not None:
-        from synthkd.io.sources import find_file
         from synthkd.teachers.recorded import RecordedTeacher
 
         path = find_file(config.recorded.parquet or config.recorded.jsonl or "", base)

@@ -6,7 +6,9 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
+from synthkd.config import Price
 from synthkd.manifest import TeacherCounts
+from synthkd.teachers.prices import nano_usd
 
 LATENCY_SAMPLES = 1000
 """The median of the last thousand says how the teacher is now, in 8 kB."""
@@ -26,8 +28,21 @@ class TeacherStats:
     completion_tokens: int = 0
     nano_usd: int | None = None
     """None = the price is unknown."""
+    answered_prompt_tokens: int = 0
+    """Tokens of all answers, those from the ledger included: what the answers are worth."""
+    answered_completion_tokens: int = 0
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
     simulated: bool = False
+
+    def worth_nano_usd(self, price: Price | None) -> int | None:
+        """What all answers would cost if they were bought now; None = the price is unknown."""
+        if price is None:
+            return None
+        return nano_usd(
+            price,
+            prompt_tokens=self.answered_prompt_tokens,
+            completion_tokens=self.answered_completion_tokens,
+        )
 
     def counts(self) -> TeacherCounts:
         """A snapshot for displays and the manifest."""

@@ -85,14 +85,14 @@ def prompts(path: Path, rows: int) -> None:
 def main() -> None:
     """Print the table."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    synthkd = BIN / "synthkd"
+    synthkd: str | Path = BIN / "synthkd"
     with tempfile.TemporaryDirectory() as scratch, server() as url:
         folder = Path(scratch)
         source = folder / "prompts.jsonl"
         prompts(source, rows)
         pipeline = folder / "bench.yaml"
         pipeline.write_text(PIPELINE.format(url=url, source=source), encoding="utf-8")
-        run = [synthkd, "run", pipeline, "--quiet"]
+        run: list[str | Path] = [synthkd, "run", pipeline, "--quiet"]
         start_up = cost_of([synthkd, "run", pipeline, "--quiet", "--limit", "1"], folder)
         costs = {
             "floor": cost_of([sys.executable, HERE / "floor.py", url, source, "out"], folder),
