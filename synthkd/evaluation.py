@@ -113,11 +113,12 @@ async def _sit(plan: Plan, config: EvaluateConfig, source: Source) -> _Exam:
     gold = gold_field(plan) or ""
     text = None if plan.config.student is None else plan.config.student.text
     exam = _Exam()
-    async for row in rows_of(source, config.on):
-        exam.ids.append(row.id)
-        exam.gold.append(_text(row, gold, "evaluate.gold"))
-        if text is not None:
-            exam.texts.append(_text(row, text, "student.text"))
+    async for rows in rows_of(source, config.on):
+        for row in rows:
+            exam.ids.append(row.id)
+            exam.gold.append(_text(row, gold, "evaluate.gold"))
+            if text is not None:
+                exam.texts.append(_text(row, text, "student.text"))
     return exam
 
 
@@ -155,7 +156,7 @@ async def _ask_teachers(
             exam.write(name, role, row.id, row.fields.get(answer))
 
     rows = rows_of(source, config.on)
-    seen = (without_gold(row, gold) async for row in rows)
+    seen = ([without_gold(row, gold) for row in batch] async for batch in rows)
     try:
         await pour(seen, [row_stage(bound, desk_of(bound), account)], note)
     finally:

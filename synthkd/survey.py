@@ -88,8 +88,8 @@ def survey(source: Source, config: SourceConfig, account: Account | None = None)
     )
 
 
-def rows_of(source: Source, side: Side) -> AsyncGenerator[Row, None]:
-    """The rows of one side, as a stream."""
+def rows_of(source: Source, side: Side) -> AsyncGenerator[list[Row], None]:
+    """The rows of one side, in batches."""
 
     def read() -> Iterator[Row]:
         for record in source.read():

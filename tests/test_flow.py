@@ -22,11 +22,12 @@ class Source:
         self.pulled = 0
         self.closed = False
 
-    async def items(self) -> AsyncGenerator[int, None]:
+    async def items(self, batch: int = 1) -> AsyncGenerator[list[int], None]:
         try:
-            for i in range(self.n):
-                self.pulled += 1
-                yield i
+            for start in range(0, self.n, batch):
+                taken = list(range(start, min(self.n, start + batch)))
+                self.pulled += len(taken)
+                yield taken
         finally:
             self.closed = True
 
@@ -41,13 +42,14 @@ async def hops(count: int) -> None:
     n=st.integers(0, 60),
     stages=st.lists(st.tuples(st.integers(1, 7), st.integers(1, 5)), max_size=3),
     latencies=st.lists(st.integers(0, 6), min_size=1, max_size=20),
+    batch=st.integers(1, 5),
 )
 def test_everything_arrives_and_no_more_is_held_than_promised(
-    n: int, stages: list[tuple[int, int]], latencies: list[int]
+    n: int, stages: list[tuple[int, int]], latencies: list[int], batch: int
 ) -> None:
     source = Source(n)
     arrived: list[int] = []
-    bound = sum(in_flight + buffer for in_flight, buffer in stages) or 1
+    bound = batch + (sum(in_flight + buffer for in_flight, buffer in stages) or 1)
     worst = 0
 
     def look() -> None:
@@ -66,7 +68,7 @@ def test_everything_arrives_and_no_more_is_held_than_promised(
 
     async def main() -> None:
         made = [Stage(work=work, in_flight=k, buffer=b) for k, b in stages]
-        await pour(source.items(), made, sink)
+        await pour(source.items(batch), made, sink)
 
     asyncio.run(main())
     assert sorted(arrived) == list(range(n))
@@ -87,7 +89,7 @@ async def test_a_stuck_sink_stops_the_source() -> None:
     stages = [Stage(work=work, in_flight=4, buffer=3), Stage(work=work, in_flight=2, buffer=5)]
     task = asyncio.create_task(pour(source.items(), stages, sink))
     await hops(2_000)
-    assert source.pulled <= 4 + 3 + 2 + 5
+    assert source.pulled <= 1 + 4 + 3 + 2 + 5
     stuck.set()
     await task
     assert source.pulled == 10_000
@@ -115,12 +117,12 @@ async def test_an_error_comes_out_as_itself_cancels_siblings_and_closes_the_sour
     started: set[int] = set()
     ended: set[int] = set()
 
-    async def items() -> AsyncGenerator[int, None]:
+    async def items() -> AsyncGenerator[list[int], None]:
         async with aclosing(source.items()) as inner:
-            async for item in inner:
-                if where == "source" and item == 20:
+            async for batch in inner:
+                if where == "source" and batch == [20]:
                     raise ValueError("boom")
-                yield item  # noqa: ASYNC119  pour closes this generator
+                yield batch  # noqa: ASYNC119  pour closes this generator
 
     async def work(item: int, emit: Emit[int]) -> None:
         started.add(item)
@@ -141,7 +143,7 @@ async def test_an_error_comes_out_as_itself_cancels_siblings_and_closes_the_sour
     with pytest.raises(ValueError, match="boom"):
         await pour(items(), stages, sink)
     assert started == ended
-    assert source.pulled <= 21 + 8 + 4 + 2
+    assert source.pulled <= 21 + 1 + 8 + 4 + 2
     assert asyncio.all_tasks() == before
     assert source.closed
 
@@ -176,9 +178,11 @@ async def test_from_thread_keeps_order_and_closes() -> None:
         finally:
             closed.append(True)
 
-    assert [i async for i in from_thread(numbers(), batch=7)] == list(range(1_000))
+    batches = [batch async for batch in from_thread(numbers(), batch=7)]
+    assert sum(batches, []) == list(range(1_000))
+    assert {len(batch) for batch in batches[:-1]} == {7}
     stream = from_thread(numbers(), batch=7)
-    assert await anext(stream) == 0
+    assert await anext(stream) == list(range(7))
     await stream.aclose()
     assert closed == [True, True]
 

@@ -25,7 +25,7 @@ SPOOL_BATCH = 500
 
 async def carry_out(
     segments: Iterable[Segment],
-    source: AsyncGenerator[Row, None],
+    source: AsyncGenerator[list[Row], None],
     desk_of: Callable[[BoundRowStep | BoundTableStep], Desk],
     account: Account,
     work: Path,
@@ -120,18 +120,19 @@ def checked(fields: Fields, known: Fields, label: str) -> Fields:
 
 async def table_rows(
     bound: BoundTableStep, spool: RowSpool, desk: Desk, account: Account
-) -> AsyncGenerator[Row, None]:
-    """Run a table step in a thread; its rows, as a stream."""
+) -> AsyncGenerator[list[Row], None]:
+    """Run a table step in a thread; its rows, in batches."""
     kit = TableKit(desk)
     with spool:
         books = account.table(bound.label, spool)
         step = bound.step.run(Table(spool), kit, bound.config)
-        async with aclosing(from_thread(step)) as rows:
-            async for row in rows:
+        async with aclosing(from_thread(step)) as batches:
+            async for rows in batches:
                 books.gone(kit.take_gone())
-                fields = checked(row.fields, {}, bound.label)
-                books.out(row)
-                yield replace(row, fields=fields)  # noqa: ASYNC119  pour closes this generator
+                for row in rows:
+                    books.out(row)
+                # pour closes this generator
+                yield [replace(r, fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
         books.gone(kit.take_gone())
         books.close()
 
