@@ -270,7 +270,7 @@ class Kit:
     ) -> list[Completion | TeacherError]:
         """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given."""
         pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
-        if len(pairs) == 1:
+        if len(pairs) == 1:  # no task: most steps ask one teacher once
             results = [await self._try(prompt, inputs, *pairs[0])]
         else:
             async with asyncio.TaskGroup() as group:

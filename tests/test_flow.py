@@ -179,7 +179,7 @@ async def test_from_thread_keeps_order_and_closes() -> None:
             closed.append(True)
 
     batches = [batch async for batch in from_thread(numbers(), batch=7)]
-    assert sum(batches, []) == list(range(1_000))
+    assert [item for batch in batches for item in batch] == list(range(1_000))
     assert {len(batch) for batch in batches[:-1]} == {7}
     stream = from_thread(numbers(), batch=7)
     assert await anext(stream) == list(range(7))

@@ -17,7 +17,6 @@ out of whatever a provider echoes.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from yarl import URL
 
 from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed, RequestRefused, SynthkdError, TeacherRefused, UserError
-from synthkd.rows import canonical
-from synthkd.teachers.request import Completion, Identity, Request
+from synthkd.teachers.endpoint import api_key, chat_urls
+from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.wire import chat_body, parse_chat
 
 CONNECT_TIMEOUT_S = 30.0
@@ -188,15 +187,13 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
     Raises:
         UserError: an endpoint that is no URL, or an API key that is missing or malformed.
     """
-    endpoints = [_chat_url(name, url) for url in _urls(config)]
-    if not endpoints:
-        raise UserError(f"teachers.{name}.endpoint is an empty list: name at least one base URL")
+    endpoints = [URL(url) for url in chat_urls(name, config)]
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "synthkd",
         **config.headers,
     }
-    key = _api_key(name, config)
+    key = api_key(name, config)
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     session = aiohttp.ClientSession(
@@ -210,17 +207,6 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
     )
     async with session:
         yield HttpTeacher(config, endpoints, session, None if key is None else _Secret(key))
-
-
-def http_identity(config: TeacherConfig) -> Identity:
-    """Who answers: `served_by`, or else the endpoints and the declared headers."""
-    if config.served_by is not None:
-        return Identity(served_by=config.served_by)
-    urls = sorted({str(URL(url)).rstrip("/") for url in _urls(config)})
-    if len(urls) == 1 and not config.headers:
-        return Identity(served_by=urls[0])
-    headers = {header.lower(): value for header, value in config.headers.items()}
-    return Identity(served_by=canonical({"endpoints": urls, "headers": headers}).decode())
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -239,61 +225,6 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
-
-
-def check_http(name: str, config: TeacherConfig, *, needs_key: bool) -> None:
-    """Find what would keep the teacher from opening.
-
-    Raises:
-        UserError: an endpoint that is no URL, or a key that is not there or no header can hold.
-    """
-    for url in _urls(config):
-        _chat_url(name, url)
-    if needs_key:
-        _api_key(name, config)
-
-
-def _urls(config: TeacherConfig) -> list[str]:
-    endpoint = config.endpoint
-    if endpoint is None:
-        return []
-    return [endpoint] if isinstance(endpoint, str) else endpoint
-
-
-def _chat_url(name: str, base: str) -> URL:
-    try:
-        url = URL(base)
-    except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise UserError(
-            f"teachers.{name}.endpoint must be a URL such as http://127.0.0.1:8000/v1, "
-            f"got {base!r:.200}"
-        )
-    if url.user or url.password:
-        raise UserError(
-            f"teachers.{name}.endpoint holds a user or a password, and secrets have no place in a "
-            f"pipeline file: put it into an environment variable and name that in `api_key_env`"
-        )
-    return url.with_path(url.path.rstrip("/") + "/chat/completions").with_query(url.query)
-
-
-def _api_key(name: str, config: TeacherConfig) -> str | None:
-    variable = config.api_key_env
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "")
-    if not key:
-        raise UserError(
-            f"teachers.{name}.api_key_env names the environment variable {variable}, "
-            f"which is not set: export {variable}=..."
-        )
-    if not key.isascii() or not key.isprintable() or key != key.strip():
-        raise UserError(
-            f"the API key in the environment variable {variable} (for teachers.{name}) has a line "
-            f"break, a space at an end or another character that no header may hold: set it anew"
-        )
-    return key
 
 
 def _error_of(reply: bytes) -> tuple[set[str], str]:

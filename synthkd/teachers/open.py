@@ -18,6 +18,7 @@ from synthkd.errors import UserError
 from synthkd.io.sources import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
+from synthkd.teachers.endpoint import api_key, chat_urls, http_identity
 from synthkd.teachers.layers import Budgeted, Cached, Limited, Retrying, Sleep
 from synthkd.teachers.limits import AUTO_CONCURRENCY, Budget, Limits
 from synthkd.teachers.prices import FREE, price_of
@@ -87,7 +88,7 @@ async def open_teachers(
     teachers = {}
     async with AsyncExitStack() as stack:
         for name, config in configs.items():
-            attempt, identity = await _open_attempt(name, config, base, stack, offline=offline)
+            attempt, identity = _open_attempt(name, config, base, stack)
             price = price_for(config)
             stats = TeacherStats(
                 nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
@@ -138,9 +139,9 @@ def check_teachers(
         if config.recorded is not None:
             find_file(config.recorded.parquet or config.recorded.jsonl or "", base)
         if config.kind == "http":
-            from synthkd.teachers.http import check_http
-
-            check_http(name, config, needs_key=not offline)
+            chat_urls(name, config)
+            if not offline:
+                api_key(name, config)
 
 
 def price_for(config: TeacherConfig) -> Price | None:
@@ -152,8 +153,8 @@ def price_for(config: TeacherConfig) -> Price | None:
     return None if config.model is None else price_of(config.model)
 
 
-async def _open_attempt(
-    name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack, *, offline: bool
+def _open_attempt(
+    name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
 ) -> tuple[Teacher, Identity]:
     """Whoever makes one attempt, and who that is for the ledger."""
     if config.recorded is not None:
@@ -167,13 +168,32 @@ async def _open_attempt(
 
         world = open_world(config.simulated)
         return world, world.identity
-    # aiohttp costs 0.2 s to import, and who replays or simulates needs none.
-    from synthkd.teachers.http import http_identity, open_http
+    return _Late(name, config, stack), http_identity(config)
 
-    if offline:
-        config = config.model_copy(update={"api_key_env": None})  # nobody will be asked
-    teacher = await stack.enter_async_context(open_http(name, config))
-    return teacher, http_identity(config)
+
+class _Late:
+    """An HTTP teacher that is opened by its first request: a replay never makes one."""
+
+    def __init__(self, name: str, config: TeacherConfig, stack: AsyncExitStack) -> None:
+        self._name = name
+        self._config = config
+        self._stack = stack
+        self._opening = asyncio.Lock()
+        self._teacher: Teacher | None = None
+
+    async def complete(self, request: Request) -> Completion:
+        if self._teacher is None:
+            await self._open()
+        assert self._teacher is not None  # noqa: S101  just opened
+        return await self._teacher.complete(request)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._teacher is None:
+                from synthkd.teachers.http import open_http
+
+                opened = open_http(self._name, self._config)
+                self._teacher = await self._stack.enter_async_context(opened)
 
 
 def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synthkd.config import TeacherConfig
 from synthkd.ledger import Entry
-from synthkd.teachers.http import http_identity
+from synthkd.teachers.endpoint import http_identity
 from synthkd.teachers.request import Identity, Request, key_of
 
 ME = Identity(served_by="http://host/v1")

@@ -1,0 +1,99 @@
+"""Where an OpenAI-compatible teacher is reached, who it is, and its API key; nothing is sent here.
+
+Kept apart from `synthkd.teachers.http`, because aiohttp takes 0.3 s to import, and who replays from
+the ledger needs none of it.
+"""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import SplitResult, urlsplit
+
+from synthkd.config import TeacherConfig
+from synthkd.errors import UserError
+from synthkd.rows import canonical
+from synthkd.teachers.request import Identity
+
+
+def http_identity(config: TeacherConfig) -> Identity:
+    """Who answers: `served_by`, or else the endpoints and the declared headers."""
+    if config.served_by is not None:
+        return Identity(served_by=config.served_by)
+    urls = sorted({_normal(urlsplit(url)) for url in _urls(config)})
+    if len(urls) == 1 and not config.headers:
+        return Identity(served_by=urls[0])
+    headers = {header.lower(): value for header, value in config.headers.items()}
+    return Identity(served_by=canonical({"endpoints": urls, "headers": headers}).decode())
+
+
+def chat_urls(name: str, config: TeacherConfig) -> list[str]:
+    """Where to post chat requests, one for each endpoint.
+
+    Raises:
+        UserError: an endpoint that is no URL, or has a secret in it, or none at all.
+    """
+    urls = [_chat_url(name, url) for url in _urls(config)]
+    if not urls:
+        raise UserError(f"teachers.{name}.endpoint is an empty list: name at least one base URL")
+    return urls
+
+
+def api_key(name: str, config: TeacherConfig) -> str | None:
+    """The key from the environment; None = the teacher names none.
+
+    Raises:
+        UserError: the variable is not set, or holds what no header can.
+    """
+    variable = config.api_key_env
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "")
+    if not key:
+        raise UserError(
+            f"teachers.{name}.api_key_env names the environment variable {variable}, "
+            f"which is not set: export {variable}=..."
+        )
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise UserError(
+            f"the API key in the environment variable {variable} (for teachers.{name}) has a line "
+            f"break, a space at an end or another character that no header may hold: set it anew"
+        )
+    return key
+
+
+def _urls(config: TeacherConfig) -> list[str]:
+    endpoint = config.endpoint
+    if endpoint is None:
+        return []
+    return [endpoint] if isinstance(endpoint, str) else endpoint
+
+
+def _chat_url(name: str, base: str) -> str:
+    url = _split(base)
+    if url is None:
+        raise UserError(
+            f"teachers.{name}.endpoint must be a URL such as http://127.0.0.1:8000/v1, "
+            f"got {base!r:.200}"
+        )
+    if "@" in url.netloc:
+        raise UserError(
+            f"teachers.{name}.endpoint holds a user or a password, and secrets have no place in a "
+            f"pipeline file: put it into an environment variable and name that in `api_key_env`"
+        )
+    return url._replace(path=url.path.rstrip("/") + "/chat/completions", fragment="").geturl()
+
+
+def _split(base: str) -> SplitResult | None:
+    try:
+        url = urlsplit(base)
+        whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        return None
+    return url if whole else None
+
+
+def _normal(url: SplitResult) -> str:
+    """One spelling: host in lower case, without the scheme's own port or a last slash."""
+    port = {"http": 80, "https": 443}.get(url.scheme)
+    netloc = url.netloc.lower().removesuffix(f":{port}")
+    return url._replace(netloc=netloc, path=url.path.rstrip("/"), fragment="").geturl()
