@@ -150,7 +150,7 @@ class HoldoutConfig(Settings):
     dev: Share = 0.0
     test: Share = 0.0
     by: Annotated[list[str], Field(min_length=1)]
-    """Rows that agree in these fields always fall on the same side."""
+    """Rows that agree in these fields, case and white space aside, fall on the same side."""
 
     @model_validator(mode="after")
     def _something_left(self) -> HoldoutConfig:
@@ -226,6 +226,18 @@ class StepConfig(Settings):
         return self.name or self.use
 
 
+# As TRL (messages, prompt-completion, preference), Stanford Alpaca and ShareGPT name them. Formats
+# without a place for a system message get a column `system` beside them.
+COLUMNS_OF_FORMAT: dict[str, tuple[str, ...]] = {
+    "rows": (),
+    "messages": ("messages",),
+    "sharegpt": ("conversations",),
+    "prompt-completion": ("prompt", "completion"),
+    "alpaca": ("instruction", "input", "output"),
+    "preference": ("prompt", "chosen", "rejected"),
+}
+
+
 class ExportConfig(Settings):
     """How the final rows become dataset/train.parquet and .jsonl."""
 
@@ -241,12 +253,15 @@ class ExportConfig(Settings):
     chosen: str | None = None
     rejected: str | None = None
     keep: list[str] = []
-    """Further fields to carry along."""
+    """Further fields to carry along; for `rows`, the only ones (none named = all)."""
 
     @model_validator(mode="after")
     def _fields_of_format(self) -> ExportConfig:
         if self.format == "rows":
             return self
+        taken = COLUMNS_OF_FORMAT[self.format]
+        if twins := [name for name in self.keep if name in taken]:
+            raise ValueError(f"keep: {twins[0]!r} is a column of {self.format!r} already")
         needed = ["prompt", "chosen", "rejected"]
         if self.format != "preference":
             needed = ["prompt", "completion"]

@@ -27,7 +27,8 @@ from synthkd.errors import AccountError, BudgetReached, RunStopped
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, ticking
 from synthkd.folder import RunFolder, sha256_of
-from synthkd.io.exports import export_dataset, write_records, write_rows
+from synthkd.io.exports import export_dataset, write_records
+from synthkd.io.rows_file import write_rows
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost, Ledger

@@ -8,7 +8,6 @@ order is kept: a copy that is longer only in spaces is no better.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from pydantic import Field, model_validator
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row, canonical
 from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.text import normalised, without_punctuation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,17 +93,11 @@ def _keepers(table: Table, config: ExactConfig) -> tuple[NDArray[np.intp], NDArr
 
 
 def _digest(values: Sequence[Json], ignore_punctuation: bool) -> bytes:
-    said: list[Json] = [
-        normalised(value, ignore_punctuation) if isinstance(value, str) else value
-        for value in values
-    ]
+    said = [_compared(v, ignore_punctuation) if isinstance(v, str) else v for v in values]
     return hashlib.blake2b(canonical(said), digest_size=DIGEST_BYTES).digest()
 
 
-def normalised(text: str, ignore_punctuation: bool = False) -> str:
-    """NFKC, case folded, each run of white space one space, none at the ends."""
-    # Twice, because folding can undo the normal form: Unicode's toNFKC_Casefold does the same.
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    if ignore_punctuation:
-        text = "".join(" " if unicodedata.category(c)[0] in "PS" else c for c in text)
-    return " ".join(text.split())
+def _compared(text: str, ignore_punctuation: bool) -> str:
+    # Normalised first: NFKC can make punctuation out of other characters.
+    text = normalised(text)
+    return normalised(without_punctuation(text)) if ignore_punctuation else text

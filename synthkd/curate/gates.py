@@ -10,6 +10,7 @@ from synthkd.config import Share
 from synthkd.errors import MissingField, Rejected, RowError
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
+from synthkd.text import normalised
 
 ROUNDING = 1e-9
 """A share of votes is a quotient of small integers; it is not rejected for its last bit."""
@@ -111,10 +112,6 @@ def _value(row: Row, field: str) -> Json:
 
 def _equal(one: Json, other: Json) -> bool:
     if isinstance(one, str) and isinstance(other, str):
-        return _folded(one) == _folded(other)
+        return normalised(one) == normalised(other)
     # Python's True is 1; JSON's is not.
     return isinstance(one, bool) == isinstance(other, bool) and one == other
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

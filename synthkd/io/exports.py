@@ -11,7 +11,7 @@ bytes for the same rows. Memory does not grow with the rows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import orjson
 
-from synthkd.config import ExportConfig
+from synthkd.config import COLUMNS_OF_FORMAT, ExportConfig
 from synthkd.errors import UserError
 from synthkd.io.columns import Kind, arrow_type, fitted, joined, json_text, kind_of
 from synthkd.io.spool import GROUP, RowSpool
@@ -91,36 +91,6 @@ def export_dataset(rows: RowSpool, config: ExportConfig, folder: Path) -> dict[s
     return {"rows": len(rows), "columns": {name: str(kind) for name, kind in layout.types.items()}}
 
 
-def write_rows(rows: Iterable[Row], path: Path) -> int:
-    """Write rows in full to a Parquet file; returns their number.
-
-    Columns: id, order (list of int64), roots and made_by (lists of text), fields (JSON text).
-    """
-    import pyarrow as pa
-
-    texts = pa.list_(pa.string())
-    schema = pa.schema(
-        {
-            "id": pa.string(),
-            "order": pa.list_(pa.int64()),
-            "roots": texts,
-            "made_by": texts,
-            "fields": pa.string(),
-        }
-    )
-    records = (
-        {
-            "id": row.id,
-            "order": row.order,
-            "roots": row.roots,
-            "made_by": row.made_by,
-            "fields": json_text(row.fields),
-        }
-        for row in rows
-    )
-    return write_records(path, schema, records)
-
-
 def write_records(path: Path, schema: pa.Schema, records: Iterable[Record]) -> int:
     """Write records of JSON values to a Parquet file, as they come; returns their number."""
     written = 0
@@ -177,10 +147,11 @@ def _layout(rows: RowSpool, config: ExportConfig) -> _Layout:
     """Read all rows once: only then are the types known."""
     import pyarrow as pa
 
-    kinds: dict[str, Kind] = {} if config.format == "rows" else dict.fromkeys(config.keep)
+    all_fields = config.format == "rows" and not config.keep
+    kinds: dict[str, Kind] = dict.fromkeys(config.keep)
     for row in rows:
         _check_texts(row, config)
-        for field in row.fields if config.format == "rows" else config.keep:
+        for field in row.fields if all_fields else config.keep:
             kinds[field] = joined(kinds.get(field), kind_of(row.fields.get(field)))
     types = {"id": pa.string(), **_types_of_format(config)}
     names = _column_names(kinds, taken=types)
@@ -209,18 +180,6 @@ def _column_names(fields: Iterable[str], taken: Iterable[str]) -> dict[str, str]
     return names
 
 
-# The columns of each format, as TRL (messages, prompt-completion, preference), Stanford Alpaca and
-# ShareGPT name them. Those without a place for a system message get a column `system` beside them.
-_TEXT_COLUMNS: Mapping[str, Sequence[str]] = {
-    "rows": (),
-    "messages": (),
-    "sharegpt": (),
-    "prompt-completion": ("prompt", "completion"),
-    "alpaca": ("instruction", "input", "output"),
-    "preference": ("prompt", "chosen", "rejected"),
-}
-
-
 def _types_of_format(config: ExportConfig) -> dict[str, pa.DataType]:
     import pyarrow as pa
 
@@ -231,7 +190,7 @@ def _types_of_format(config: ExportConfig) -> dict[str, pa.DataType]:
         return {"messages": turns("role", "content")}
     if config.format == "sharegpt":
         return {"conversations": turns("from", "value")}
-    columns = [*_TEXT_COLUMNS[config.format]]
+    columns = [*COLUMNS_OF_FORMAT[config.format]]
     if columns and config.system is not None:
         columns.append("system")
     return dict.fromkeys(columns, pa.string())
@@ -254,7 +213,7 @@ def _values_of_format(row: Row, config: ExportConfig) -> dict[str, Any]:
         "alpaca": (prompt, "", _text(row, config.completion)),
         "preference": (prompt, _text(row, config.chosen), _text(row, config.rejected)),
     }[config.format]
-    values = dict(zip(_TEXT_COLUMNS[config.format], texts, strict=True))
+    values = dict(zip(COLUMNS_OF_FORMAT[config.format], texts, strict=True))
     return values if config.system is None else {**values, "system": system}
 
 

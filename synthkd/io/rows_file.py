@@ -1,14 +1,46 @@
-"""rows.parquet read back: the final rows of a run, in full and in order."""
+"""rows.parquet: the final rows of a run, in full and in order; written, and read back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
 
 from synthkd.errors import SourceError
+from synthkd.io.columns import json_text
+from synthkd.io.exports import write_records
 from synthkd.rows import Row
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> int:
+    """Write rows in full to a Parquet file; returns their number.
+
+    Columns: id, order (list of int64), roots and made_by (lists of text), fields (JSON text).
+    """
+    import pyarrow as pa
+
+    texts = pa.list_(pa.string())
+    schema = pa.schema(
+        {
+            "id": pa.string(),
+            "order": pa.list_(pa.int64()),
+            "roots": texts,
+            "made_by": texts,
+            "fields": pa.string(),
+        }
+    )
+    records = (
+        {
+            "id": row.id,
+            "order": row.order,
+            "roots": row.roots,
+            "made_by": row.made_by,
+            "fields": json_text(row.fields),
+        }
+        for row in rows
+    )
+    return write_records(path, schema, records)
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -25,6 +25,7 @@ from synthkd.config import HoldoutConfig, SourceConfig
 from synthkd.errors import SourceError
 from synthkd.io.formats import Reader, csv_reader, hf_reader, jsonl_reader, parquet_reader
 from synthkd.rows import Fields, Json, Row, canonical, digest, source_row
+from synthkd.text import normalised
 
 Split = Literal["train", "dev", "test"]
 
@@ -176,10 +177,13 @@ def side_of(values: Iterable[Json], holdout: HoldoutConfig | None) -> Split:
     """The side on which rows with these values fall: a function of nothing else, not even the seed.
 
     SHA-256 spreads them evenly over [0, 1): dev has the beginning, test follows, train the rest.
+    Texts that differ in case or white space alone fall on one side, or the same message could be
+    trained on and tested on.
     """
     if holdout is None:
         return "train"
-    hashed = hashlib.sha256(canonical(list(values))).digest()
+    compared = [normalised(value) if isinstance(value, str) else value for value in values]
+    hashed = hashlib.sha256(canonical(compared)).digest()
     share = int.from_bytes(hashed[:8]) / 2**64
     if share < holdout.dev:
         return "dev"

@@ -17,10 +17,11 @@ The rules, in this order:
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from synthkd.text import normalised
 
 DEFAULT_CUES = ("So the answer is", "The answer is", "Answer:")
 """The wording of the chain-of-thought prompts of 2022 that most templates still follow."""
@@ -108,8 +109,7 @@ def equivalent(answer: str) -> str:
     Case, spaces against underscores, and the punctuation around an answer make no difference, nor
     does the way a number is written: "$1,200.00." and "1200" are the same.
     """
-    text = unicodedata.normalize("NFKC", answer).casefold()
-    text = " ".join(text.replace("_", " ").split())
+    text = normalised(answer.replace("_", " "))
     number = _NUMBER.fullmatch(text.lstrip(_OPENING).rstrip(_DECORATION))
     if number is None or not (number["whole"] or number["part"]):
         return text.strip(_DECORATION) or answer

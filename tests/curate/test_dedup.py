@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from synthkd.curate.dedup import ExactConfig, exact, normalised
+from synthkd.curate.dedup import ExactConfig, exact
 from synthkd.io.spool import RowSpool, Table
 from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import Desk, TableKit
+from synthkd.text import normalised
 
 
 def rows_of(*fields: Fields) -> list[Row]:

@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from synthkd.config import ExportConfig
 from synthkd.errors import UserError
 from synthkd.io import exports
-from synthkd.io.exports import atomic_file, export_dataset, write_records, write_rows
+from synthkd.io.exports import atomic_file, export_dataset, write_records
+from synthkd.io.rows_file import read_rows, write_rows
 from synthkd.io.spool import RowSpool
 from synthkd.rows import MAX_DEPTH, Json, Row
 
@@ -150,15 +152,13 @@ def test_a_row_without_its_text_stops_the_export_before_it_writes(
     assert not (tmp_path / "dataset").exists()
 
 
-def test_two_columns_of_one_name_are_refused(export: Export) -> None:
-    with pytest.raises(UserError, match=r"export\.keep: 'prompt' is a column of the format"):
-        export(
-            row(0, q="x", a="y", prompt="z"),
-            format="prompt-completion",
-            prompt="q",
-            completion="a",
-            keep=["prompt"],
-        )
+def test_two_columns_of_one_name_are_refused_when_the_file_is_read() -> None:
+    with pytest.raises(ValidationError, match="keep: 'prompt' is a column of 'prompt-completion'"):
+        ExportConfig(format="prompt-completion", prompt="q", completion="a", keep=["prompt"])
+
+
+def test_rows_keeps_only_what_keep_names(export: Export) -> None:
+    assert [set(kept) for kept in export(row(0, q="x", gold="y"), keep=["q"])] == [{"id", "q"}]
 
 
 def test_no_rows_make_a_whole_and_empty_dataset(export: Export) -> None:
@@ -231,6 +231,7 @@ def test_datasets_loads_the_folder_of_a_card(
 def test_rows_in_full(tmp_path: Path) -> None:
     rows = [row(0, a=1), Row(id="c", order=(1, 2), roots=("a",), fields={"b": {"c": [None]}})]
     assert write_rows(iter(rows), tmp_path / "rows" / "rows.parquet") == 2
+    assert list(read_rows(tmp_path / "rows" / "rows.parquet")) == rows
     assert pq.read_table(tmp_path / "rows" / "rows.parquet").to_pylist() == [
         {"id": "r0", "order": [0], "roots": ["a", "b"], "made_by": ["k"], "fields": '{"a":1}'},
         {
