@@ -29,7 +29,7 @@ import typer
 from synthkd.errors import RunStopped, SourceError, SynthkdError
 
 if TYPE_CHECKING:
-    from synthkd.manifest import Manifest
+    from synthkd.manifest import Manifest, Record
     from synthkd.steps import AnyStep
 
 P = ParamSpec("P")
@@ -165,15 +165,25 @@ def show(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show a finished run: account, funnel, spend, sample rows, rejections, evaluation."""
-    from synthkd.display import console_for, rejections_table, sample_text, summary
-    from synthkd.pipeline import read_manifest
+    """Show a run: account, funnel, spend, sample rows, rejections, evaluation, why it stopped."""
+    from synthkd.display import console_for, rejections_table, sample_text, stopped_view, summary
+    from synthkd.pipeline import read_manifest, read_stopped
 
+    console = console_for(sys.stdout)
+    stopped = read_stopped(folder)
+    if stopped is not None:
+        if as_json:
+            _print_json(stopped)
+            return
+        console.print(stopped_view(stopped))
+        console.print(rejections_table(stopped.funnel, _examples(folder / "stopped")))
+        if not (folder / "manifest.json").exists():
+            return
+        console.print("an earlier run in this folder is complete:")
     manifest = read_manifest(folder)
     if as_json:
         _print_json(manifest)
         return
-    console = console_for(sys.stdout)
     console.print(summary(manifest, folder))
     if any(step.reasons for step in manifest.funnel.values()):
         console.print(rejections_table(manifest.funnel, _examples(folder)))
@@ -244,8 +254,8 @@ def _finish(manifest: Manifest, folder: Path, as_json: bool) -> None:
         console_for(sys.stdout).print(summary(manifest, folder))
 
 
-def _print_json(manifest: Manifest) -> None:
-    typer.echo(manifest.model_dump_json(indent=2))
+def _print_json(record: Record) -> None:
+    typer.echo(record.model_dump_json(indent=2))
 
 
 def _first_rows(path: Path, rows: int) -> list[dict[str, Any]]:

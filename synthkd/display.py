@@ -34,6 +34,7 @@ from synthkd.manifest import (
     Progress,
     Spend,
     StepCounts,
+    Stopped,
     TeacherCounts,
 )
 from synthkd.rows import Fields
@@ -136,6 +137,22 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
     if manifest.evaluation is not None:
         parts.append(evaluation_view(manifest.evaluation))
     return Group(*parts, places_text(manifest, folder))
+
+
+def stopped_view(stopped: Stopped) -> RenderableType:
+    """A run that ended early: why, how far it was, what it has spent."""
+    counts = stopped.counts
+    on_the_way = counts.read - counts.kept - counts.rejected - counts.failed
+    return Group(
+        f"ended early (exit code {stopped.exit_code}): {printable(stopped.message)}",
+        f"of {counts.read:,} rows read so far {counts.kept:,} came through, "
+        f"{counts.rejected:,} were rejected, {counts.failed:,} failed, {on_the_way:,} are on "
+        "their way",
+        funnel_table(stopped.funnel),
+        teachers_table(stopped.teachers),
+        f"spent: {spend_text(stopped.spend)}",
+        "run the same command again to go on: what was bought is kept",
+    )
 
 
 def account_text(counts: Counts) -> str:

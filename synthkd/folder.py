@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from synthkd.errors import UserError
 from synthkd.io.exports import atomic_file
-from synthkd.manifest import Manifest
+from synthkd.manifest import Manifest, Stopped
 
 MANIFEST = "manifest.json"
 WORK = ".work"
@@ -59,13 +59,13 @@ class RunFolder:
         shutil.rmtree(self.path / STOPPED, ignore_errors=True)
         shutil.rmtree(self.work)
 
-    def stop(self, reason: object) -> Path:
+    def stop(self, stopped: Stopped) -> Path:
         """A folder for what is known about a run that ended early, with the reason in it."""
         folder = self.path / STOPPED
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         with atomic_file(folder / "stopped.json") as file:
-            file.write(_pretty(reason))
+            file.write(_pretty(stopped.model_dump(mode="json")))
         return folder
 
 
@@ -144,15 +144,29 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        stopped = path / STOPPED / "stopped.json"
-        if stopped.exists():
-            why = orjson.loads(stopped.read_bytes()).get("message")
-            raise UserError(f"{path}: the run ended early: {why}") from None
+        stopped = read_stopped(path)
+        if stopped is not None:
+            raise UserError(f"{path}: the run ended early: {stopped.message}") from None
         raise UserError(
             f"{file}: there is none: the run is not complete, or it is elsewhere"
         ) from None
     except ValidationError as error:
         raise UserError(f"{file}: not a manifest of this version: {error}") from error
+
+
+def read_stopped(path: Path) -> Stopped | None:
+    """Why the last run in this folder ended early; None = it did not.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    file = path / STOPPED / "stopped.json"
+    try:
+        return Stopped.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise UserError(f"{file}: damaged, remove its folder: {error}") from error
 
 
 def sha256_of(folder: Path, skip: frozenset[str]) -> dict[str, str]:

@@ -127,6 +127,18 @@ class Progress(Record):
     spend: Spend
 
 
+class Stopped(Record):
+    """stopped/stopped.json: why a run ended early, and how far it was."""
+
+    message: str
+    exit_code: int
+    counts: Counts
+    """The fates so far; the rows without one were on their way."""
+    funnel: Mapping[str, StepCounts]
+    teachers: Mapping[str, TeacherCounts]
+    spend: Spend
+
+
 class Manifest(Record):
     """manifest.json, written last: a folder that has one is complete."""
 

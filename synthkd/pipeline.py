@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from synthkd.flow import Emit, run_loop, streamed
-from synthkd.folder import open_folder, read_manifest
+from synthkd.folder import open_folder, read_manifest, read_stopped
 from synthkd.forecast import Forecast, forecast
 from synthkd.manifest import Manifest, Progress
 from synthkd.pipeline_file import apply_overrides, read_yaml
@@ -23,7 +23,7 @@ from synthkd.plan import Plan, compile_plan
 from synthkd.rows import Row
 from synthkd.running import Run, Ways
 
-__all__ = ["Pipeline", "read_manifest"]
+__all__ = ["Pipeline", "read_manifest", "read_stopped"]
 
 LEDGER = ".synthkd/ledger.sqlite"
 """One for all runs of a project, so that whatever was bought once is found by all."""

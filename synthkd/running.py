@@ -23,7 +23,7 @@ from typing import Any
 from synthkd.account import Account, Kind
 from synthkd.cards import dataset_card
 from synthkd.engines.local import SpoolSink, carry_out
-from synthkd.errors import AccountError, BudgetReached, RunStopped
+from synthkd.errors import BudgetReached, RunStopped
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, ticking
 from synthkd.folder import RunFolder, sha256_of
@@ -33,7 +33,7 @@ from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost, Ledger
 from synthkd.ledger.sqlite import open_ledger
-from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend
+from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stopped
 from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_wiring
 from synthkd.rows import Row
 from synthkd.steps import Desk
@@ -222,16 +222,16 @@ class Run:
 
     def _write_stopped(self, stop: RunStopped) -> None:
         """Leave what a person needs at three in the morning: why, how far, which rows were lost."""
-        counts = None if isinstance(stop, AccountError) else self._account.counts()
         progress = self._progress()
         folder = self._folder.stop(
-            {
-                "message": str(stop),
-                "exit_code": stop.exit_code,
-                "counts": None if counts is None else counts.model_dump(),
-                "funnel": {k: v.model_dump() for k, v in progress.funnel.items()},
-                "spend": progress.spend.model_dump(),
-            }
+            Stopped(
+                message=str(stop),
+                exit_code=stop.exit_code,
+                counts=self._account.counts(),
+                funnel=progress.funnel,
+                teachers=progress.teachers,
+                spend=progress.spend,
+            )
         )
         self._write_losses(folder)
 

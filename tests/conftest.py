@@ -46,3 +46,9 @@ def recorded_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded data at {folder}: set SYNTHKD_DATA to its folder")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The folder of the project, with its pipelines and sample data."""
+    return ROOT.resolve()

@@ -138,6 +138,10 @@ def check_teachers(
         _check_budget(name, config, budget)
         if config.recorded is not None:
             find_file(config.recorded.parquet or config.recorded.jsonl or "", base)
+        if config.simulated is not None:
+            from synthkd.teachers.simulated import open_world
+
+            open_world(config.simulated)
         if config.kind == "http":
             chat_urls(name, config)
             if not offline:
