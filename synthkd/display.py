@@ -157,8 +157,9 @@ def stopped_view(stopped: Stopped) -> RenderableType:
 
 def account_text(counts: Counts) -> str:
     """The fates of the source rows, as a sum."""
+    share = f" ({counts.kept / counts.read:.2%})" if counts.read else ""
     text = (
-        f"{counts.read:,} rows read = {counts.kept:,} kept + {counts.rejected:,} rejected "
+        f"{counts.read:,} rows read = {counts.kept:,} kept{share} + {counts.rejected:,} rejected "
         f"+ {counts.failed:,} failed"
     )
     aside = {

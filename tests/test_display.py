@@ -194,7 +194,7 @@ def test_the_summary_says_where_things_are() -> None:
 def test_the_account_is_a_sum() -> None:
     counts = Counts(read=10, kept=7, rejected=2, failed=1, held_out={"test": 4}, skipped=3)
     assert account_text(counts) == (
-        "10 rows read = 7 kept + 2 rejected + 1 failed; 4 held out for test, 3 skipped"
+        "10 rows read = 7 kept (70.00%) + 2 rejected + 1 failed; 4 held out for test, 3 skipped"
     )
 
 

@@ -161,7 +161,7 @@ class Cached:
 def _replayed(entry: Entry) -> Completion:
     if entry.status != 200:
         raise RequestRefused(entry.status, entry.reply.decode())
-    return replace(parse_chat(entry.reply), key=entry.key, hit=True)
+    return parse_chat(entry.reply, key=entry.key, hit=True)
 
 
 BACKOFF_S = 1.0

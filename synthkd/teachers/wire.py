@@ -7,7 +7,6 @@ what is read from an answer cannot depend on where it came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -55,8 +54,8 @@ def chat_reply(
     )
 
 
-def parse_chat(reply: bytes) -> Completion:
-    """Read a reply of status 200.
+def parse_chat(reply: bytes, *, key: str = "", hit: bool = False) -> Completion:
+    """Read a reply of status 200; one from the ledger comes with its key.
 
     Raises:
         AttemptFailed: it is cut, no JSON, or no answer; perhaps billed all the same.
@@ -74,6 +73,8 @@ def parse_chat(reply: bytes) -> Completion:
             reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
             refusal=_text(message.get("refusal")),
             served_model=_text(body.get("model")),
+            key=key,
+            hit=hit,
         )
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise AttemptFailed(
@@ -114,7 +115,7 @@ def _text(value: object) -> str | None:
 
 
 def _usage(usage: object) -> Usage:
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return Usage()
     return Usage(
         prompt_tokens=_count(usage.get("prompt_tokens")),
