@@ -43,6 +43,8 @@ from synthkd.training import student_in_words, train
 
 TICK_S = 0.25
 """Seconds between reports of progress."""
+WALL_TICK_S = 1.0
+"""Seconds of wall time that a kill can give back to `budget.wall_s`."""
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
 UNHASHED = frozenset({".work", "run.json", "manifest.json", "stopped"})
@@ -84,33 +86,46 @@ class Run:
 
     async def to_the_end(self) -> Manifest:
         """All stages; returns what manifest.json holds."""
-        async with self._teachers() as gateway:
-            try:
-                spool = RowSpool(self._folder.work / "rows.scratch")
-                with spool:
-                    counts = await self._ask(SpoolSink(spool))
-                    dataset = self._export(spool, counts)
-                return await self._results(gateway, dataset, counts)
-            except RunStopped as stop:
-                self._write_stopped(stop)
-                raise
+        async with self._working() as gateway:
+            with RowSpool(self._folder.work / "rows.scratch") as spool:
+                counts = await self._ask(SpoolSink(spool))
+                dataset = self._export(spool, counts)
+            return await self._results(gateway, dataset, counts)
 
     async def ask_only(self, emit: Emit[Row]) -> None:
         """The final rows into `emit`, and the account reconciled."""
-        async with self._teachers():
+        async with self._working():
             await self._carry_out(emit)
             self._account.reconcile()
 
     async def results_again(self, old: Manifest) -> Manifest:
         """Student and evaluation anew, from the rows of a complete run."""
-        async with self._teachers() as gateway:
+        async with self._working() as gateway:
             return await self._results(gateway, old.dataset, old.counts, old)
 
     # --- survey, ledger, teachers
 
     @asynccontextmanager
-    async def _teachers(self) -> AsyncIterator[Gateway]:
-        """Survey the source, then open ledger and teachers: all mistakes come before any cost."""
+    async def _working(self) -> AsyncIterator[Gateway]:
+        """Everything opened; whatever ends the run early leaves its reason in the folder."""
+        try:
+            await self._survey_source()
+            ledger = open_ledger(self._ways.ledger)
+            try:
+                async with self._teachers(ledger) as gateway, ticking(self._report, TICK_S):
+                    try:
+                        async with self._within_wall(ledger):
+                            yield gateway
+                    except RunStopped as stop:
+                        self._write_stopped(stop)
+                        raise
+            finally:
+                await ledger.close()
+        finally:
+            self._account.close()
+
+    async def _survey_source(self) -> None:
+        """Look at the source and the teachers: all mistakes come before any cost."""
         config = self._plan.config
         found = await asyncio.to_thread(survey, self._source, config.source, self._account)
         check_wiring(self._plan, found.columns)
@@ -121,35 +136,38 @@ class Run:
             budget=config.budget,
             offline=self._ways.offline,
         )
-        ledger = open_ledger(self._ways.ledger)
-        try:
-            self._wall_before_s = ledger.wall_s(self._folder.run_id)
-            async with open_teachers(
-                config.teachers,
-                base=self._plan.folder,
-                ledger=ledger,
-                run_id=self._folder.run_id,
-                budget=config.budget,
-                offline=self._ways.offline,
-                retry_failed=self._ways.retry_failed,
-            ) as gateway:
-                self._gateway = gateway
-                self._folder.keeps = True
-                async with ticking(self._report, TICK_S), self._within_wall(ledger):
-                    yield gateway
-        finally:
-            await ledger.close()
-            self._account.close()
+
+    @asynccontextmanager
+    async def _teachers(self, ledger: Ledger) -> AsyncIterator[Gateway]:
+        self._wall_before_s = ledger.wall_s(self._folder.run_id)
+        async with open_teachers(
+            self._plan.config.teachers,
+            base=self._plan.folder,
+            ledger=ledger,
+            run_id=self._folder.run_id,
+            budget=self._plan.config.budget,
+            offline=self._ways.offline,
+            retry_failed=self._ways.retry_failed,
+        ) as gateway:
+            self._gateway = gateway
+            self._folder.keeps = True
+            yield gateway
 
     @asynccontextmanager
     async def _within_wall(self, ledger: Ledger) -> AsyncIterator[None]:
         """Stop when `budget.wall_s` is used up, over all restarts of the run."""
         limit_s = self._plan.config.budget.wall_s
         left_s = None if limit_s is None else max(0.0, limit_s - self._wall_before_s)
-        started = time.monotonic()
+        noted = time.monotonic()
+
+        def note() -> None:  # as it passes: a kill must not give the time back
+            nonlocal noted
+            ledger.add_wall(self._folder.run_id, time.monotonic() - noted)
+            noted = time.monotonic()
+
         timeout = asyncio.timeout(left_s)
         try:
-            async with timeout:
+            async with timeout, ticking(note, WALL_TICK_S):
                 yield
         except TimeoutError:
             if timeout.expired():
@@ -159,7 +177,7 @@ class Run:
                 ) from None
             raise
         finally:
-            ledger.add_wall(self._folder.run_id, time.monotonic() - started)
+            note()
 
     def _desk(self, bound: BoundRowStep | BoundTableStep) -> Desk:
         assert self._gateway is not None  # noqa: S101  set before any step is asked for

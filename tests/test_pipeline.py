@@ -206,6 +206,7 @@ async def test_wall_time_is_a_budget_too(tmp_path: Path) -> None:
         with pytest.raises(BudgetReached, match=r"wall_s of 0\.5 s"):
             await Pipeline.load(file, out="out").run()
         asked = provider.requests
+        assert read_stopped(tmp_path / "out") is not None
         with pytest.raises(BudgetReached):  # it is used up over all restarts
             await Pipeline.load(file, out="out").run()
         assert provider.requests <= asked + 1
