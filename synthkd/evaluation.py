@@ -18,7 +18,6 @@ from synthkd.engines.local import row_stage
 from synthkd.errors import UserError
 from synthkd.evaluate.compare import Answers, Role, compare
 from synthkd.flow import pour
-from synthkd.folder import RunFolder
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.manifest import Evaluation
@@ -63,7 +62,8 @@ async def evaluate(
     gateway: Gateway,
     desk_of: Callable[[BoundRowStep], Desk],
     student: LinearStudent | None,
-    folder: RunFolder,
+    rows_file: Path,
+    work: Path,
 ) -> Evaluation:
     """Ask everybody, and compare.
 
@@ -76,7 +76,7 @@ async def evaluate(
     exam = await _sit(plan, config, source)
     worth_before = _worth(gateway)
     if config.ask is not None:
-        await _ask_teachers(plan, config, source, desk_of, exam, folder.work / "exam.scratch")
+        await _ask_teachers(plan, config, source, desk_of, exam, work / "exam.scratch")
     answers = {
         name: Answers(
             role=exam.roles[name],
@@ -101,7 +101,7 @@ async def evaluate(
         compare,
         exam.gold,
         answers,
-        training_labels=_training_labels(plan, folder.path),
+        training_labels=_training_labels(plan, rows_file),
         on=config.on,
         metrics=config.metrics,
         resamples=config.bootstrap,
@@ -196,7 +196,7 @@ def _has_several(fields: Fields) -> bool:
     return isinstance(answers, list) and len(answers) > 1
 
 
-def _training_labels(plan: Plan, folder: Path) -> list[str]:
+def _training_labels(plan: Plan, rows_file: Path) -> list[str]:
     config = plan.config
     if config.student is not None:
         name = config.student.label
@@ -204,7 +204,7 @@ def _training_labels(plan: Plan, folder: Path) -> list[str]:
         name = answer_field(plan, config.evaluate)
     else:
         name = gold_field(plan) or ""
-    labels = (row.fields.get(name) for row in read_rows(folder / "rows" / "rows.parquet"))
+    labels = (row.fields.get(name) for row in read_rows(rows_file))
     return [label for label in labels if isinstance(label, str)]
 
 

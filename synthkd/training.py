@@ -14,8 +14,8 @@ from synthkd.rows import Json
 from synthkd.students.linear import LinearStudent, train_linear
 
 
-def train(plan: Plan, folder: Path) -> LinearStudent:
-    """Train the student that the plan asks for on folder/rows, into folder/student.
+def train(plan: Plan, rows_file: Path, folder: Path) -> LinearStudent:
+    """Train the student that the plan asks for on the rows, into the folder.
 
     Raises:
         UserError: the rows cannot teach it.
@@ -24,7 +24,7 @@ def train(plan: Plan, folder: Path) -> LinearStudent:
     assert config is not None  # noqa: S101  the caller asks only where there is a student
     texts: list[str] = []
     labels: list[str] = []
-    for row in read_rows(folder / "rows" / "rows.parquet"):
+    for row in read_rows(rows_file):
         texts.append(_text(row.id, row.fields.get(config.text), config.text))
         labels.append(_text(row.id, row.fields.get(config.label), config.label))
     asked = dict.fromkeys(name for bound in plan.steps for name in bound.teachers)
@@ -33,7 +33,7 @@ def train(plan: Plan, folder: Path) -> LinearStudent:
         "source": plan.config.source.path,
         "teachers": "; ".join(teacher_in_words(plan, name) for name in asked) or "none",
     }
-    return train_linear(texts, labels, config, folder / "student", made_from)
+    return train_linear(texts, labels, config, folder, made_from)
 
 
 def student_in_words(student: LinearStudent) -> Mapping[str, Any]:
