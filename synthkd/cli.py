@@ -19,7 +19,7 @@ import os
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
@@ -59,6 +59,9 @@ LedgerUrl = Annotated[
 ]
 Limit = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Use the first N rows of the source.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Answer from the ledger alone; nothing is asked.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
@@ -112,9 +115,7 @@ def run(
     overrides: Overrides = None,
     ledger: LedgerUrl = None,
     limit: Limit = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Answer from the ledger alone; nothing is asked.")
-    ] = False,
+    offline: Offline = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what the teacher refused before.")
     ] = False,
@@ -196,13 +197,16 @@ def show(
 def train(
     folder: RunFolder,
     overrides: Overrides = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Train the student again on the rows of a run, with other settings if you like."""
     from synthkd.pipeline import Pipeline
 
-    _finish(Pipeline.reopen(folder, overrides=overrides or ()).train(), folder, as_json)
+    pipeline = Pipeline.reopen(folder, overrides=overrides or ())
+    _again(pipeline.train, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
 
 
 @app.command("eval")
@@ -210,13 +214,16 @@ def train(
 def evaluate(
     folder: RunFolder,
     overrides: Overrides = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Compare base, teachers and student again on the rows that a run held out."""
     from synthkd.pipeline import Pipeline
 
-    _finish(Pipeline.reopen(folder, overrides=overrides or ()).evaluate(), folder, as_json)
+    pipeline = Pipeline.reopen(folder, overrides=overrides or ())
+    _again(pipeline.evaluate, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -245,13 +252,25 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _finish(manifest: Manifest, folder: Path, as_json: bool) -> None:
-    from synthkd.display import console_for, summary
+def _again(
+    stage: Callable[..., Coroutine[Any, Any, Manifest]],
+    folder: Path,
+    *,
+    offline: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run a stage of a complete run with the display, and show what came of it."""
+    from synthkd.display import console_for, summary, watch
+    from synthkd.flow import run_loop
 
+    console = console_for(sys.stderr if as_json else sys.stdout)
+    with watch(console, quiet=quiet) as on_progress:
+        manifest = run_loop(stage(offline=offline, on_progress=on_progress))
     if as_json:
         _print_json(manifest)
-    else:
-        console_for(sys.stdout).print(summary(manifest, folder))
+    elif not quiet:
+        console.print(summary(manifest, folder))
 
 
 def _print_json(record: Record) -> None:

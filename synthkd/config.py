@@ -93,6 +93,8 @@ class TeacherConfig(Settings):
     """Requests in the air at once."""
     requests_per_minute: PositiveFloat | None = None
     tokens_per_minute: PositiveFloat | None = None
+    mode: Literal["online"] = "online"
+    """Only online in this version; batch is to come."""
     timeout_s: PositiveFloat = 120.0
     """Seconds for one attempt, from connecting to the last byte."""
     max_attempts: PositiveInt = 6
@@ -297,6 +299,13 @@ class EvaluateConfig(Settings):
     """Resamples behind each 95 % interval."""
 
 
+class LedgerConfig(Settings):
+    """How answers are kept; where they are kept is for the command to say (`--ledger`)."""
+
+    durable: Literal["process", "power"] = "process"
+    """What an answer survives before it is used: a kill of the process, or a power cut too."""
+
+
 class LimitsConfig(Settings):
     """How much may be lost before the run stops, resumably. Checked from 100 rows on."""
 
@@ -319,6 +328,7 @@ class PipelineConfig(Settings):
     rounds: Annotated[int, Field(ge=1, le=1)] = 1
     """Only 1 in this version."""
     limits: LimitsConfig = LimitsConfig()
+    ledger: LedgerConfig = LedgerConfig()
 
     @model_validator(mode="after")
     def _names(self) -> PipelineConfig:

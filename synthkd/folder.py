@@ -1,7 +1,8 @@
 """The folder of a run: who works in it, what is staged, what is published, in which order.
 
-    DIR/run.json        the run's id, to which its budget belongs
+    DIR/run.json        the run's id and its ledger: together they are what the run has spent
     DIR/.work/          scratch of the run that is going on; gone when it is done
+    DIR/.trained/       a student that is ready while the run is not; resuming finds it
     DIR/manifest.json   written last: a folder that has one is complete
     DIR/stopped/        why the last run ended early, and the rows lost so far
 
@@ -16,7 +17,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,40 +25,64 @@ import orjson
 from pydantic import ValidationError
 
 from synthkd.errors import UserError
-from synthkd.io.exports import atomic_file
-from synthkd.manifest import Manifest, Stopped
+from synthkd.io.atomic import atomic_file
+from synthkd.manifest import Manifest, Record, Stopped
 
 MANIFEST = "manifest.json"
 WORK = ".work"
+TRAINED = ".trained"
 STOPPED = "stopped"
+RUN = "run.json"
+
+
+class RunFile(Record):
+    """run.json."""
+
+    run_id: str
+    ledger: str
+    """Absolute path or URL."""
 
 
 class RunFolder:
     """A folder that this process alone works in; see `open_folder`."""
 
-    def __init__(self, path: Path, run_id: str) -> None:
+    def __init__(self, path: Path, run_id: str, ledger: str) -> None:
         self.path = path
         self.run_id = run_id
+        self.ledger = ledger
+        """Where the run's answers and its spend are."""
         self.work = path / WORK
         self.staged = self.work / "staged"
+        self.trained = path / TRAINED / "student"
         self.keeps = False
         """Whether something worth keeping may be inside; until then a mistake leaves no trace."""
 
-    def publish(self) -> None:
-        """Move everything that is staged into place; the folder is incomplete until `finish`."""
+    def take_up_student(self) -> None:
+        """Have the published student at `trained`, where it is not trained again if it is right."""
+        published = self.path / "student"
+        if published.is_dir() and not self.trained.exists():
+            shutil.copytree(published, self.trained)
+
+    def publish(self, manifest: Callable[[], Manifest]) -> Manifest:
+        """Move everything that is staged into place, and write the manifest that describes it.
+
+        Args:
+            manifest: called once all is in place, to hash what is there.
+        """
         (self.path / MANIFEST).unlink(missing_ok=True)
+        if self.trained.exists():
+            self.trained.rename(self.staged / "student")
         for new in sorted(self.staged.iterdir()):
             old = self.path / new.name
             if old.is_dir():
                 old.rename(self.work / f"old-{new.name}")
             new.rename(old)
-
-    def finish(self, manifest: Manifest) -> None:
-        """Write the manifest and throw the scratch away."""
+        made = manifest()
         with atomic_file(self.path / MANIFEST) as file:
-            file.write(_pretty(manifest.model_dump(mode="json")))
-        shutil.rmtree(self.path / STOPPED, ignore_errors=True)
-        shutil.rmtree(self.work)
+            file.write(_pretty(made.model_dump(mode="json")))
+        for gone in (STOPPED, TRAINED, WORK):
+            shutil.rmtree(self.path / gone, ignore_errors=True)
+        return made
 
     def stop(self, stopped: Stopped) -> Path:
         """A folder for what is known about a run that ended early, with the reason in it."""
@@ -70,13 +95,38 @@ class RunFolder:
 
 
 @contextmanager
-def open_folder(path: Path) -> Iterator[RunFolder]:
+def open_folder(path: Path, *, ledger: str | None, default_ledger: str) -> Iterator[RunFolder]:
     """Make the folder, or enter it again, and keep other processes out of it.
 
+    Args:
+        path: DIR.
+        ledger: the ledger that was asked for; None = the run's own, or for a new run the default.
+        default_ledger: of a new run.
+
     Raises:
-        UserError: it cannot be made or read, or another process works in it.
+        UserError: it cannot be made or read, holds something else, belongs to a run with another
+            ledger, or another process works in it.
     """
     made = [p for p in (path, *path.parents) if not p.exists()]
+    with _locked(path):
+        keeps = not made
+        try:
+            _refuse_foreign(path)
+            run_id, own_ledger = _run_of(path, ledger, default_ledger)
+            folder = RunFolder(path, run_id, own_ledger)
+            shutil.rmtree(folder.work, ignore_errors=True)
+            folder.staged.mkdir(parents=True)
+            try:
+                yield folder
+            finally:
+                keeps = keeps or folder.keeps
+        finally:
+            if not keeps:
+                _remove(made)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDONLY)
@@ -84,16 +134,17 @@ def open_folder(path: Path) -> Iterator[RunFolder]:
         raise UserError(
             f"{path}: cannot be used for results: {error.strerror}; choose another with --out"
         ) from error
-    folder = None
     try:
-        _lock(lock, path)
-        folder = RunFolder(path, _run_id(path))
-        shutil.rmtree(folder.work, ignore_errors=True)
-        folder.staged.mkdir(parents=True)
-        yield folder
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held the lock before may have taken the folder away, and this is its ghost.
+        if not path.exists() or not os.path.samestat(os.fstat(lock), path.stat()):
+            raise BlockingIOError
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"{path}: another synthkd works in this folder; wait for it, or choose another --out"
+        ) from None
     finally:
-        if made and (folder is None or not folder.keeps):
-            _remove(made)
         os.close(lock)
 
 
@@ -107,31 +158,41 @@ def _remove(made: list[Path]) -> None:
             return  # someone else has put something there
 
 
-def _lock(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(
-            f"{path}: another synthkd works in this folder; wait for it, or choose another --out"
-        ) from None
+def _refuse_foreign(path: Path) -> None:
+    """Publishing replaces `dataset`, `rows`, ...: only ever in a folder that is a run's."""
+    if not (path / RUN).exists():
+        there = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        if there:
+            raise UserError(
+                f"{path}: is not the folder of a run and holds {', '.join(there[:3])}, which could"
+                " get lost; choose a new or an empty folder with --out"
+            )
 
 
-def _run_id(path: Path) -> str:
-    file = path / "run.json"
+def _run_of(path: Path, ledger: str | None, default_ledger: str) -> tuple[str, str]:
+    """The run's id and its ledger, from run.json or for it."""
+    file = path / RUN
     try:
-        run_id = orjson.loads(file.read_bytes())["run_id"]
+        run = RunFile.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        run_id = uuid.uuid4().hex
+        run = RunFile(run_id=uuid.uuid4().hex, ledger=_absolute(ledger or default_ledger))
         with atomic_file(file) as new:
-            new.write(_pretty({"run_id": run_id}))
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            new.write(_pretty(run.model_dump()))
+    except ValidationError as error:
         raise UserError(
-            f"{file}: holds no run id, so what this run has spent cannot be told: restore it, or"
+            f"{file}: cannot be read, so what this run has spent cannot be told: restore it, or"
             " choose another --out (answers that were bought are found either way)"
         ) from error
-    if not isinstance(run_id, str):
-        raise UserError(f"{file}: run_id must be a string, got {run_id!r}")
-    return run_id
+    if ledger is not None and _absolute(ledger) != run.ledger:
+        raise UserError(
+            f"{path}: what this run has spent is in the ledger {run.ledger}, not in {ledger}: leave"
+            " --ledger out, or choose another --out"
+        )
+    return run.run_id, run.ledger
+
+
+def _absolute(ledger: str) -> str:
+    return ledger if "://" in ledger else str(Path(ledger).absolute())
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -12,10 +12,12 @@ write the manifest. `synthkd.running` holds those stages.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from synthkd.errors import UserError
 from synthkd.flow import Emit, run_loop, streamed
-from synthkd.folder import open_folder, read_manifest, read_stopped
+from synthkd.folder import RunFolder, open_folder, read_manifest, read_stopped
 from synthkd.forecast import Forecast, forecast
 from synthkd.manifest import Manifest, Progress
 from synthkd.pipeline_file import apply_overrides, read_yaml
@@ -28,13 +30,15 @@ __all__ = ["Pipeline", "read_manifest", "read_stopped"]
 LEDGER = ".synthkd/ledger.sqlite"
 """One for all runs of a project, so that whatever was bought once is found by all."""
 
+AFTERWARDS = ("student.", "evaluate.", "budget.")
+
 Tell = Callable[[Progress], None]
 
 
 class Pipeline:
     """A checked pipeline file, and where its results go."""
 
-    def __init__(self, plan: Plan, *, out: Path, ledger: str) -> None:
+    def __init__(self, plan: Plan, *, out: Path, ledger: str | None) -> None:
         self._plan = plan
         self.out = out
         self.ledger = ledger
@@ -55,7 +59,8 @@ class Pipeline:
             path: the YAML file.
             overrides: as `--set`: `steps.NAME.with.samples=5`.
             out: the folder for results; by default data/out/NAME.
-            ledger: where answers are kept; by default .synthkd/ledger.sqlite.
+            ledger: where answers are kept; by default the one this folder's run has, and for a
+                new run .synthkd/ledger.sqlite.
             limit: use the first so many rows of the source.
 
         Raises:
@@ -66,18 +71,33 @@ class Pipeline:
         path = Path(path)
         plan = compile_plan(read_yaml(path, overrides), path)
         out = Path("data", "out", plan.config.name) if out is None else Path(out)
-        return cls(plan, out=out, ledger=ledger or LEDGER)
+        return cls(plan, out=out, ledger=ledger)
 
     @classmethod
     def reopen(
         cls, folder: str | Path, *, overrides: Sequence[str] = (), ledger: str | None = None
     ) -> Pipeline:
-        """The pipeline of a complete run, as its manifest has it, perhaps with other settings."""
+        """The pipeline of a complete run, as its manifest has it.
+
+        Args:
+            folder: the run's.
+            overrides: as `--set`, of `student`, `evaluate` and `budget`: all else made the rows.
+            ledger: the run's own, if any is given.
+
+        Raises:
+            UserError: no complete run, or an override of something else.
+        """
         folder = Path(folder)
+        for text in overrides:
+            if not text.startswith(AFTERWARDS):
+                raise UserError(
+                    f"--set {text}: the rows are made; only student, evaluate and budget can be"
+                    " set here. For other rows run the pipeline file again, with another --out"
+                )
         manifest = read_manifest(folder)
         raw = apply_overrides(dict(manifest.config), overrides)
         plan = compile_plan(raw, Path(manifest.pipeline))
-        return cls(plan, out=folder, ledger=ledger or LEDGER)
+        return cls(plan, out=folder, ledger=ledger)
 
     @property
     def name(self) -> str:
@@ -102,10 +122,9 @@ class Pipeline:
             UserError: a mistake; nothing was spent.
             RunStopped: the run ended early; everything paid for is kept.
         """
-        ways = Ways(offline=offline, retry_failed=retry_failed, ledger=self.ledger)
-        with open_folder(self.out) as folder:
-            run = Run(self._plan, folder, ways, on_progress)
-            return await run.to_the_end()
+        ways = Ways(offline=offline, retry_failed=retry_failed)
+        with self._folder() as folder:
+            return await Run(self._plan, folder, ways, on_progress).to_the_end()
 
     def run_sync(
         self, *, offline: bool = False, retry_failed: bool = False, on_progress: Tell | None = None
@@ -119,25 +138,41 @@ class Pipeline:
         self, *, offline: bool = False, retry_failed: bool = False
     ) -> AsyncGenerator[Row, None]:
         """The final rows as they come, in no order; writes no dataset. Starting again resumes."""
-        ways = Ways(offline=offline, retry_failed=retry_failed, ledger=self.ledger)
+        ways = Ways(offline=offline, retry_failed=retry_failed)
 
         async def ask(emit: Emit[Row]) -> None:
-            with open_folder(self.out) as folder:
+            with self._folder() as folder:
                 await Run(self._plan, folder, ways, None).ask_only(emit)
 
         return streamed(ask)
 
-    def train(self) -> Manifest:
-        """Train the student again from the rows of a complete run, and evaluate it."""
-        return self._again()
+    async def train(self, *, offline: bool = False, on_progress: Tell | None = None) -> Manifest:
+        """Train the student of a complete run again from its rows, and evaluate it.
 
-    def evaluate(self) -> Manifest:
-        """Evaluate the student of a complete run again."""
-        return self._again()
+        A student that would come out the same is kept.
 
-    def _again(self) -> Manifest:
-        # Training is skipped by itself where the student in the folder is already this very one.
+        Raises:
+            UserError: the pipeline has no `student`, or the folder holds no complete run.
+        """
+        if self._plan.config.student is None:
+            raise UserError(f"{self.out}: the pipeline has no `student` block, so nothing to train")
+        return await self._again(training=True, offline=offline, on_progress=on_progress)
+
+    async def evaluate(self, *, offline: bool = False, on_progress: Tell | None = None) -> Manifest:
+        """Evaluate base, teachers and the student of a complete run again; trains nothing.
+
+        Raises:
+            UserError: the pipeline has no `evaluate`, or the folder holds no complete run.
+        """
+        if self._plan.config.evaluate is None:
+            raise UserError(f"{self.out}: the pipeline has no `evaluate` block: nothing to compare")
+        return await self._again(training=False, offline=offline, on_progress=on_progress)
+
+    async def _again(self, *, training: bool, offline: bool, on_progress: Tell | None) -> Manifest:
         old = read_manifest(self.out)
-        ways = Ways(offline=False, retry_failed=False, ledger=self.ledger)
-        with open_folder(self.out) as folder:
-            return run_loop(Run(self._plan, folder, ways, None).results_again(old))
+        with self._folder() as folder:
+            run = Run(self._plan, folder, Ways(offline=offline), on_progress)
+            return await run.again(old, training=training)
+
+    def _folder(self) -> AbstractContextManager[RunFolder]:
+        return open_folder(self.out, ledger=self.ledger, default_ledger=LEDGER)

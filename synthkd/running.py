@@ -22,6 +22,7 @@ from typing import Any
 
 from synthkd.account import Account, Kind
 from synthkd.cards import dataset_card
+from synthkd.config import PipelineConfig
 from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import BudgetReached, RunStopped
 from synthkd.evaluation import evaluate
@@ -37,6 +38,7 @@ from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stop
 from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_wiring
 from synthkd.rows import Row
 from synthkd.steps import Desk
+from synthkd.students.linear import LinearStudent, load_linear
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
 from synthkd.training import student_in_words, train
@@ -47,7 +49,9 @@ WALL_TICK_S = 1.0
 """Seconds of wall time that a kill can give back to `budget.wall_s`."""
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
-UNHASHED = frozenset({".work", "run.json", "manifest.json", "stopped"})
+UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", "stopped"})
+
+ROWS = Path("rows", "rows.parquet")
 
 Tell = Callable[[Progress], None]
 
@@ -56,7 +60,6 @@ Tell = Callable[[Progress], None]
 class Ways:
     """How to run, beside what the pipeline file says."""
 
-    ledger: str
     offline: bool = False
     retry_failed: bool = False
 
@@ -89,8 +92,15 @@ class Run:
         async with self._working() as gateway:
             with RowSpool(self._folder.work / "rows.scratch") as spool:
                 counts = await self._ask(SpoolSink(spool))
-                dataset = self._export(spool, counts)
-            return await self._results(gateway, dataset, counts)
+                self._enter("exporting")
+                dataset = await asyncio.to_thread(self._export, spool, counts)
+            rows_file = self._folder.staged / ROWS
+            student = await self._train(rows_file)
+            evaluation = await self._evaluate(gateway, student, rows_file)
+            self._enter("done")
+            return self._folder.publish(
+                lambda: self._manifest(counts, dataset, student, evaluation)
+            )
 
     async def ask_only(self, emit: Emit[Row]) -> None:
         """The final rows into `emit`, and the account reconciled."""
@@ -98,10 +108,31 @@ class Run:
             await self._carry_out(emit)
             self._account.reconcile()
 
-    async def results_again(self, old: Manifest) -> Manifest:
-        """Student and evaluation anew, from the rows of a complete run."""
+    async def again(self, old: Manifest, *, training: bool) -> Manifest:
+        """Student (if `training`) and evaluation anew, from the rows of a complete run.
+
+        What the manifest says of asking and curating stays as the run wrote it.
+        """
         async with self._working() as gateway:
-            return await self._results(gateway, old.dataset, old.counts, old)
+            rows_file = self._folder.path / ROWS
+            student = None
+            if training:
+                student = await self._train(rows_file)
+            elif old.student is not None:
+                student = await asyncio.to_thread(load_linear, self._folder.path / "student")
+            evaluation = await self._evaluate(gateway, student, rows_file)
+            self._enter("done")
+            news = {
+                "student": None if student is None else student_in_words(student),
+                "evaluation": evaluation,
+                "spend": self._progress().spend,
+                "config": {**old.config, **_results_config(self._plan.config)},
+            }
+            return self._folder.publish(
+                lambda: old.model_copy(
+                    update={**news, "files": sha256_of(self._folder.path, UNHASHED)}
+                )
+            )
 
     # --- survey, ledger, teachers
 
@@ -110,17 +141,20 @@ class Run:
         """Everything opened; whatever ends the run early leaves its reason in the folder."""
         try:
             await self._survey_source()
-            ledger = open_ledger(self._ways.ledger)
+            ledger = open_ledger(self._folder.ledger, self._plan.config.ledger.durable)
             try:
-                async with self._teachers(ledger) as gateway, ticking(self._report, TICK_S):
-                    try:
-                        async with self._within_wall(ledger):
-                            yield gateway
-                    except RunStopped as stop:
-                        self._write_stopped(stop)
-                        raise
+                async with (
+                    self._teachers(ledger) as gateway,
+                    ticking(self._report, TICK_S),
+                    self._within_wall(ledger),
+                ):
+                    yield gateway
             finally:
                 await ledger.close()
+        except RunStopped as stop:
+            self._folder.keeps = True
+            self._write_stopped(stop)
+            raise
         finally:
             self._account.close()
 
@@ -215,7 +249,6 @@ class Run:
         )
 
     def _export(self, spool: RowSpool, counts: Counts) -> Mapping[str, Any]:
-        self._enter("exporting")
         staged = self._folder.staged
         (staged / "dataset").mkdir()
         (staged / "rows").mkdir()
@@ -223,9 +256,8 @@ class Run:
         funnel = {step: tally.counts() for step, tally in self._account.funnel.items()}
         card = dataset_card(self._plan, counts, funnel, dataset)
         (staged / "dataset" / "README.md").write_text(card, encoding="utf-8")
-        write_rows(spool, staged / "rows" / "rows.parquet")
+        write_rows(spool, staged / ROWS)
         self._write_losses(staged)
-        self._folder.publish()
         return dataset
 
     def _write_losses(self, folder: Path) -> None:
@@ -255,47 +287,51 @@ class Run:
 
     # --- train, evaluate, manifest
 
-    async def _results(
+    async def _train(self, rows_file: Path) -> LinearStudent | None:
+        if self._plan.config.student is None:
+            return None
+        self._enter("training")
+        await asyncio.to_thread(self._folder.take_up_student)
+        return await asyncio.to_thread(train, self._plan, rows_file, self._folder.trained)
+
+    async def _evaluate(
+        self, gateway: Gateway, student: LinearStudent | None, rows_file: Path
+    ) -> Evaluation | None:
+        if self._plan.config.evaluate is None:
+            return None
+        self._enter("evaluating")
+        return await evaluate(
+            self._plan, self._source, gateway, self._desk, student, rows_file, self._folder.work
+        )
+
+    def _manifest(
         self,
-        gateway: Gateway,
-        dataset: Mapping[str, Any],
         counts: Counts,
-        old: Manifest | None = None,
+        dataset: Mapping[str, Any],
+        student: LinearStudent | None,
+        evaluation: Evaluation | None,
     ) -> Manifest:
         config = self._plan.config
-        student = None
-        if config.student is not None:
-            self._enter("training")
-            student = await asyncio.to_thread(train, self._plan, self._folder.path)
-        result: Evaluation | None = None
-        if config.evaluate is not None:
-            self._enter("evaluating")
-            result = await evaluate(
-                self._plan, self._source, gateway, self._desk, student, self._folder
-            )
-        self._enter("done")
         progress = self._progress()
-        manifest = Manifest(
+        return Manifest(
             name=config.name,
             pipeline=self._plan.place,
             run_id=self._folder.run_id,
             simulated=[n for n, t in config.teachers.items() if t.simulated is not None],
             counts=counts,
-            funnel=progress.funnel if old is None else old.funnel,
+            funnel=progress.funnel,
             teachers=progress.teachers,
             spend=progress.spend,
             wall_s=round(progress.elapsed_s, 3),
             cpu_s=round(time.process_time() - self._started_cpu, 3),
             dataset=dataset,
             student=None if student is None else student_in_words(student),
-            evaluation=result,
-            config=config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            evaluation=evaluation,
+            config=resolved(self._plan),
             prompts={name: prompt.sha256 for name, prompt in sorted(self._plan.prompts.items())},
             versions={package: version(package) for package in PACKAGES},
             files=sha256_of(self._folder.path, UNHASHED),
         )
-        self._folder.finish(manifest)
-        return manifest
 
     # --- progress
 
@@ -335,3 +371,16 @@ class Run:
             wall_s=round(self._wall_before_s + elapsed_s, 3),
             budget=self._plan.config.budget.model_dump(exclude_none=True),
         )
+
+
+def resolved(plan: Plan) -> dict[str, Any]:
+    """The pipeline with every default filled in, those of the steps too."""
+    config: dict[str, Any] = plan.config.model_dump(mode="json", by_alias=True)
+    for entry, bound in zip(config["steps"], plan.steps, strict=True):
+        entry["with"] = bound.config.model_dump(mode="json")
+    return config
+
+
+def _results_config(config: PipelineConfig) -> dict[str, Any]:
+    """The blocks that `train` and `eval` may change."""
+    return config.model_dump(mode="json", include={"student", "evaluate", "budget"})

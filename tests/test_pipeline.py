@@ -21,6 +21,7 @@ from synthkd.errors import (
     TooManyLost,
     UserError,
 )
+from synthkd.flow import run_loop
 from synthkd.folder import read_stopped
 from synthkd.manifest import Progress
 from synthkd.pipeline import Pipeline, read_manifest
@@ -385,6 +386,6 @@ def test_the_quickstart_ends_well_and_calls_its_teacher_simulated(
     assert "SIMULATED" in card
     assert b'"intent"' not in (tmp_path / "out" / "dataset" / "train.jsonl").read_bytes()
     again = Pipeline.reopen(tmp_path / "out", ledger=str(tmp_path / "ledger.db"))
-    trained = again.train()
+    trained = run_loop(again.train())
     assert trained.student == manifest.student
     assert json.loads((tmp_path / "out" / "manifest.json").read_bytes())["counts"]["read"] > 500

@@ -1,0 +1,154 @@
+"""The run's folder: whose it is, who works in it, and that nothing of anybody's is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from synthkd.errors import BudgetReached, UserError
+from synthkd.folder import RunFolder, _locked, open_folder, read_manifest
+from synthkd.pipeline import Pipeline
+from tests.provider import Provider
+from tests.runs import tree_bytes
+from tests.test_pipeline import teacher, write
+
+
+def opened(path: Path, ledger: str | None = None) -> RunFolder:
+    with open_folder(path, ledger=ledger, default_ledger="ledger.db") as folder:
+        folder.keeps = True
+        return folder
+
+
+@pytest.mark.parametrize("name", ["dataset", "notes.txt", "student"])
+def test_a_folder_that_is_no_run_is_left_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine" / name).mkdir(parents=True)
+    (tmp_path / "mine" / name / "precious").write_text("x", encoding="utf-8")
+    before = tree_bytes(tmp_path)
+    with pytest.raises(UserError, match=f"is not the folder of a run and holds {name}"):
+        opened(tmp_path / "mine")
+    assert tree_bytes(tmp_path) == before
+
+
+def test_a_mistake_takes_back_the_folders_it_made_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def mistake() -> None:
+        with open_folder(tmp_path / "there/a/b", ledger=None, default_ledger="l") as folder:
+            assert folder.work.is_dir()
+            raise UserError("wrong")
+
+    with pytest.raises(UserError, match="wrong"):
+        mistake()
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_second_run_never_takes_the_first_ones_folder_away(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    with open_folder(path, ledger=None, default_ledger="l") as first:
+        with pytest.raises(UserError, match="another synthkd works in this folder"):
+            opened(path)
+        assert first.staged.is_dir()
+        first.keeps = True
+    assert opened(path).run_id == first.run_id
+
+
+def test_a_folder_taken_away_while_waiting_is_not_worked_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ghost"
+
+    def flock(descriptor: int, operation: int) -> None:
+        path.rmdir()  # whoever had it made a mistake and took it back
+        path.mkdir()
+
+    monkeypatch.setattr("synthkd.folder.fcntl.flock", flock)
+    with pytest.raises(UserError, match="another synthkd"), _locked(path):
+        raise AssertionError("entered a ghost")
+
+
+def test_a_run_keeps_its_ledger(tmp_path: Path) -> None:
+    first = opened(tmp_path / "out", ledger="mine.db")
+    assert first.ledger == str(tmp_path / "mine.db")
+    assert opened(tmp_path / "out").ledger == first.ledger
+    assert opened(tmp_path / "out", ledger="mine.db").run_id == first.run_id
+    with pytest.raises(UserError, match="what this run has spent is in the ledger"):
+        opened(tmp_path / "out", ledger="other.db")
+
+
+def test_a_damaged_run_file_is_not_overwritten(tmp_path: Path) -> None:
+    opened(tmp_path / "out")
+    (tmp_path / "out" / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.json: cannot be read"):
+        opened(tmp_path / "out")
+    assert (tmp_path / "out" / "run.json").read_text(encoding="utf-8") == "{}"
+
+
+STUDENT = {"kind": "linear", "text": "instruction", "label": "gold"}
+HOLDOUT = {"test": 0.4, "by": ["id"]}
+SOURCE = {"jsonl": "rows.jsonl", "id": ["id"], "holdout": HOLDOUT}
+EVALUATE = {"on": "test", "ask": "generate", "gold": "gold", "bootstrap": 10}
+
+
+async def test_train_and_eval_use_the_runs_ledger_and_budget(tmp_path: Path) -> None:
+    async with Provider().serve() as provider:
+        file = write(
+            tmp_path,
+            rows=60,
+            teachers=teacher(provider),
+            source=SOURCE,
+            student=STUDENT,
+            evaluate=EVALUATE,
+            budget={"requests": 60},
+        )
+        old = await Pipeline.load(file, out="out", ledger="mine.db").run()
+        asked = provider.requests
+        assert asked == 60
+        again = await Pipeline.reopen("out").evaluate()
+        assert provider.requests == asked
+        assert again.evaluation is not None
+        assert old.evaluation is not None
+        assert [one.metrics for one in again.evaluation.contestants] == [
+            one.metrics for one in old.evaluation.contestants
+        ]
+        assert again.teachers == old.teachers
+        assert not (tmp_path / ".synthkd").exists()
+        raised = Pipeline.reopen("out", overrides=["student.seed=1", "student.regularisation=1.0"])
+        trained = await raised.train()
+    assert trained.student is not None
+    assert old.student is not None
+    assert trained.student["fingerprint"] != old.student["fingerprint"]
+    assert trained.config["student"]["regularisation"] == 1.0
+    assert trained.funnel == old.funnel
+    assert read_manifest(tmp_path / "out") == trained
+    sums = {k for k in trained.files if k.startswith("student/")}
+    assert sums == {f"student/{p.name}" for p in (tmp_path / "out" / "student").iterdir()}
+    with pytest.raises(UserError, match="the rows are made"):
+        Pipeline.reopen("out", overrides=["steps.generate.with.samples=2"])
+
+
+async def test_a_stop_in_the_evaluation_publishes_nothing_and_trains_once(tmp_path: Path) -> None:
+    async with Provider().serve() as provider:
+        file = write(
+            tmp_path,
+            rows=60,
+            teachers=teacher(provider),
+            source=SOURCE,
+            student=STUDENT,
+            evaluate=EVALUATE,
+            budget={"requests": 45},
+        )
+        with pytest.raises(BudgetReached):
+            await Pipeline.load(file, out="out").run()
+        assert not (tmp_path / "out" / "dataset").exists()
+        ready = tmp_path / "out" / ".trained" / "student" / "student.json"
+        made = ready.stat().st_mtime_ns
+        raised = Pipeline.load(file, out="out", overrides=["budget.requests=100"])
+        manifest = await raised.run()
+        assert provider.requests == 60
+    about = tmp_path / "out" / "student" / "student.json"
+    assert about.stat().st_mtime_ns == made  # moved into place, not trained again
+    assert manifest.student is not None
+    assert orjson.loads(about.read_bytes())["fingerprint"] == manifest.student["fingerprint"]
+    assert not (tmp_path / "out" / ".trained").exists()
