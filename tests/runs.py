@@ -96,3 +96,16 @@ def tree_bytes(folder: Path) -> dict[str, bytes]:
     """Every file below the folder, by its path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def killed_at(stage: str, *arguments: str | Path, cwd: Path) -> bool:
+    """Run the command, and SIGKILL it as soon as it says that it is at this stage."""
+    with subprocess.Popen(
+        command(*arguments), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f"| {stage} |" in line:
+                process.kill()
+                return True
+    return False
