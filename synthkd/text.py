@@ -1,8 +1,24 @@
-"""When two texts count as the same: one rule for hold-outs, duplicates and gold."""
+"""When two texts count as the same: `normalised` for texts, `equivalent` for answers.
+
+Hold-outs and duplicates compare texts: every word and every sign counts. Gold, votes and the
+evaluation compare answers: "$1,200.00." is "1200", and "Order_status" is "order status".
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from functools import lru_cache
+
+OUTER_PUNCTUATION = " \t\r\n.,;:!?*_`\"'()[]{}<>\u201c\u201d\u2018\u2019"
+"""What may stand around an answer and is no part of it."""
+
+_OPENING = OUTER_PUNCTUATION.replace(".", "")
+"""What may stand before a number: the dot of ".5" belongs to it."""
+_NUMBER = re.compile(
+    r"(?P<sign>[-+]?)[$\u20ac\u00a3]?(?P<whole>\d{1,3}(?:,\d{3})+|\d*)(?:\.(?P<part>\d*))?",
+    re.ASCII,
+)
 
 
 def normalised(text: str) -> str:
@@ -15,3 +31,36 @@ def normalised(text: str) -> str:
 def without_punctuation(text: str) -> str:
     """Punctuation and symbols become spaces; normalise afterwards."""
     return "".join(" " if unicodedata.category(c)[0] in "PS" else c for c in text)
+
+
+@lru_cache(maxsize=4096)
+def equivalent(answer: str) -> str:
+    """One spelling for all answers that count as the same.
+
+    Case, spaces against underscores, and the punctuation around an answer make no difference, nor
+    does the way a number is written: "$1,200.00." and "1200" are the same.
+    """
+    text = normalised(answer.replace("_", " "))
+    number = _NUMBER.fullmatch(text.lstrip(_OPENING).rstrip(OUTER_PUNCTUATION))
+    if number is None or not (number["whole"] or number["part"]):
+        return text.strip(OUTER_PUNCTUATION) or answer
+    whole = number["whole"].replace(",", "").lstrip("0") or "0"
+    part = (number["part"] or "").rstrip("0")
+    amount = f"{whole}.{part}" if part else whole
+    return amount if amount == "0" or number["sign"] != "-" else f"-{amount}"
+
+
+def answer_text(value: object) -> str | None:
+    """The text that stands for an answer: class ids and other numbers count as written out.
+
+    None = no answer: null, a list or an object.
+    """
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def same_answer(one: object, other: object) -> bool:
+    """Whether two JSON values are one answer; what is no text or number is compared as it is."""
+    texts = answer_text(one), answer_text(other)
+    if texts[0] is None or texts[1] is None:
+        return one == other
+    return equivalent(texts[0]) == equivalent(texts[1])

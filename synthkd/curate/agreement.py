@@ -29,6 +29,7 @@ from synthkd.errors import Rejected
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.text import equivalent, same_answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,7 @@ class Votes:
     teacher_of: Sequence[int]
     """For each column (one for each sample of a teacher), whose it is, from 0."""
     labels: Sequence[str]
-    """In first-seen order."""
+    """In first-seen order and spelling: answers that are equivalent are one label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def aggregate(table: Table, kit: TableKit, config: AggregateConfig, /) -> Iterat
             kit.reject(row, "no_label", f"none of {len(answers)} answers has a label")
             continue
         label = votes.labels[winner]
-        named = sum(given == label for given in answers.values())
+        named = sum(given is not None and same_answer(given, label) for given in answers.values())
         sure: dict[str, Json] = {
             config.into: label,
             "confidence": float(consensus.confidence[index]),
@@ -158,7 +159,8 @@ def read_votes(table: Table, field: str) -> Votes:
     """The answers of the whole table as integers; rows that cannot be read count as unanswered."""
     import numpy as np
 
-    labels: dict[str, int] = {}
+    spelled: dict[str, str] = {}
+    places: dict[str, int] = {}
     columns: dict[tuple[str, int], array[int]] = {}
     n_rows = 0
     for row in table:
@@ -169,13 +171,20 @@ def read_votes(table: Table, field: str) -> Votes:
         for key, label in answers.items():
             column = columns.setdefault(key, array("i"))
             column.extend([-1] * (n_rows - len(column)))
-            column.append(-1 if label is None else labels.setdefault(label, len(labels)))
+            if label is None:
+                column.append(-1)
+            else:
+                same = equivalent(label)
+                spelled.setdefault(same, label)
+                column.append(places.setdefault(same, len(places)))
         n_rows += 1
     codes = np.full((n_rows, len(columns)), -1, dtype=np.int32)
     for place, column in enumerate(columns.values()):
         codes[: len(column), place] = column
     teachers = {who: place for place, who in enumerate(dict.fromkeys(who for who, _ in columns))}
-    return Votes(codes=codes, teacher_of=[teachers[who] for who, _ in columns], labels=[*labels])
+    return Votes(
+        codes=codes, teacher_of=[teachers[who] for who, _ in columns], labels=[*spelled.values()]
+    )
 
 
 def majority(votes: Votes) -> Consensus:

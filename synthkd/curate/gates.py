@@ -10,7 +10,7 @@ from synthkd.config import Share
 from synthkd.errors import MissingField, Rejected, RowError
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
-from synthkd.text import normalised
+from synthkd.text import same_answer
 
 ROUNDING = 1e-9
 """A share of votes is a quotient of small integers; it is not rejected for its last bit."""
@@ -71,11 +71,11 @@ class GoldConfig(StepSettings):
 async def gold(row: Row, kit: Kit, config: GoldConfig, /) -> AsyncIterator[Row]:
     """Rejects a `wrong_answer`: one that is not equal to gold.
 
-    Texts are equal when they agree after case folding and collapsing white space; other values when
-    they are equal as JSON. A text is never equal to a number: "4" is not 4.
+    As everywhere, case, spaces against underscores, outer punctuation and the spelling of a number
+    make no difference, so "$4.00" is 4. Lists, objects and null are compared as JSON.
     """
     answer, right = _value(row, config.field), _value(row, config.gold)
-    if not _equal(answer, right):
+    if not same_answer(answer, right):
         raise Rejected(
             "wrong_answer", f"{config.field} is {answer!r:.200}, {config.gold} is {right!r:.200}"
         )
@@ -108,10 +108,3 @@ def _value(row: Row, field: str) -> Json:
             f"the row has no field {field!r}; it has {', '.join(sorted(row.fields))}"
         )
     return row.fields[field]
-
-
-def _equal(one: Json, other: Json) -> bool:
-    if isinstance(one, str) and isinstance(other, str):
-        return normalised(one) == normalised(other)
-    # Python's True is 1; JSON's is not.
-    return isinstance(one, bool) == isinstance(other, bool) and one == other

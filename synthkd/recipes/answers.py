@@ -21,18 +21,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from synthkd.text import normalised
+from synthkd.text import OUTER_PUNCTUATION, equivalent
 
 DEFAULT_CUES = ("So the answer is", "The answer is", "Answer:")
 """The wording of the chain-of-thought prompts of 2022 that most templates still follow."""
 
-_DECORATION = " \t\r\n.,;:!?*_`\"'()[]{}<>\u201c\u201d\u2018\u2019"
-_OPENING = _DECORATION.replace(".", "")
-"""What may stand before a number: the dot of ".5" belongs to it."""
-_NUMBER = re.compile(
-    r"(?P<sign>[-+]?)[$\u20ac\u00a3]?(?P<whole>\d{1,3}(?:,\d{3})+|\d*)(?:\.(?P<part>\d*))?",
-    re.ASCII,
-)
 _LETTER_FIRST = re.compile(r"[^\w\n]*([A-Za-z])(?:[).:](?!\w)|[^\w\n]*$)")
 _LETTERS = re.compile(r"\(([A-Za-z])\)")
 
@@ -90,7 +83,9 @@ def named_choices(text: str, choices: Iterable[str]) -> list[str]:
     not count for a shorter one: "sea world" does not name "sea".
     """
     found = []
-    for choice in sorted({c for c in choices if c.strip(_DECORATION)}, key=lambda c: (-len(c), c)):
+    for choice in sorted(
+        {c for c in choices if c.strip(OUTER_PUNCTUATION)}, key=lambda c: (-len(c), c)
+    ):
         text, times = _whole_words(choice).subn("\n", text)
         if times:
             found.append(choice)
@@ -100,23 +95,6 @@ def named_choices(text: str, choices: Iterable[str]) -> list[str]:
 def before(text: str, markers: Iterable[str]) -> str:
     """The text up to the first of the markers, or all of it."""
     return text[: min((at for m in markers if m and (at := text.find(m)) >= 0), default=None)]
-
-
-@lru_cache(maxsize=4096)
-def equivalent(answer: str) -> str:
-    """One spelling for all answers that count as the same.
-
-    Case, spaces against underscores, and the punctuation around an answer make no difference, nor
-    does the way a number is written: "$1,200.00." and "1200" are the same.
-    """
-    text = normalised(answer.replace("_", " "))
-    number = _NUMBER.fullmatch(text.lstrip(_OPENING).rstrip(_DECORATION))
-    if number is None or not (number["whole"] or number["part"]):
-        return text.strip(_DECORATION) or answer
-    whole = number["whole"].replace(",", "").lstrip("0") or "0"
-    part = (number["part"] or "").rstrip("0")
-    amount = f"{whole}.{part}" if part else whole
-    return amount if amount == "0" or number["sign"] != "-" else f"-{amount}"
 
 
 def _split_at(text: str, cues: Collection[str]) -> list[str]:

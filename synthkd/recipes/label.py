@@ -17,11 +17,12 @@ from typing import Any
 from pydantic import PositiveInt, model_validator
 
 from synthkd.errors import MissingField, TeacherError
-from synthkd.recipes.answers import before, equivalent, named_choices
+from synthkd.recipes.answers import before, named_choices
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Json, Row, clean
 from synthkd.steps import Kit, StepSettings, inputs_of, step
 from synthkd.teachers.request import Completion
+from synthkd.text import equivalent
 
 DEFAULT_STOP_AT = ("\n\nMessage:", "\nMessage:", "\nText:", "\n\nQ:")
 """How the next item begins where a model that does not stop invents one."""

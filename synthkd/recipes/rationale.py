@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Iterable
 from pydantic import PositiveInt, model_validator
 
 from synthkd.errors import MissingField, Rejected
-from synthkd.recipes.answers import DEFAULT_CUES, Reading, equivalent, read_answer
+from synthkd.recipes.answers import DEFAULT_CUES, Reading, read_answer
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
 from synthkd.teachers.request import Completion
+from synthkd.text import equivalent, same_answer
 
 DEFAULT_STOP_AT = ("\n\nQ:", "\nQ:", "\nQuestion:", "\nPremise:")
 """How the next example begins in the usual few-shot prompts, so that a run-on model writes it."""
@@ -129,5 +130,5 @@ def _check_gold(row: Row, answer: str, field: str | None) -> None:
     if field not in row.fields:
         raise MissingField(f"the row has no field {field!r}, which `gold` names")
     gold = row.fields[field]
-    if gold is not None and equivalent(answer) != equivalent(str(gold)):
+    if gold is not None and not same_answer(answer, gold):
         raise Rejected("wrong_answer", f"answered {answer}, gold {gold}")

@@ -56,6 +56,11 @@ def test_majority_confidence_and_agreement() -> None:
     assert gone == []
 
 
+def test_answers_that_are_equivalent_vote_together() -> None:
+    rows, _ = run(rows_of(said(a="z", b="Top_up", c="top up.", d=None)))
+    assert (rows[0].fields["label"], rows[0].fields["agreement"]) == ("Top_up", 0.5)
+
+
 def test_a_tie_goes_to_the_answer_that_comes_first() -> None:
     # The first row makes y known before x: the order within a row decides, not the order of labels.
     rows, _ = run(

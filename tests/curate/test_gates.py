@@ -50,13 +50,20 @@ def test_length_limits_that_make_no_sense(limits: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "right"), [(" Yes\n", "yes"), ("two  words", "Two words"), (4, 4.0), ([1], [1])]
+    ("answer", "right"),
+    [
+        (" Yes\n", "yes"),
+        ("two  words", "Two_words."),
+        ("$1,200.00", 1200),
+        (4, 4.0),
+        ([1], [1]),
+    ],
 )
 async def test_gold_accepts(answer: Json, right: Json) -> None:
     assert await passes("gate.gold", {"field": "a", "gold": "g"}, a=answer, g=right)
 
 
-@pytest.mark.parametrize(("answer", "right"), [("4", 4), (True, 1), (None, ""), ("a", "b")])
+@pytest.mark.parametrize(("answer", "right"), [("4", 5), (True, 1), (None, ""), ("a", "b")])
 async def test_gold_rejects(answer: Json, right: Json) -> None:
     with pytest.raises(Rejected, match=r"wrong_answer: a is .*, g is "):
         await passes("gate.gold", {"field": "a", "gold": "g"}, a=answer, g=right)

@@ -12,10 +12,10 @@ from synthkd.recipes.answers import (
     DEFAULT_CUES,
     Reading,
     before,
-    equivalent,
     named_choices,
     read_answer,
 )
+from synthkd.text import equivalent
 
 FIVE = ["park", "sea", "sea world", "math problem", "gravity"]
 
