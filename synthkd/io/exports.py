@@ -4,13 +4,12 @@
     rows/...parquet                                 `write_rows`
     rejected.parquet, failed.parquet                `write_records`
 
-Every file appears whole or not at all (`atomic_file`), in fixed groups of rows, with the same
+Every file appears whole or not at all (`synthkd.io.atomic`), in fixed groups of rows, with the same
 bytes for the same rows. Memory does not grow with the rows.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import orjson
 
 from synthkd.config import COLUMNS_OF_FORMAT, ExportConfig
 from synthkd.errors import UserError
+from synthkd.io.atomic import atomic_file
 from synthkd.io.columns import Kind, arrow_type, fitted, joined, json_text, kind_of
 from synthkd.io.spool import GROUP, RowSpool
 from synthkd.rows import Json, Row
@@ -34,34 +34,6 @@ GROUP_BYTES = 32 * 2**20
 """A row group ends early here, so that long documents do not fill the memory."""
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` when it is whole and on the disk.
-
-    Until then it is `path` + `.tmp`: removed on an error, replaced by the next run after a kill.
-    Two processes may not write the same file at once.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written to.
-    """
-    scratch = path.with_name(f"{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with scratch.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free some space there, or write to "
-            "another folder (--out)"
-        ) from error
-
-
 def export_dataset(rows: RowSpool, config: ExportConfig, folder: Path) -> dict[str, Any]:
     """Write train.parquet and train.jsonl, both with the same columns and values, in order.
 
@@ -73,7 +45,8 @@ def export_dataset(rows: RowSpool, config: ExportConfig, folder: Path) -> dict[s
         `rows`, their number, and `columns`, name -> type.
 
     Raises:
-        UserError: a row lacks a text that the format needs, or two columns share a name.
+        UserError: two columns share a name.
+        ValueError: a row lacks a text that the format needs: `missing_text` says so beforehand.
     """
     import pyarrow as pa
 
@@ -89,6 +62,22 @@ def export_dataset(rows: RowSpool, config: ExportConfig, folder: Path) -> dict[s
             write(lines)
             jsonl.writelines(lines)
     return {"rows": len(rows), "columns": {name: str(kind) for name, kind in layout.types.items()}}
+
+
+def missing_text(row: Row, config: ExportConfig) -> str | None:
+    """Which text the format cannot do without and the row does not have; None = it has all.
+
+    To be asked before a row is kept: what was bought must not be lost by one row without text.
+    """
+    if config.format == "rows":
+        return None
+    answers = ("chosen", "rejected") if config.format == "preference" else ("completion",)
+    for setting in ("prompt", *answers):
+        field = getattr(config, setting)
+        if row.fields.get(field) is None:
+            state = "is null" if field in row.fields else "is missing"
+            return f"{field!r}, which export.{setting} names for {config.format!r}, {state}"
+    return None
 
 
 def write_records(path: Path, schema: pa.Schema, records: Iterable[Record]) -> int:
@@ -150,7 +139,8 @@ def _layout(rows: RowSpool, config: ExportConfig) -> _Layout:
     all_fields = config.format == "rows" and not config.keep
     kinds: dict[str, Kind] = dict.fromkeys(config.keep)
     for row in rows:
-        _check_texts(row, config)
+        if fault := missing_text(row, config):
+            raise ValueError(f"row {row.id} cannot be exported: {fault}")
         for field in row.fields if all_fields else config.keep:
             kinds[field] = joined(kinds.get(field), kind_of(row.fields.get(field)))
     types = {"id": pa.string(), **_types_of_format(config)}
@@ -221,17 +211,3 @@ def _text(row: Row, field: str | None) -> str | None:
     """The field as text; what is not text, as JSON."""
     value: Json = None if field is None else row.fields.get(field)
     return value if value is None or isinstance(value, str) else json_text(value)
-
-
-def _check_texts(row: Row, config: ExportConfig) -> None:
-    """Refuse a row without what the format cannot do without."""
-    if config.format == "rows":
-        return
-    answers = ("chosen", "rejected") if config.format == "preference" else ("completion",)
-    for setting in ("prompt", *answers):
-        field = getattr(config, setting)
-        if row.fields.get(field) is None:
-            raise UserError(
-                f"export: row {row.id} has no {field!r}, which export.{setting} names for format "
-                f"{config.format!r}; it has {', '.join(sorted(row.fields))}"
-            )

@@ -12,10 +12,7 @@ stay when `where` or `limit` change. Of a record go first `where`, then `limit`,
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +20,13 @@ from typing import Literal
 
 from synthkd.config import HoldoutConfig, SourceConfig
 from synthkd.errors import SourceError
+from synthkd.hints import near
 from synthkd.io.formats import Reader, csv_reader, hf_reader, jsonl_reader, parquet_reader
+from synthkd.io.paths import expanded, find_file, places
 from synthkd.rows import Fields, Json, Row, canonical, digest, source_row
 from synthkd.text import normalised
 
 Split = Literal["train", "dev", "test"]
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +45,8 @@ class Unreadable:
     ordinal: int
     id: str
     """Of its own kind: no row has it, readable or not."""
-    place: str
-    """Such as `tickets.jsonl line 17`."""
     message: str
-    """The place, and what is wrong."""
+    """The place, such as `tickets.jsonl line 17`, and what is wrong."""
 
 
 class Source:
@@ -124,7 +119,7 @@ class Source:
         place = f"{self.name} {self._reader.unit} {number}"
         # Ids of rows are made from a list: one made from an object is none of them.
         row_id = digest(self.name, {"unreadable": ordinal})
-        return Unreadable(ordinal=ordinal, id=row_id, place=place, message=f"{place}: {fault}")
+        return Unreadable(ordinal=ordinal, id=row_id, message=f"{place}: {fault}")
 
 
 def open_source(config: SourceConfig, *, base: Path) -> Source:
@@ -150,29 +145,6 @@ def open_source(config: SourceConfig, *, base: Path) -> Source:
     return Source(config, name, reader)
 
 
-def find_file(written: str, base: Path) -> Path:
-    """The file that a setting names, with variables expanded.
-
-    Args:
-        written: as in the pipeline file; may hold ${NAME} and ${NAME:-default}.
-        base: the pipeline file's folder; relative paths are looked for in the current one first.
-
-    Raises:
-        SourceError: there is no such file or variable; with the places tried and near names.
-    """
-    tried = _places(written, base)
-    for path in tried:
-        if path.is_file():
-            return path
-    for path in tried:
-        if path.is_dir():
-            raise SourceError(f"{path} is a folder: name a file in it")
-    wanted = tried[0]
-    siblings = [p.name for t in tried if t.parent.is_dir() for p in t.parent.iterdir()]
-    hint = _did_you_mean(wanted.name, siblings)
-    raise SourceError(f"{written}: no such file; looked for {', '.join(map(str, tried))}{hint}")
-
-
 def side_of(values: Iterable[Json], holdout: HoldoutConfig | None) -> Split:
     """The side on which rows with these values fall: a function of nothing else, not even the seed.
 
@@ -190,29 +162,9 @@ def side_of(values: Iterable[Json], holdout: HoldoutConfig | None) -> Split:
     return "test" if share < holdout.dev + holdout.test else "train"
 
 
-def _places(written: str, base: Path) -> list[Path]:
-    """Where the path may lie; the folders are absolute, so that a message can be acted upon."""
-    path = Path(_expanded(written))
-    return list(dict.fromkeys([Path.cwd() / path, base.absolute() / path]))
-
-
-def _expanded(written: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        name, default = match[1], match[2]
-        found = os.environ.get(name) or default  # as in a shell: `:-` also replaces an empty one
-        if found is None:
-            raise SourceError(
-                f"{written}: the environment variable {name} is not set: set it, or write "
-                f"${{{name}:-default}}"
-            )
-        return found
-
-    return _VARIABLE.sub(value, written)
-
-
 def _hf_place(written: str, base: Path) -> Path | str:
     """A folder if there is one, else a name on the hub."""
-    return next((path for path in _places(written, base) if path.is_dir()), _expanded(written))
+    return next((path for path in places(written, base) if path.is_dir()), expanded(written))
 
 
 def _check_columns(config: SourceConfig, name: str, columns: Sequence[str] | None) -> None:
@@ -222,15 +174,10 @@ def _check_columns(config: SourceConfig, name: str, columns: Sequence[str] | Non
     for setting, fields in (("id", config.id), ("where", config.where), ("holdout.by", by)):
         for field in fields:
             if field not in columns:
-                hint = _did_you_mean(field, columns) or f"; it has {', '.join(columns)}"
+                hint = near(field, columns) or f"; it has {', '.join(columns)}"
                 raise SourceError(
                     f"{name}: has no column {field!r}, which source.{setting} names{hint}"
                 )
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(set(known)), n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _as_cell(value: str | float | bool | None) -> str:

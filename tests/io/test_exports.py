@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import errno
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.config import ExportConfig
-from synthkd.errors import UserError
 from synthkd.io import exports
-from synthkd.io.exports import atomic_file, export_dataset, write_records
+from synthkd.io.exports import export_dataset, missing_text, write_records
 from synthkd.io.rows_file import read_rows, write_rows
 from synthkd.io.spool import RowSpool
 from synthkd.rows import MAX_DEPTH, Json, Row
@@ -146,10 +140,42 @@ def test_a_row_without_its_text_stops_the_export_before_it_writes(
     config = ExportConfig(format="messages", prompt="q", completion="a")
     with (
         RowSpool.of(tmp_path / "spool", [row(0, q="x", a="y"), row(1, **bad)]) as spool,
-        pytest.raises(UserError, match=r"row r1 has no 'a', which export\.completion names"),
+        pytest.raises(ValueError, match=r"row r1 cannot be exported: 'a'"),
     ):
         export_dataset(spool, config, tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists()
+
+
+TURNS = {"prompt": "q", "completion": "a"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "says"),
+    [
+        ({"format": "rows"}, {}, None),
+        ({"format": "messages", **TURNS}, {"q": "x", "a": ""}, None),
+        ({"format": "messages", **TURNS, "system": "s"}, {"q": "x", "a": 0}, None),
+        (
+            {"format": "messages", **TURNS},
+            {"q": "x", "a": None},
+            "'a', which export.completion names for 'messages', is null",
+        ),
+        (
+            {"format": "alpaca", **TURNS},
+            {"a": "x"},
+            "'q', which export.prompt names for 'alpaca', is missing",
+        ),
+        (
+            {"format": "preference", "prompt": "q", "chosen": "a", "rejected": "b"},
+            {"q": "x", "a": "y"},
+            "'b', which export.rejected names for 'preference', is missing",
+        ),
+    ],
+)
+def test_it_says_beforehand_which_text_a_row_lacks(
+    settings: dict[str, Any], fields: dict[str, Json], says: str | None
+) -> None:
+    assert missing_text(row(0, **fields), ExportConfig.model_validate(settings)) == says
 
 
 def test_two_columns_of_one_name_are_refused_when_the_file_is_read() -> None:
@@ -286,45 +312,3 @@ def test_an_error_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
     assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [
         ("a.json", "old")
     ]
-
-
-def test_a_killed_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from synthkd.io.exports import atomic_file\n"
-        "with atomic_file(Path(sys.argv[1])) as file:\n"
-        "    file.write(b'half'); file.flush()\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    root = Path(__file__).parents[2]
-    killed = subprocess.run([sys.executable, "-c", code, path], cwd=root, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json.tmp"]
-    with atomic_file(path) as file:
-        file.write(b"whole")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.json", b"whole")]
-
-
-def test_a_full_disk_says_where_and_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with (
-        pytest.raises(UserError, match=r"cannot write .*a\.json: No space left on device; free"),
-        atomic_file(tmp_path / "a.json") as file,
-    ):
-        file.write(b"x")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unusable_folder_says_where_and_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with (
-        pytest.raises(UserError, match=r"cannot write .*file/a\.json: .*\(--out\)"),
-        atomic_file(tmp_path / "file" / "a.json"),
-    ):
-        pytest.fail("there is no such folder")

@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all, so that no reader and no resumed run meets half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from synthkd.errors import UserError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` when it is whole and on the disk.
+
+    Until then it is `path` + `.tmp`: removed on an error, replaced by the next run after a kill.
+    Two processes may not write the same file at once.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written to.
+    """
+    scratch = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with scratch.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free some space there, or write to "
+            "another folder (--out)"
+        ) from error
