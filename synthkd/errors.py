@@ -3,18 +3,20 @@
     SynthkdError
         UserError               the user can mend it; exit code 2, nothing spent
             ConfigError         faults of a pipeline file, all of them at once
-            PromptError         a template that cannot be loaded or rendered
+            PromptError         a template that cannot be loaded
             SourceError         an input that cannot be read at all, or has two rows of one id
-            MissingExtra        an optional package is not installed
         RunStopped              the run ends early, keeps all that was paid for, and can be resumed
             BudgetReached       exit code 3
             TooManyLost         exit code 4: more rows failed or were rejected than `limits` allow
             AccountError        exit code 4: the account of rows does not add up
+            NothingToLearn      exit code 4: the rows that are left cannot teach a student
             TeacherRefused      exit code 5: the teacher is broken for every row
+            LedgerFailed        exit code 7: the ledger broke in mid-run: full disk, lock, damage
         RowError                ends one row, never the run
             Rejected            a filter or a parser said no, with a reason
             UnreadableRow       a line of the source is not a row
             MissingField        the row has no such field
+            Unrenderable        a value of the row does not fit the template
             TeacherError        no answer for this row
                 RequestRefused  400, 413, 422: stored, because asking again would refuse again
                 Unanswered      retries are used up: not stored
@@ -51,21 +53,11 @@ class ConfigError(UserError):
 
 
 class PromptError(UserError):
-    """A template that cannot be found, loaded or rendered."""
+    """A template that cannot be found or loaded."""
 
 
 class SourceError(UserError):
     """An input that cannot be read at all, or in which two rows share one id."""
-
-
-class MissingExtra(UserError):
-    """An optional package is needed and not installed."""
-
-    def __init__(self, package: str, extra: str, wanted_by: str) -> None:
-        super().__init__(
-            f"{wanted_by} needs the package {package!r}, which is not installed: "
-            f"pip install 'synthkd[{extra}]'"
-        )
 
 
 class RunStopped(SynthkdError):
@@ -90,10 +82,25 @@ class AccountError(RunStopped):
     exit_code = 4
 
 
+class NothingToLearn(RunStopped):
+    """The rows that are left cannot teach a student: none, one label only, or no text."""
+
+    exit_code = 4
+
+
 class TeacherRefused(RunStopped):
     """The teacher is broken for every row: a wrong key, an unknown model, no quota left."""
 
     exit_code = 5
+
+
+class LedgerFailed(RunStopped):
+    """The ledger broke in mid-run: a full disk, a lock that does not end, damage.
+
+    6 is kept for runs that wait for a batch.
+    """
+
+    exit_code = 7
 
 
 class RowError(SynthkdError):
@@ -122,6 +129,10 @@ class UnreadableRow(RowError):
 
 class MissingField(RowError):
     """The row lacks a field that a step needs."""
+
+
+class Unrenderable(RowError):
+    """A value of the row does not fit what the template does with it, such as null in a loop."""
 
 
 class TeacherError(RowError):

@@ -91,18 +91,6 @@ def parse_config(raw: Mapping[str, Any], place: str) -> tuple[PipelineConfig | N
         return None, faults_of(error, place)
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """Read and check a pipeline file, steps' own settings aside.
-
-    Raises:
-        ConfigError: with all faults.
-    """
-    config, faults = parse_config(read_yaml(path, overrides), str(path))
-    if config is None:
-        raise ConfigError(faults)
-    return config
-
-
 def faults_of(error: ValidationError, place: str, inside: str = "") -> list[str]:
     """One line for each fault: file, place in the file, what is wrong, the value."""
     faults = []

@@ -4,7 +4,7 @@ A file `label/intent.md.j2`:
 
     ---
     inputs: [text, labels]
-    output: label                       # text (default), label, or {json_schema: {...}}
+    output: label                       # text (default) or label
     roles: [system, user]               # optional: which blocks the body has
     ---
     {# system #}
@@ -19,7 +19,6 @@ may do, and that what it renders is never executed, is the matter of `synthkd.te
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthkd.errors import PromptError
+from synthkd.hints import near
 from synthkd.rows import Fields
 from synthkd.templates import RESERVED, Compiled, compiled
 
@@ -43,21 +43,13 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MARKER = re.compile(r"[ \t]*\{#-?[ \t]*(\w+)[ \t]*-?#\}[ \t]*")
 
 
-class JsonSchema(BaseModel):
-    """An answer that is JSON of this shape."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    json_schema: dict[str, Any]
-
-
 class FrontMatter(BaseModel):
     """What stands between the `---` lines."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     inputs: list[str]
-    output: Literal["text", "label"] | JsonSchema = "text"
+    output: Literal["text", "label"] = "text"
     roles: list[Role] | None = None
 
 
@@ -76,9 +68,7 @@ class Prompt:
 
     name: str
     inputs: tuple[str, ...]
-    output: Literal["text", "label", "json_schema"]
-    json_schema: Fields | None = None
-    """The schema of the answer, where `output` is json_schema."""
+    output: Literal["text", "label"]
     sha256: str
     """64 hex digits over the file's bytes."""
     path: Path
@@ -88,7 +78,7 @@ class Prompt:
         """The chat messages: `role` and `content`.
 
         Raises:
-            PromptError: an input is missing, or has not the shape that the template counts on.
+            Unrenderable: an input is missing, or has not the shape that the template counts on.
         """
         return [
             {
@@ -120,9 +110,8 @@ def load_prompt(name: str, *, folders: Sequence[Path]) -> Prompt:
     for path in paths:
         if path.is_file():
             return _read(name, path)
-    near = difflib.get_close_matches(name, sorted(set(_names_in(folders))), n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
     places = ", ".join(dict.fromkeys(map(str, paths)))
+    hint = near(name, _names_in(folders))
     raise PromptError(f"there is no prompt {name!r}; looked for {places}{hint}")
 
 
@@ -160,12 +149,10 @@ def _read(name: str, path: Path) -> Prompt:
             f"{path} line 2: inputs declares {', '.join(unused)}, which no block uses: use it or "
             "remove it"
         )
-    schema = front.output if isinstance(front.output, JsonSchema) else None
     return Prompt(
         name=name,
         inputs=tuple(front.inputs),
-        output="json_schema" if isinstance(front.output, JsonSchema) else front.output,
-        json_schema=schema.json_schema if schema else None,
+        output=front.output,
         sha256=hashlib.sha256(raw).hexdigest(),
         path=path,
         blocks=tuple(blocks),
@@ -196,7 +183,8 @@ def _front_matter(path: Path, text: str) -> FrontMatter:
         )
         raise PromptError(
             f"{path}: the front matter has faults: {faults}; it may say inputs: [names], "
-            "output: text, label or {json_schema: {...}}, roles: [system, user, assistant]"
+            "output: text or label (the shape of a reply in JSON is described in the prompt's own "
+            "words), roles: [system, user, assistant]"
         ) from error
     for name in front.inputs:
         if not name.isidentifier() or name.startswith("_") or name in RESERVED:
@@ -234,11 +222,9 @@ def _sources(path: Path, lines: Sequence[str], *, start: int) -> Iterator[tuple[
 def _block(path: Path, front: FrontMatter, role: Role, source: str) -> Block:
     template = compiled(source, path=path)
     for name in sorted(template.names.difference(front.inputs), key=template.lines.__getitem__):
-        near = difflib.get_close_matches(name, front.inputs, n=1)
-        hint = f"did you mean {near[0]!r}, or is it" if near else "is it"
         raise PromptError(
-            f"{path} line {template.lines[name]}: {name!r} is not declared: {hint} missing in "
-            f"inputs {front.inputs}?"
+            f"{path} line {template.lines[name]}: {name!r} is not declared in inputs "
+            f"{front.inputs}: declare it, or mend the name{near(name, front.inputs)}"
         )
     if not template.is_constant:
         return Block(role=role, content=template)

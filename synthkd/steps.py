@@ -21,7 +21,6 @@ Third parties register a module under the entry point group `synthkd.steps`, by 
 from __future__ import annotations
 
 import asyncio
-import difflib
 import hashlib
 import importlib
 import inspect
@@ -43,6 +42,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from synthkd.errors import MissingField, Rejected, TeacherError, UserError
+from synthkd.hints import near
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields, Json, Row, canonical
@@ -189,9 +189,9 @@ def find_step(name: str) -> AnyStep:
     if name not in _registry:
         modules = step_modules()
         if name not in modules:
-            near = difflib.get_close_matches(name, modules, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see `synthkd steps`"
-            raise UserError(f"there is no step {name!r}; {hint}")
+            raise UserError(
+                f"there is no step {name!r}{near(name, modules) or '; see `synthkd steps`'}"
+            )
         importlib.import_module(modules[name])
     return _registry[name]
 
@@ -250,7 +250,12 @@ class Kit:
         return self.desk.prompts
 
     def discard(self, reason: str, detail: str = "") -> None:
-        """Count a candidate that was lost while the row lives on."""
+        """Say that a candidate was lost while the row lives on: it is counted and written down.
+
+        Args:
+            reason: a lower_snake code.
+            detail: what a person needs to see why.
+        """
         self.discards.append((reason, detail))
 
     async def ask(
@@ -260,41 +265,48 @@ class Kit:
 
         Raises:
             TeacherError: there is none; left alone, it fails the row.
+            Unrenderable: a value does not fit the prompt; left alone, it fails the row.
         """
-        completion = await self._complete(prompt, inputs, teacher, sample)
+        messages = self.prompts[prompt].render(inputs)
+        completion = await self._complete(messages, prompt, inputs, teacher, sample)
         self.keys.append(completion.key)
         return completion
 
     async def ask_many(
         self, prompt: str, inputs: Fields, *, teachers: Sequence[str], samples: int = 1
     ) -> list[Completion | TeacherError]:
-        """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given."""
+        """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given.
+
+        Raises:
+            Unrenderable: a value does not fit the prompt, and nobody was asked.
+        """
+        messages = self.prompts[prompt].render(inputs)
         pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
         if len(pairs) == 1:  # no task: most steps ask one teacher once
-            results = [await self._try(prompt, inputs, *pairs[0])]
+            results = [await self._try(messages, prompt, inputs, *pairs[0])]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._try(prompt, inputs, *pair)) for pair in pairs]
+                tasks = [
+                    group.create_task(self._try(messages, prompt, inputs, *pair)) for pair in pairs
+                ]
             results = [task.result() for task in tasks]
         self.keys += [result.key for result in results if isinstance(result, Completion)]
         return results
 
     async def _try(
-        self, prompt: str, inputs: Fields, teacher: str, sample: int
+        self, messages: Json, prompt: str, inputs: Fields, teacher: str, sample: int
     ) -> Completion | TeacherError:
         try:
-            return await self._complete(prompt, inputs, teacher, sample)
+            return await self._complete(messages, prompt, inputs, teacher, sample)
         except TeacherError as error:
             return error
 
-    async def _complete(self, prompt: str, inputs: Fields, teacher: str, sample: int) -> Completion:
+    async def _complete(
+        self, messages: Json, prompt: str, inputs: Fields, teacher: str, sample: int
+    ) -> Completion:
         who = self.desk.teachers[teacher]
         request = Request(
-            body={
-                "model": who.model,
-                "messages": self.prompts[prompt].render(inputs),
-                **who.params,
-            },
+            body={"model": who.model, "messages": messages, **who.params},
             max_tokens=who.max_tokens,
             sample=sample + self.desk.round * ROUND_SAMPLES,
             prompt=prompt,

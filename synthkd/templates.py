@@ -11,7 +11,6 @@ null) is written as JSON. What it does not cover: a template may still loop for 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +32,8 @@ from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from synthkd.errors import PromptError
+from synthkd.errors import PromptError, Unrenderable
+from synthkd.hints import near
 from synthkd.rows import Fields
 
 # fmt: off
@@ -75,6 +75,18 @@ TAGS: Mapping[type[nodes.Node], str] = {
 }
 """Tags that are refused."""
 
+# What a filter or an operator raises when a value is not of the kind that it counts on: null in
+# `dictsort` is an AttributeError, a list inside itself by recursion a RecursionError.
+_RENDERING_FAULTS = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
@@ -93,14 +105,14 @@ class Compiled:
         """The text.
 
         Raises:
-            PromptError: a value is missing or has not the shape that the template counts on.
+            Unrenderable: a value is missing or has not the shape that the template counts on.
         """
         try:
             # What Template.render does, without one more copy of the values.
             context = self.template.new_context(values)  # type: ignore[arg-type]  # only read
             return "".join(self.template.root_render_func(context))
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            raise PromptError(
+        except _RENDERING_FAULTS as error:
+            raise Unrenderable(
                 f"{self.path} line {_line_of(error, self.template)}: cannot be rendered: {error}; "
                 "compare the row's fields with what the template does with them"
             ) from error
@@ -251,9 +263,8 @@ def _fault_of_call(callee: nodes.Expr) -> str | None:
 
 def _fault_of_filter(node: nodes.Filter) -> str | None:
     if node.name not in FILTERS:
-        near = difflib.get_close_matches(node.name, FILTERS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"there is no filter {node.name!r}; {hint}there are {', '.join(sorted(FILTERS))}"
+        hint = near(node.name, FILTERS) or ";"
+        return f"there is no filter {node.name!r}{hint} there are {', '.join(sorted(FILTERS))}"
     named = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     first = node.args[:1] if node.name in {"selectattr", "rejectattr", "groupby", "sum"} else []
     for node_of_name in [*named, *first]:

@@ -1,4 +1,4 @@
-"""The training stage: from the final rows of a run to its student."""
+"""The training stage of a run: its final rows go to a student of `synthkd.students`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.cards import teacher_in_words
-from synthkd.errors import UserError
+from synthkd.errors import NothingToLearn
 from synthkd.io.rows_file import read_rows
 from synthkd.plan import Plan
 from synthkd.rows import Json
@@ -18,7 +18,7 @@ def train(plan: Plan, rows_file: Path, folder: Path) -> LinearStudent:
     """Train the student that the plan asks for on the rows, into the folder.
 
     Raises:
-        UserError: the rows cannot teach it.
+        NothingToLearn: the rows cannot teach it.
     """
     config = plan.config.student
     assert config is not None  # noqa: S101  the caller asks only where there is a student
@@ -48,7 +48,7 @@ def student_in_words(student: LinearStudent) -> Mapping[str, Any]:
 
 def _text(row_id: str, value: Json, field: str) -> str:
     if not isinstance(value, str):
-        raise UserError(
+        raise NothingToLearn(
             f"student: row {row_id} has no text in {field!r}, got {value!r:.80}: a student learns"
             " from text; choose another field, or reject such rows by a step"
         )

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from synthkd import errors
 from synthkd.cli import app
-from synthkd.pipeline_file import read_config
+from synthkd.pipeline_file import read_yaml
+from synthkd.plan import compile_plan
 from synthkd.steps import find_step, step_modules
 
 ROOT = Path(__file__).parent.parent
@@ -38,11 +39,9 @@ def test_the_pipeline_of_the_readme_loads(tmp_path: Path) -> None:
     (shown,) = blocks(README, "yaml")
     file = tmp_path / "shown.yaml"
     file.write_text(shown, encoding="utf-8")
-    config = read_config(file)
-    assert (ROOT / config.source.path).is_file()
-    assert config.steps
-    for entry in config.steps:
-        find_step(entry.use).config.model_validate(entry.with_)
+    plan = compile_plan(read_yaml(file), file)
+    assert (ROOT / plan.config.source.path).is_file()
+    assert plan.steps
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

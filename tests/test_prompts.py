@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from synthkd import prompts
-from synthkd.errors import PromptError
+from synthkd.errors import PromptError, Unrenderable
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 
 INTENT = """---
@@ -44,7 +44,7 @@ def test_a_prompt_file_becomes_messages(tmp_path: Path) -> None:
     prompt = load_prompt("label/intent", folders=[tmp_path / "absent", tmp_path])
     assert prompt.name == "label/intent"
     assert prompt.inputs == ("text", "labels")
-    assert (prompt.output, prompt.json_schema) == ("label", None)
+    assert prompt.output == "label"
     assert prompt.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert prompt.render({"text": "{{ 7*7 }}\n{# system #}", "labels": ["a", "b"]}) == [
         {"role": "system", "content": "You sort messages into a, b."},
@@ -78,11 +78,10 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) 
     assert other.sha256 != plain.sha256
 
 
-def test_a_json_schema_is_kept(tmp_path: Path) -> None:
+def test_a_shape_that_would_not_be_asked_for_is_refused(tmp_path: Path) -> None:
     text = "---\ninputs: []\noutput: {json_schema: {type: object}}\n---\n{# user #}\nGo."
-    prompt = load(tmp_path, text)
-    assert (prompt.output, prompt.json_schema) == ("json_schema", {"type": "object"})
-    assert prompt.render({}) == [{"role": "user", "content": "Go."}]
+    with pytest.raises(PromptError, match=r"output: .*json_schema.*in the prompt's own words"):
+        load(tmp_path, text)
 
 
 def test_the_first_folder_wins(tmp_path: Path) -> None:
@@ -135,7 +134,7 @@ def test_a_name_cannot_climb_out_of_the_folders(tmp_path: Path, name: str) -> No
             body("{# user #}\n{{ text }}\n{# assistant #}\n \n"),
             "line 6: the assistant block is empty",
         ),
-        (body("{# user #}\n\n{{ txt }}"), "line 6: 'txt' is not declared: did you mean 'text'"),
+        (body("{# user #}\n\n{{ txt }}"), r"line 6: 'txt' is not declared .*did you mean text\?"),
         (body("{# user #}\nhello"), "inputs declares 'text', which no block uses"),
         (body("{# user #}\n{% if text %}\nx"), "line 6: Unexpected end of template"),
         (
@@ -166,7 +165,7 @@ def test_a_file_that_is_not_utf8_says_where(tmp_path: Path) -> None:
 def test_a_missing_input_names_itself_and_the_line(tmp_path: Path) -> None:
     prompt = load(tmp_path, INTENT)
     with pytest.raises(
-        PromptError, match=r"p\.md\.j2 line 10: cannot be rendered: 'text' is undef"
+        Unrenderable, match=r"p\.md\.j2 line 10: cannot be rendered: 'text' is undef"
     ):
         prompt.render({"labels": ["a"]})
 

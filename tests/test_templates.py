@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.errors import PromptError
+from synthkd.errors import PromptError, Unrenderable
 from synthkd.rows import Json
-from synthkd.templates import compiled
+from synthkd.templates import FILTERS, compiled
 
 PATH = Path("p.md.j2")
 
@@ -118,7 +118,7 @@ def test_an_escape_that_only_shows_at_rendering_fails_there(source: str, x: Json
         template = compiled(source, path=PATH)
     except PromptError:
         return
-    with pytest.raises(PromptError):
+    with pytest.raises(Unrenderable):
         template.render({"x": x, "name": "__class__"})
 
 
@@ -185,8 +185,45 @@ def test_faults_name_the_line_and_the_way_out(source: str, message: str) -> None
     ],
 )
 def test_faults_of_rendering_name_the_line(source: str, message: str) -> None:
-    with pytest.raises(PromptError, match=message):
+    with pytest.raises(Unrenderable, match=message):
         rendered(source, x={})
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.sampled_from(sorted(FILTERS)), min_size=1, max_size=2), ANY_JSON)
+def test_whatever_a_filter_makes_of_a_value_at_most_that_row_fails(
+    filters: list[str], value: Json
+) -> None:
+    template = compiled(f"{{{{ {' | '.join(['x', *filters])} }}}}", path=PATH)
+    try:
+        text = template.render({"x": value})
+    except Unrenderable:
+        return
+    assert isinstance(text, str)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for tag in x %}{{ tag }}{% endfor %}",
+        "{{ x | join(', ') }}",
+        "{{ x | dictsort }}",
+        "{{ x.items() }}",
+        "{{ x + 1 }}",
+        "{{ x < 1 }}",
+        "{{ x[0] }}",
+        "{{ -x }}",
+    ],
+)
+def test_null_where_the_template_counts_on_something_fails_that_row(source: str) -> None:
+    with pytest.raises(Unrenderable):
+        rendered(source, x=None)
 
 
 def test_it_says_which_names_it_needs_and_whether_it_is_constant() -> None:

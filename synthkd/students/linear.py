@@ -30,7 +30,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile
 import orjson
 
 from synthkd.config import StudentConfig
-from synthkd.errors import UserError
+from synthkd.errors import NothingToLearn, UserError
 from synthkd.rows import canonical
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def train_linear(
             teachers; a teacher that is simulated must be called so here.
 
     Raises:
-        UserError: no rows, fewer than two labels, or a text or label that is no text.
+        NothingToLearn: no rows, fewer than two labels, or a text or label that is no text.
     """
     _check(texts, labels, config)
     mark = fingerprint(texts, labels, config)
@@ -143,20 +143,25 @@ def _check(texts: Sequence[str], labels: Sequence[str], config: StudentConfig) -
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels")
     if not texts:
-        raise UserError("the student has no rows to learn from: see why with `synthkd show`")
+        raise NothingToLearn(
+            "the student has no rows to learn from: `synthkd show` says where they were lost"
+        )
     for name, values in ((config.text, texts), (config.label, labels)):
         for place, value in enumerate(values):
             if not isinstance(value, str):
-                raise UserError(
+                raise NothingToLearn(
                     f"the linear student needs text in {name!r}: row {place} has {value!r:.80}; "
                     "name another field or make it text in a step"
                 )
     if not any(re.search(r"\w", text) for text in texts):
-        raise UserError(f"no text in {config.text!r} has a letter or digit to learn from")
+        raise NothingToLearn(
+            f"no text in {config.text!r} has a letter or digit to learn from: name another field "
+            "in student.text"
+        )
     if len(set(labels)) == 1:
-        raise UserError(
+        raise NothingToLearn(
             f"all {len(labels)} rows have the label {labels[0]!r} in {config.label!r}: a student "
-            "needs at least two labels to tell apart"
+            "needs at least two labels to tell apart; read more rows, or leave `student` out"
         )
 
 

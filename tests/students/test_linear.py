@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from synthkd.config import StudentConfig
-from synthkd.errors import UserError
+from synthkd.errors import NothingToLearn, UserError
 from synthkd.students import linear
 from synthkd.students.linear import LinearStudent, fingerprint, load_linear, train_linear
 
@@ -133,7 +133,7 @@ def test_what_the_fingerprint_sees() -> None:
 def test_rows_that_teach_nothing(
     texts: list[Any], labels: list[Any], says: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(NothingToLearn, match=says):
         train(tmp_path / "student", texts=texts, labels=labels)
     assert not (tmp_path / "student").exists()
 
