@@ -26,14 +26,19 @@ from synthkd.manifest import Counts, StepCounts
 from synthkd.rows import Json, Row
 
 Side = Literal["train", "dev", "test"]
-Kind = Literal["rejected", "failed"]
+Kind = Literal["rejected", "failed", "discarded"]
+"""Discarded: a candidate was lost while its row lived on; no fate comes of it."""
 
 SOURCE = "source"
 """The `step` of rows that were lost before any step saw them."""
+EXPORT = "export"
+"""The `step` of rows that the dataset's format has no use for; in the funnel if there are any."""
 LIMITS_FROM = 100
 """Rows that must have come through before a share of them means something."""
 BATCH = 1_000
 """Losses and arrivals written to the scratch file at a time."""
+CLOSE_ROWS = 200
+"""Rows of a table that are looked up without a pause: some milliseconds."""
 
 SCHEMA = """
 CREATE TABLE sources (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, side TEXT NOT NULL);
@@ -94,8 +99,13 @@ class Account:
         self._losses: list[tuple[bytes, str, bytes, str, str, str, str]] = []
         self._lost_in_segment: Counter[str] = Counter()
         self._passed_segment = 0
-        self.funnel: Mapping[str, Tally] = {step: Tally() for step in steps}
-        self.entered = 0
+        self._funnel = {step: Tally() for step in steps}
+        self._exported = Tally()
+
+    @property
+    def funnel(self) -> Mapping[str, Tally]:
+        """Each step's line, in the order of the steps."""
+        return self._funnel
 
     # --- what enters
 
@@ -139,7 +149,7 @@ class Account:
         self._passed_segment += 1
 
     def lose(self, step: str, row: Row, error: RowError) -> None:
-        """A row ends here.
+        """A row ends here: at a step, or at `EXPORT` instead of being kept.
 
         Raises:
             TooManyLost: with this one, more are lost than the limits allow.
@@ -150,6 +160,11 @@ class Account:
             self._write_loss("failed", step, row, type(error).__name__, str(error))
         self._check_segment()
 
+    def discard(self, step: str, row: Row, reason: str, detail: str) -> None:
+        """A candidate was lost; its row lives on, or is lost for a reason of its own."""
+        self._funnel[step].discarded[reason] += 1
+        self._write_down("discarded", step, row, reason, detail)
+
     def unreadable(self, ordinal: int, row_id: str, error: RowError) -> None:
         """A record of the source that is no row: it was read, and it failed."""
         self.enter([(ordinal, row_id, "train")])
@@ -158,16 +173,24 @@ class Account:
 
     def keep(self, row: Row) -> None:
         """A row is in the dataset."""
+        self._exported.entered += 1
+        self._exported.out += 1
         self._arrivals += [(root,) for root in row.roots]
         if len(self._arrivals) >= BATCH:
             self._flush()
 
     def _write_loss(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
-        if step in self.funnel:
-            tally = self.funnel[step]
+        if step == EXPORT:
+            self._funnel.setdefault(EXPORT, self._exported).entered += 1
+            self._passed_segment -= 1  # it came through the segment and is lost all the same
+        if step in self._funnel:
+            tally = self._funnel[step]
             tally.reasons[reason] += 1
             setattr(tally, kind, getattr(tally, kind) + 1)
         self._lost_in_segment[kind] += 1
+        self._write_down(kind, step, row, reason, detail)
+
+    def _write_down(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
         roots = orjson.dumps(row.roots)
         self._losses.append((order_key(row.order), row.id, roots, kind, step, reason, detail))
         if len(self._losses) >= BATCH:
@@ -177,7 +200,12 @@ class Account:
         insert = self._scratch.executemany
         insert("INSERT OR IGNORE INTO kept_roots VALUES (?)", self._arrivals)
         insert("INSERT INTO lost VALUES (?, ?, ?, ?, ?, ?, ?)", self._losses)
-        roots = [(root, loss[3]) for loss in self._losses for root in orjson.loads(loss[2])]
+        roots = [
+            (root, kind)
+            for _, _, roots, kind, *_ in self._losses
+            if kind != "discarded"
+            for root in orjson.loads(roots)
+        ]
         insert("INSERT OR IGNORE INTO lost_roots VALUES (?, ?)", roots)
         self._arrivals.clear()
         self._losses.clear()
@@ -216,7 +244,7 @@ class Account:
         counts = self.counts()
         faults = [
             f"step {step}: {tally.counts()}"
-            for step, tally in self.funnel.items()
+            for step, tally in self._funnel.items()
             if not tally.balances
         ]
         faults += [f"source row {row_id} has no fate" for row_id in self._without_fate()]
@@ -232,9 +260,9 @@ class Account:
         return counts
 
     def losses(self, kind: Kind) -> Iterator[dict[str, Json]]:
-        """Lost rows in order: row id, roots, step, reason (or error class), detail (or message)."""
+        """Losses in order: row id, roots, step, reason (or error class), detail (or message)."""
         self._flush()
-        reason, detail = ("reason", "detail") if kind == "rejected" else ("error", "message")
+        reason, detail = ("error", "message") if kind == "failed" else ("reason", "detail")
         for row_id, roots, step, why, more in self._scratch.execute(
             "SELECT id, roots, step, reason, detail FROM lost WHERE kind = ?"
             " ORDER BY place, step, reason, detail",
@@ -329,17 +357,28 @@ class TableBooks:
             else:
                 self._account.lose(self._step, row, rejection)
 
-    def close(self) -> None:
-        """The step has ended: a row that it never mentioned is rejected as `nothing_made`."""
+    def close(self) -> Iterator[None]:
+        """The step has ended: a row that it never mentioned is rejected as `nothing_made`.
+
+        It reads the whole table again and pauses now and then, so that whoever goes through the
+        pauses can do something else meanwhile. A thread would not do: steps that follow the table
+        still write their losses into the same scratch file.
+        """
         (settled,) = self._scratch.execute("SELECT count(*) FROM settled").fetchone()
         known = 0
-        for row in self._spool:
-            if self._scratch.execute("SELECT 1 FROM settled WHERE id = ?", (row.id,)).fetchone():
-                known += 1
-            else:
-                self._account.lose(self._step, row, Rejected("nothing_made"))
+        for rows in self._spool.groups(CLOSE_ROWS):
+            for row in rows:
+                if self._is_settled(row):
+                    known += 1
+                else:
+                    self._account.lose(self._step, row, Rejected("nothing_made"))
+            yield
         self._tally.made += settled - known
         self._scratch.execute("DROP TABLE settled")
+
+    def _is_settled(self, row: Row) -> bool:
+        query = "SELECT 1 FROM settled WHERE id = ?"
+        return self._scratch.execute(query, (row.id,)).fetchone() is not None
 
     def _settle(self, row: Row) -> None:
         try:

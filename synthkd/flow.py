@@ -2,16 +2,17 @@
 
     source -> stage 0 -> queue -> stage 1 -> queue -> ... -> sink
 
-A source comes in batches. Each stage has `in_flight` workers; those of stage 0 share a batch and
-ask for the next one when it is used up, and the queue before every later stage holds at most
-`buffer` items. So what was read and has not reached the sink is never more than one batch and the
-sum of `in_flight + buffer`, and a slow sink slows the source. Items overtake each other; whoever
-needs order sorts at the end.
+A source comes in batches of at most `BATCH` items. Each stage has `in_flight` workers; those of
+stage 0 share a batch and ask for the next one when it is used up, and the queue before every later
+stage holds at most `buffer` items. So what was read and has not reached the sink is never more than
+`BATCH` and the sum of `in_flight + buffer`, and a slow sink slows the source. Items overtake each
+other; whoever needs order sorts at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -25,7 +26,6 @@ from collections.abc import (
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from synthkd.errors import SynthkdError, UserError
@@ -154,10 +154,46 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+async def in_thread(call: Callable[[], T], leave: Callable[[], None] = lambda: None) -> T:
+    """A blocking call in a thread; whoever cancels this waits until the call has ended.
+
+    A thread cannot be stopped. Left behind, it would go on with files and iterators that its
+    caller has closed, and its faults would hide why the caller was cancelled.
+
+    Args:
+        call: what to do.
+        leave: called on cancellation; may tell `call` to hurry.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, call)
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancelled = error
+            leave()
+    if cancelled is not None:
+        raise cancelled from running.exception()
+    return running.result()
+
+
 async def from_thread(items: Iterator[T], batch: int = BATCH) -> AsyncGenerator[list[T], None]:
-    """A blocking iterator (files, CPU work) as batches: a thread advances it."""
+    """A blocking iterator (files, CPU work) as batches: a thread advances it.
+
+    Cancelled, it lets the thread end the item that it is at, and only then closes the iterator.
+    """
+    left = threading.Event()
+
+    def take() -> list[T]:
+        taken: list[T] = []
+        for item in items:
+            taken.append(item)
+            if len(taken) == batch or left.is_set():
+                break
+        return taken
+
     try:
-        while taken := await asyncio.to_thread(lambda: list(islice(items, batch))):
+        while taken := await in_thread(take, left.set):
             yield taken
     finally:
         close = getattr(items, "close", None)

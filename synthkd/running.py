@@ -3,7 +3,7 @@
 survey     read the source once: ids, fields, how many            nothing is spent before this
 ask        every row through every step
 sort       the final rows into the source's order, the account reconciled
-export     dataset/, rows/, rejected.parquet, failed.parquet, moved into place together
+export     dataset/, rows/, and by parquet file what was rejected, failed and discarded
 train      student/
 evaluate   base, teachers and student on the held-out rows
 done       manifest.json
@@ -20,22 +20,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from synthkd.account import Account, Kind
+from synthkd.account import EXPORT, Account, Kind
 from synthkd.cards import dataset_card
 from synthkd.config import PipelineConfig
 from synthkd.engines.local import SpoolSink, carry_out
-from synthkd.errors import BudgetReached, RunStopped
+from synthkd.errors import BudgetReached, Rejected, RunStopped
 from synthkd.evaluation import evaluate
-from synthkd.flow import Emit, ticking
+from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
-from synthkd.io.exports import export_dataset, write_records
+from synthkd.io.exports import export_dataset, missing_text, write_records
 from synthkd.io.rows_file import write_rows
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost, Ledger
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stopped
-from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_wiring
+from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_held_out, check_wiring
 from synthkd.rows import Row
 from synthkd.steps import Desk
 from synthkd.students.linear import LinearStudent, load_linear
@@ -89,14 +89,14 @@ class Run:
 
     async def to_the_end(self) -> Manifest:
         """All stages; returns what manifest.json holds."""
-        async with self._working() as gateway:
+        async with self._working():
             with RowSpool(self._folder.work / "rows.scratch") as spool:
                 counts = await self._ask(SpoolSink(spool))
                 self._enter("exporting")
-                dataset = await asyncio.to_thread(self._export, spool, counts)
+                dataset = await in_thread(lambda: self._export(spool, counts))
             rows_file = self._folder.staged / ROWS
             student = await self._train(rows_file)
-            evaluation = await self._evaluate(gateway, student, rows_file)
+            evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             return self._folder.publish(
                 lambda: self._manifest(counts, dataset, student, evaluation)
@@ -113,14 +113,14 @@ class Run:
 
         What the manifest says of asking and curating stays as the run wrote it.
         """
-        async with self._working() as gateway:
+        async with self._working():
             rows_file = self._folder.path / ROWS
             student = None
             if training:
                 student = await self._train(rows_file)
             elif old.student is not None:
-                student = await asyncio.to_thread(load_linear, self._folder.path / "student")
-            evaluation = await self._evaluate(gateway, student, rows_file)
+                student = await in_thread(lambda: load_linear(self._folder.path / "student"))
+            evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             news = {
                 "student": None if student is None else student_in_words(student),
@@ -161,7 +161,14 @@ class Run:
     async def _survey_source(self) -> None:
         """Look at the source and the teachers: all mistakes come before any cost."""
         config = self._plan.config
-        found = await asyncio.to_thread(survey, self._source, config.source, self._account)
+        found = await in_thread(
+            lambda: survey(
+                self._source,
+                config.source,
+                self._account,
+                lambda row, side: check_held_out(self._plan, row, side),
+            )
+        )
         check_wiring(self._plan, found.columns)
         self._survey = found
         check_teachers(
@@ -228,7 +235,7 @@ class Run:
     async def _ask(self, into: SpoolSink) -> Counts:
         await self._carry_out(into.emit)
         self._enter("sorting")
-        await asyncio.to_thread(into.finish)
+        await in_thread(into.finish)
         assert self._survey is not None  # noqa: S101  the source was surveyed
         return self._survey.complete(self._account.reconcile())
 
@@ -236,6 +243,9 @@ class Run:
         self._enter("asking")
 
         async def keep(row: Row) -> None:
+            if fault := missing_text(row, self._plan.config.export):
+                self._account.lose(EXPORT, row, Rejected("no_text_to_export", fault))
+                return
             self._account.keep(row)
             await emit(row)
 
@@ -264,7 +274,11 @@ class Run:
         import pyarrow as pa
 
         kinds: dict[Kind, tuple[str, str]]
-        kinds = {"rejected": ("reason", "detail"), "failed": ("error", "message")}
+        kinds = {
+            "rejected": ("reason", "detail"),
+            "failed": ("error", "message"),
+            "discarded": ("reason", "detail"),
+        }
         for kind, (why, more) in kinds.items():
             columns = {"row_id": pa.string(), "roots": pa.list_(pa.string()), "step": pa.string()}
             schema = pa.schema({**columns, why: pa.string(), more: pa.string()})
@@ -291,17 +305,20 @@ class Run:
         if self._plan.config.student is None:
             return None
         self._enter("training")
-        await asyncio.to_thread(self._folder.take_up_student)
-        return await asyncio.to_thread(train, self._plan, rows_file, self._folder.trained)
+        await in_thread(self._folder.take_up_student)
+        return await in_thread(lambda: train(self._plan, rows_file, self._folder.trained))
 
-    async def _evaluate(
-        self, gateway: Gateway, student: LinearStudent | None, rows_file: Path
-    ) -> Evaluation | None:
+    async def _evaluate(self, student: LinearStudent | None, rows_file: Path) -> Evaluation | None:
         if self._plan.config.evaluate is None:
             return None
         self._enter("evaluating")
         return await evaluate(
-            self._plan, self._source, gateway, self._desk, student, rows_file, self._folder.work
+            self._plan,
+            self._source,
+            self._desk,
+            student,
+            rows_file=rows_file,
+            work=self._folder.work,
         )
 
     def _manifest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.errors import BudgetReached, UserError
-from synthkd.flow import Emit, Stage, from_thread, pour, streamed
+from synthkd.flow import Emit, Stage, from_thread, in_thread, pour, streamed
 
 
 class Source:
@@ -185,6 +186,121 @@ async def test_from_thread_keeps_order_and_closes() -> None:
     assert await anext(stream) == list(range(7))
     await stream.aclose()
     assert closed == [True, True]
+
+
+class Blocking:
+    """A blocking iterator: gives `ready` items, then waits for `go`, then gives one more."""
+
+    def __init__(self, ready: int) -> None:
+        self.ready = ready
+        self.waits, self.go = threading.Event(), threading.Event()
+        self.running = False
+        self.closed: str | None = None
+
+    def items(self) -> Iterator[int]:
+        try:
+            yield from range(self.ready)
+            self.running = True
+            self.waits.set()
+            assert self.go.wait(timeout=20)
+            self.running = False
+            yield self.ready
+            yield from range(self.ready + 1, 1_000_000)
+        finally:
+            self.closed = "under the thread" if self.running else "after it"
+
+
+def released(blocking: Blocking) -> threading.Thread:
+    """Lets the iterator go on once it waits and everybody had the time to leave it."""
+
+    def release() -> None:
+        assert blocking.waits.wait(timeout=20)
+        threading.Event().wait(0.05)  # a wrong implementation closes the iterator meanwhile
+        blocking.go.set()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("way", ["error", "timeout", "cancel"])
+async def test_leaving_while_the_source_blocks_waits_for_it_and_shows_the_true_cause(
+    way: str,
+) -> None:
+    blocking = Blocking(ready=2)
+
+    async def work(item: int, emit: Emit[int]) -> None:
+        if way == "error":
+            while not blocking.waits.is_set():  # noqa: ASYNC110  it is a thread's event
+                await asyncio.sleep(0)
+            raise BudgetReached("the true cause")
+
+    async def sink(item: int) -> None:
+        raise AssertionError("nothing is emitted")
+
+    async def main() -> None:
+        source = from_thread(blocking.items(), batch=1 if way == "error" else 64)
+        async with asyncio.timeout(0.01 if way == "timeout" else None):
+            await pour(source, [Stage(work=work, in_flight=3)], sink)
+
+    thread = released(blocking)
+    task = asyncio.create_task(main())
+    if way == "cancel":
+        while not blocking.waits.is_set():  # noqa: ASYNC110  it is a thread's event
+            await asyncio.sleep(0)
+        task.cancel()
+        await hops(3)
+        task.cancel()  # impatience changes nothing
+    causes = {"error": BudgetReached, "timeout": TimeoutError, "cancel": asyncio.CancelledError}
+    with pytest.raises(causes[way]):
+        await task
+    assert blocking.closed == "after it"
+    thread.join()
+
+
+async def test_a_thread_that_is_left_does_not_fill_its_batch() -> None:
+    blocking = Blocking(ready=0)
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in blocking.items():
+            taken.append(item)
+            yield item
+
+    stream = from_thread(items(), batch=1_000_000)
+    task = asyncio.create_task(anext(stream))
+    await asyncio.to_thread(blocking.waits.wait)
+    task.cancel()
+    await hops(3)
+    blocking.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert taken == [0]
+
+
+async def test_a_call_in_a_thread_gives_its_result_or_its_error() -> None:
+    assert await in_thread(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 // 0)
+
+
+async def test_what_a_thread_says_after_a_cancellation_is_its_cause_only() -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def call() -> None:
+        started.set()
+        assert go.wait(timeout=20)
+        raise OSError("too late")
+
+    task = asyncio.create_task(in_thread(call))
+    await asyncio.to_thread(started.wait)
+    task.cancel()
+    await hops(3)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert str(caught.value.__cause__) == "too late"
 
 
 async def test_a_stream_left_early_cancels_its_producer() -> None:

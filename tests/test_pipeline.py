@@ -16,6 +16,7 @@ import yaml
 from synthkd.errors import (
     BudgetReached,
     ConfigError,
+    NothingToLearn,
     SynthkdError,
     TeacherRefused,
     TooManyLost,
@@ -60,7 +61,8 @@ async def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     assert manifest == read_manifest(out)
     assert (manifest.counts.read, manifest.counts.kept) == (12, 12)
     assert {p.name for p in out.iterdir()} == {
-        *("rows", "dataset", "rejected.parquet", "failed.parquet", "manifest.json", "run.json")
+        *("rows", "dataset", "rejected.parquet", "failed.parquet", "discarded.parquet"),
+        *("manifest.json", "run.json"),
     }
     assert {p.name for p in (out / "dataset").iterdir()} == {
         *("train.parquet", "train.jsonl", "README.md")
@@ -98,7 +100,7 @@ async def test_plan_and_run_sync_work_inside_a_running_loop(tmp_path: Path) -> N
         assert provider.requests == 0
         assert not (tmp_path / "out").exists()
         [calls] = forecast.calls
-        assert (calls.calls, calls.max_completion_tokens, calls.max_usd) == (12, 84, None)
+        assert (calls.calls, calls.completion_tokens, calls.usd) == (12, 84, None)
         assert any("price of fake" in what for what in forecast.unknown)
         manifest = await asyncio.to_thread(loaded.run_sync)
         assert manifest.counts.kept == 12 == provider.requests
@@ -349,6 +351,92 @@ async def test_an_unreadable_row_is_a_failed_row_not_the_end(tmp_path: Path) -> 
         with pytest.raises(TooManyLost, match="1 of 12 source rows failed"):
             await strict.run()
         assert provider.requests == 11
+
+
+async def test_a_value_that_the_template_cannot_take_fails_its_row_alone(tmp_path: Path) -> None:
+    prompt = "---\ninputs: [tags]\n---\n{# user #}\n{{ tags | join(', ') }}\n"
+    (tmp_path / "tagged.md.j2").write_text(prompt, encoding="utf-8")
+    steps = [{"use": "generate", "with": {"teacher": "main", "prompt": "tagged"}}]
+    async with Provider().serve() as provider:
+        file = write(tmp_path, teachers=teacher(provider), steps=steps, limits={"max_failed": 0.5})
+        tagged = [{"id": f"r{i}", "tags": [f"tag {i}"] if i != 7 else None} for i in range(12)]
+        (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, tagged)))
+        manifest = await Pipeline.load(file, out="out").run()
+        assert (manifest.counts.kept, manifest.counts.failed, provider.requests) == (11, 1, 11)
+    [failed] = pq.read_table(tmp_path / "out" / "failed.parquet").to_pylist()
+    assert (failed["step"], failed["error"]) == ("generate", "Unrenderable")
+    assert "tagged.md.j2 line 5: cannot be rendered" in failed["message"]
+
+
+async def test_rows_without_a_text_to_export_are_rejected_and_the_rest_is_published(
+    tmp_path: Path,
+) -> None:
+    export = {"format": "messages", "prompt": "instruction", "completion": "gold"}
+    async with Provider().serve() as provider:
+        file = write(tmp_path, teachers=teacher(provider), export=export)
+        lines = [{"id": f"r{i}", "instruction": f"say {i}", "gold": "x"} for i in range(12)]
+        lines[3]["gold"] = None  # type: ignore[assignment]
+        del lines[4]["gold"]
+        (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+        manifest = await Pipeline.load(file, out="out").run()
+    assert (manifest.counts.kept, manifest.counts.rejected) == (10, 2)
+    line = manifest.funnel["export"]
+    assert (line.entered, line.out, line.reasons) == (12, 10, {"no_text_to_export": 2})
+    lost = pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist()
+    assert [row["detail"] for row in lost] == [
+        "'gold', which export.completion names for 'messages', is null",
+        "'gold', which export.completion names for 'messages', is missing",
+    ]
+    assert manifest.dataset["rows"] == 10
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("same", "all 12 rows have the label 'x'"),
+        ("number", r"student: row \w+ has no text in 'number', got 3"),
+        ("none", "the student has no rows to learn from"),
+    ],
+)
+async def test_rows_that_cannot_teach_stop_the_run_and_nothing_is_bought_twice(
+    label: str, says: str, tmp_path: Path
+) -> None:
+    student = {"kind": "linear", "text": "instruction", "label": label}
+    limits = {"max_rejected": 1.0}
+    steps = [{"use": "generate", "with": {"teacher": "main"}}]
+    if label == "none":
+        gate = {"use": "gate.length", "with": {"field": "instruction", "min_words": 99}}
+        steps.append(gate)
+    async with Provider().serve() as provider:
+        file = write(
+            tmp_path, teachers=teacher(provider), student=student, limits=limits, steps=steps
+        )
+        lines = [
+            {"id": f"r{i}", "instruction": f"say {i}", "same": "x", "number": 3, "none": "x"}
+            for i in range(12)
+        ]
+        (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+        with pytest.raises(NothingToLearn, match=says):
+            await Pipeline.load(file, out="out").run()
+        stopped = read_stopped(tmp_path / "out")
+        assert stopped is not None
+        assert stopped.exit_code == 4
+        without = Pipeline.load(file, out="out", overrides=["student=null"])
+        assert (await without.run()).counts.read == 12
+        assert provider.requests == 12
+
+
+async def test_discarded_candidates_are_written_down_with_their_row(tmp_path: Path) -> None:
+    steps = [{"use": "generate", "with": {"teacher": "main", "samples": 3}}]
+    async with Provider(script=["400"]).serve() as provider:
+        file = write(tmp_path, rows=2, teachers=teacher(provider), steps=steps)
+        manifest = await Pipeline.load(file, out="out").run()
+    assert (manifest.counts.kept, manifest.counts.rejected, manifest.counts.failed) == (2, 0, 0)
+    [lost] = pq.read_table(tmp_path / "out" / "discarded.parquet").to_pylist()
+    assert lost["step"] == "generate"
+    assert lost["roots"] == [lost["row_id"]]
+    assert manifest.funnel["generate"].discarded == {lost["reason"]: 1}
+    assert "scripted 400" in lost["detail"]
 
 
 async def test_held_out_rows_are_not_read_and_never_reach_the_dataset(tmp_path: Path) -> None:

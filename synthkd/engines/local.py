@@ -6,6 +6,7 @@ emitted (with its id, place and lineage set here, not by the step), rejected or 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
@@ -78,8 +79,8 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
             raise
         if made == 0 and lost is None:
             lost = Rejected("nothing_made")
-        for reason, _ in kit.discards:
-            tally.discarded[reason] += 1
+        for reason, detail in kit.discards:
+            account.discard(bound.label, row, reason, detail)
         tally.made += made - 1 if lost is None else made
         if lost is not None:
             account.lose(bound.label, row if made == 0 else row.child(bound.label, made), lost)
@@ -134,7 +135,8 @@ async def table_rows(
                 # pour closes this generator
                 yield [replace(r, fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
         books.gone(kit.take_gone())
-        books.close()
+        for _ in books.close():
+            await asyncio.sleep(0)
 
 
 def _counted(sink: Emit[Row], account: Account) -> Emit[Row]:
