@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+import yaml
 
 from synthkd.errors import BudgetReached, UserError
 from synthkd.folder import RunFolder, _locked, open_folder, read_manifest
 from synthkd.pipeline import Pipeline
 from tests.provider import Provider
 from tests.runs import tree_bytes
-from tests.test_pipeline import teacher, write
 
 
 def opened(path: Path, ledger: str | None = None) -> RunFolder:
@@ -85,23 +86,39 @@ def test_a_damaged_run_file_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "run.json").read_text(encoding="utf-8") == "{}"
 
 
-STUDENT = {"kind": "linear", "text": "instruction", "label": "gold"}
-HOLDOUT = {"test": 0.4, "by": ["id"]}
-SOURCE = {"jsonl": "rows.jsonl", "id": ["id"], "holdout": HOLDOUT}
-EVALUATE = {"on": "test", "ask": "generate", "gold": "gold", "bootstrap": 10}
+ECHO = "---\ninputs: [text]\noutput: label\n---\n{# user #}\n{{ text }}\n"
+
+
+def write_labelled(folder: Path, url: str, rows: int = 60, **changes: Any) -> Path:
+    """With a student and an evaluation; the fake echoes the text, which names its kind."""
+    lines = [
+        {"id": f"r{i}", "text": f"row {i} is kind{i % 3}", "gold": f"kind{i % 3}"}
+        for i in range(rows)
+    ]
+    (folder / "labelled.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    (folder / "echo.md.j2").write_text(ECHO, encoding="utf-8")
+    step = {"teacher": "main", "prompt": "echo", "labels": ["kind0", "kind1", "kind2"]}
+    pipeline = {
+        "name": "labelled",
+        "teachers": {"main": {"endpoint": url, "model": "fake"}},
+        "source": {
+            "jsonl": "labelled.jsonl",
+            "id": ["id"],
+            "holdout": {"test": 0.4, "by": ["id"]},
+        },
+        "steps": [{"use": "label", "with": step}],
+        "student": {"kind": "linear", "text": "text", "label": "label"},
+        "evaluate": {"on": "test", "ask": "label", "gold": "gold", "bootstrap": 10},
+        **changes,
+    }
+    file = folder / "labelled.yaml"
+    file.write_text(yaml.safe_dump(pipeline), encoding="utf-8")
+    return file
 
 
 async def test_train_and_eval_use_the_runs_ledger_and_budget(tmp_path: Path) -> None:
     async with Provider().serve() as provider:
-        file = write(
-            tmp_path,
-            rows=60,
-            teachers=teacher(provider),
-            source=SOURCE,
-            student=STUDENT,
-            evaluate=EVALUATE,
-            budget={"requests": 60},
-        )
+        file = write_labelled(tmp_path, provider.url, budget={"requests": 60})
         old = await Pipeline.load(file, out="out", ledger="mine.db").run()
         asked = provider.requests
         assert asked == 60
@@ -125,20 +142,12 @@ async def test_train_and_eval_use_the_runs_ledger_and_budget(tmp_path: Path) -> 
     sums = {k for k in trained.files if k.startswith("student/")}
     assert sums == {f"student/{p.name}" for p in (tmp_path / "out" / "student").iterdir()}
     with pytest.raises(UserError, match="the rows are made"):
-        Pipeline.reopen("out", overrides=["steps.generate.with.samples=2"])
+        Pipeline.reopen("out", overrides=["steps.label.with.samples=2"])
 
 
 async def test_a_stop_in_the_evaluation_publishes_nothing_and_trains_once(tmp_path: Path) -> None:
     async with Provider().serve() as provider:
-        file = write(
-            tmp_path,
-            rows=60,
-            teachers=teacher(provider),
-            source=SOURCE,
-            student=STUDENT,
-            evaluate=EVALUATE,
-            budget={"requests": 45},
-        )
+        file = write_labelled(tmp_path, provider.url, budget={"requests": 45})
         with pytest.raises(BudgetReached):
             await Pipeline.load(file, out="out").run()
         assert not (tmp_path / "out" / "dataset").exists()

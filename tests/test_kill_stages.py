@@ -9,21 +9,13 @@ import pytest
 
 from synthkd.pipeline import read_manifest
 from tests.runs import ServedProvider, finished, killed_at, served_provider, tree_bytes
-from tests.test_folder import EVALUATE, SOURCE, STUDENT
-from tests.test_pipeline import write
+from tests.test_folder import write_labelled
 
 STAGES = ["sorting", "exporting", "training", "evaluating", "done"]
 
 
 def prepared(folder: Path, provider: ServedProvider) -> Path:
-    return write(
-        folder,
-        rows=200,
-        teachers={"main": {"endpoint": provider.url, "model": "fake"}},
-        source=SOURCE,
-        student=STUDENT,
-        evaluate=EVALUATE,
-    )
+    return write_labelled(folder, provider.url, rows=200)
 
 
 def is_whole(folder: Path) -> bool:
