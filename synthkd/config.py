@@ -6,9 +6,12 @@ step's own model and is checked by `synthkd.plan`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,7 +22,13 @@ from pydantic import (
     model_validator,
 )
 
-SECRET_HEADERS = {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"}
+from synthkd.rows import MAX_DEPTH, Json, clean
+
+SECRET_HEADERS = re.compile(
+    "key|token(?!s)|secret|auth|password|signature|^sig$|cookie|credential", re.IGNORECASE
+)
+"""Names of headers and of query parameters that hold secrets; `max-tokens` is none."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 # A name becomes a folder and a column: nothing in it can climb out of the output folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -28,7 +37,30 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
 class Settings(BaseModel):
     """A block of YAML: unknown names are faults, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+def _plain_json(params: dict[Any, Any]) -> dict[str, Json]:
+    """What goes over the wire: YAML also has numbers as names (`logit_bias`), dates and `.nan`."""
+    plain = clean(_text_names(params, MAX_DEPTH))
+    assert isinstance(plain, dict)  # noqa: S101  it was one
+    return plain
+
+
+def _text_names(value: Any, levels: int) -> Any:
+    if isinstance(value, dict) and levels:
+        named = {
+            str(name) if type(name) is int else name: _text_names(item, levels - 1)
+            for name, item in value.items()
+        }
+        if len(named) < len(value):
+            raise ValueError(f"a name stands twice, as a number and as text: {list(value)!r:.200}")
+        return named
+    if isinstance(value, list) and levels:
+        return [_text_names(item, levels - 1) for item in value]
+    return value
 
 
 class Price(Settings):
@@ -85,6 +117,9 @@ class TeacherConfig(Settings):
     """Who answers, for the ledger; by default the endpoint."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; a local server needs none."""
+    api_key_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] = "Authorization"
+    """Where the key goes: as `Bearer KEY` in `Authorization`, by itself in any other (Azure's
+    `api-key`)."""
     headers: dict[str, str] = {}
     """Extra headers; part of who answers."""
     recorded: RecordedConfig | None = None
@@ -101,7 +136,7 @@ class TeacherConfig(Settings):
     """Tries per request, the first included; what passes by itself usually does within a minute."""
     price: Price | None = None
     """Overrides the price list; needed for `budget.usd` where the list does not know the model."""
-    params: dict[str, Any] = {}
+    params: Annotated[dict[Any, Any], AfterValidator(_plain_json)] = {}
     """Sampling parameters as the API names them: temperature, max_tokens, seed, ..."""
 
     @property
@@ -126,12 +161,17 @@ class TeacherConfig(Settings):
 
     @model_validator(mode="after")
     def _no_secrets(self) -> TeacherConfig:
-        # This block ends in the manifest, and headers in the ledger's key: no secret may be in it.
-        for header in self.headers:
-            if header.lower() in SECRET_HEADERS:
+        # This block ends in the manifest and in the ledger's key: no secret may be in it.
+        urls = [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint or []
+        queries = [parse_qsl(url.partition("?")[2], keep_blank_values=True) for url in urls]
+        places = [(f"headers.{header}", header) for header in self.headers]
+        places += [(f"{name!r} in endpoint", name) for query in queries for name, _ in query]
+        for place, name in places:
+            if SECRET_HEADERS.search(name):
                 raise ValueError(
-                    f"headers.{header} would put a secret into this file and the manifest: name an"
-                    " environment variable in `api_key_env`"
+                    f"{place} would put a secret into this file, the manifest and the ledger: name"
+                    " an environment variable in `api_key_env` (and `api_key_header`, if it goes"
+                    " into another one than Authorization)"
                 )
         return self
 

@@ -73,9 +73,20 @@ class Cost:
             nano_usd=self.nano_usd + other.nano_usd,
         )
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            requests=self.requests - other.requests,
+            prompt_tokens=self.prompt_tokens - other.prompt_tokens,
+            completion_tokens=self.completion_tokens - other.completion_tokens,
+            nano_usd=self.nano_usd - other.nano_usd,
+        )
+
 
 class Ledger(Protocol):
     """What the teacher stack asks of a store. Every `async` method returns once it is durable.
+
+    A store that fails in mid-run (a full disk, a lock, damage) raises `LedgerFailed`, and so does
+    every call after it.
 
     Durable = survives a kill of the process. Writes are applied in the order of the calls, so a
     later one that is durable implies that the earlier ones are.
@@ -85,20 +96,26 @@ class Ledger(Protocol):
         """Every stored answer to this question, at whatever lengths it was asked."""
         ...
 
-    async def store(self, entry: Entry) -> None:
-        """Keep an answer; the same key and length replaces what was there."""
+    async def store(self, entry: Entry) -> Entry:
+        """Keep an answer, unless there is one already that would be found in its place.
+
+        The first answer stays, because rows may have been made of it; a refusal gives way.
+
+        Returns:
+            What a replay will find: `entry` itself, or the answer that was there before.
+        """
         ...
 
     async def open_run(self, run_id: str) -> Cost:
         """What this run has spent. Holds that a killed process left count as spent, for good."""
         ...
 
-    async def hold(self, run_id: str, cost: Cost) -> int:
-        """Set aside the worst cost of an attempt; returns the hold's number."""
+    async def hold(self, run_id: str, worst: Cost) -> None:
+        """Set aside the worst cost of an attempt; cancelled, nothing is set aside."""
         ...
 
-    def settle(self, run_id: str, hold: int | None, cost: Cost) -> None:
-        """Spend `cost` and release the hold, if there was one.
+    def settle(self, run_id: str, worst: Cost, cost: Cost) -> None:
+        """Release what was held for an attempt and spend what it cost.
 
         Queued, not awaited: it becomes durable together with the next write or at `flush`. Until
         then the hold stands, which errs on the safe side.

@@ -1,8 +1,9 @@
 """The default ledger: one SQLite file that serves all runs of a project, and several processes.
 
 Three tables. `answers` is what was bought, `runs` what each run has spent, `holds` what is set
-aside for attempts in the air right now. Settling an attempt deletes its hold and adds to its run's
-totals in one transaction, so a kill at any moment leaves either the hold or what was spent.
+aside for the attempts that a run has in the air right now, as one sum for each process. Settling an
+attempt takes it from that sum and adds to the run's totals in one transaction, so a kill at any
+moment leaves either the hold or what was spent.
 
 Writes are gathered into groups: whoever writes appends to a list and waits, one task takes the list
 every few milliseconds and commits it in a thread. Reads are point look-ups on a connection of their
@@ -31,7 +32,7 @@ from typing import Literal, TypeVar
 
 import zstandard
 
-from synthkd.errors import RunStopped, SynthkdError, UserError
+from synthkd.errors import LedgerFailed, SynthkdError, UserError
 from synthkd.ledger import Cost, Entry
 
 SCHEMA_VERSION = 1
@@ -77,17 +78,15 @@ create table holds (
 FIND = """
 select rowid, max_tokens, status, finish, completion_tokens, reply from answers where key = ?
 """
-# Nearly always one row: sorting the rare more in Python spares every query a sorter.
-# An answer keeps its place when it is replaced, so that the same one is always found first.
-STORE = """
-insert into answers values (?, ?, ?, ?, ?, ?) on conflict (key, max_tokens) do update set
-  status = excluded.status,
-  finish = excluded.finish,
-  completion_tokens = excluded.completion_tokens,
-  reply = excluded.reply
+# A refusal that is replaced goes to the end, so that no answer ever comes before one that was used.
+STORE = "insert or replace into answers values (?, ?, ?, ?, ?, ?)"
+HOLD = """
+insert into holds values (?, ?, ?, ?, ?, ?) on conflict (id) do update set
+  requests = requests + excluded.requests,
+  prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+  completion_tokens = completion_tokens + excluded.completion_tokens,
+  nano_usd = nano_usd + excluded.nano_usd
 """
-HOLD = "insert into holds values (?, ?, ?, ?, ?, ?)"
-RELEASE = "delete from holds where id = ?"
 SPEND = """
 insert into runs values (?, ?, ?, ?, ?, ?) on conflict (run_id) do update set
   requests = requests + excluded.requests,
@@ -123,22 +122,26 @@ def open_ledger(url: str, durable: Literal["process", "power"] = "process") -> S
 
 
 @dataclass(slots=True)
+class _Answer:
+    """An answer to be stored; afterwards, the one that is."""
+
+    entry: Entry
+
+
+@dataclass(slots=True)
 class _Group:
-    """Writes that go into one transaction.
+    """Writes that go into one transaction. Sums, so that a hundred attempts cost as much as one."""
 
-    Their order inside it does not matter: a hold is settled only after it became durable.
-    """
-
-    answers: list[tuple[bytes, Entry]] = field(default_factory=list)
-    holds: list[tuple[int, str, Cost]] = field(default_factory=list)
-    releases: list[tuple[int]] = field(default_factory=list)
+    answers: list[_Answer] = field(default_factory=list)
+    held: dict[str, Cost] = field(default_factory=dict)
+    """Run id -> what to add to its holds; less than nothing when more is settled than held."""
     spent: dict[str, Cost] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
-        return not (self.answers or self.holds or self.releases or self.spent or self.wall_s)
+        return not (self.answers or self.held or self.spent or self.wall_s)
 
 
 class SqliteLedger:
@@ -177,6 +180,8 @@ class SqliteLedger:
         self._compress = zstandard.ZstdCompressor(level=3).compress
         self._decompress = zstandard.ZstdDecompressor().decompress
         self._group = _Group()
+        self._holders: dict[str, int] = {}
+        """Run id -> its row of `holds` that is ours: several processes hold at once."""
         self._committing: asyncio.Task[None] | None = None
         self._broken: SynthkdError | None = None
 
@@ -246,9 +251,14 @@ class SqliteLedger:
     def find(self, key: str) -> Sequence[Entry]:
         """Every stored answer to this question, oldest first, at whatever lengths it was asked."""
         try:
-            rows = sorted(self._reader.execute(FIND, (bytes.fromhex(key),)))
-        except sqlite3.Error as error:
-            raise self._explain(error, UserError) from error
+            return self._find(self._reader, key)
+        except (sqlite3.Error, zstandard.ZstdError) as error:
+            raise self._explain(error, LedgerFailed) from error
+
+    def _find(self, connection: sqlite3.Connection, key: str) -> list[Entry]:
+        rows = connection.execute(FIND, (bytes.fromhex(key),)).fetchall()
+        if len(rows) > 1:  # rare: sorted here, it spares every query a sorter
+            rows.sort()
         return [
             Entry(
                 key=key,
@@ -267,39 +277,38 @@ class SqliteLedger:
             query = "select wall_s from runs where run_id = ?"
             row = self._reader.execute(query, (run_id,)).fetchone()
         except sqlite3.Error as error:
-            raise self._explain(error, UserError) from error
+            raise self._explain(error, LedgerFailed) from error
         return float(row[0]) if row else 0.0
 
     # ----------------------------------------------------------------------------- writing
 
-    async def store(self, entry: Entry) -> None:
-        """Keep an answer; the same key and length replaces what was there."""
-        self._group.answers.append((bytes.fromhex(entry.key), entry))
+    async def store(self, entry: Entry) -> Entry:
+        """Keep an answer unless another would be found in its place; returns what will be found."""
+        answer = _Answer(entry)
+        self._group.answers.append(answer)
         await self._durable()
+        return answer.entry
 
     async def open_run(self, run_id: str) -> Cost:
         """What this run has spent. Holds that a killed process left count as spent, for good."""
         await self.flush()
         return await self._in_thread(lambda: self._open_run(run_id))
 
-    async def hold(self, run_id: str, cost: Cost) -> int:
-        """Set aside the worst cost of an attempt; returns the hold's number."""
-        number = secrets.randbits(63)  # several processes hold at once
-        self._group.holds.append((number, run_id, cost))
+    async def hold(self, run_id: str, worst: Cost) -> None:
+        """Set aside the worst cost of an attempt; cancelled, nothing is set aside."""
+        held = self._group.held
+        held[run_id] = held.get(run_id, NOTHING) + worst
         try:
             await self._durable()
         except asyncio.CancelledError:
-            self.settle(run_id, number, NOTHING)  # the attempt never left
+            self.settle(run_id, worst, NOTHING)  # the attempt never left
             raise
-        return number
 
-    def settle(self, run_id: str, hold: int | None, cost: Cost) -> None:
-        """Spend `cost` and release the hold, if there was one; queued, not awaited."""
+    def settle(self, run_id: str, worst: Cost, cost: Cost) -> None:
+        """Release what was held and spend what it cost; queued, not awaited."""
         group = self._group
-        if hold is not None:
-            group.releases.append((hold,))
-        if cost != NOTHING:
-            group.spent[run_id] = group.spent.get(run_id, NOTHING) + cost
+        group.held[run_id] = group.held.get(run_id, NOTHING) - worst
+        group.spent[run_id] = group.spent.get(run_id, NOTHING) + cost
         self._start()
 
     def add_wall(self, run_id: str, seconds: float) -> None:
@@ -311,7 +320,7 @@ class SqliteLedger:
         """Return once everything queued is durable.
 
         Raises:
-            RunStopped: a write failed, now or before: what came after it is not kept.
+            LedgerFailed: a write failed, now or before: what came after it is not kept.
         """
         if self._broken is not None or self._committing is not None:
             await self._durable()
@@ -347,7 +356,7 @@ class SqliteLedger:
                 await asyncio.sleep(GATHER_S)
                 group, self._group = self._group, _Group()
                 await self._commit_one(group)
-        except RunStopped as error:
+        except LedgerFailed as error:
             self._broken = error
         finally:
             self._committing = None
@@ -367,8 +376,8 @@ class SqliteLedger:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.Error as error:
-            raise self._explain(error, RunStopped) from error
+        except (sqlite3.Error, zstandard.ZstdError) as error:
+            raise self._explain(error, LedgerFailed) from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -385,24 +394,33 @@ class SqliteLedger:
         """In the writer's thread."""
         if group.empty:
             return
-        answers = [
-            (
-                key,
-                NO_LIMIT if entry.max_tokens is None else entry.max_tokens,
-                entry.status,
-                entry.finish,
-                entry.completion_tokens,
-                self._compress(entry.reply),
-            )
-            for key, entry in group.answers
-        ]
         with self._transaction():
+            for answer in group.answers:
+                self._keep(answer)
             write = self._writer.executemany
-            write(STORE, answers)
-            write(HOLD, [(number, run, *_columns(cost)) for number, run, cost in group.holds])
-            write(RELEASE, group.releases)
+            write(HOLD, [(self._holder(run), run, *_columns(c)) for run, c in group.held.items()])
             write(SPEND, [(run, *_columns(cost), 0.0) for run, cost in group.spent.items()])
             write(SPEND, [(run, 0, 0, 0, 0, wall_s) for run, wall_s in group.wall_s.items()])
+
+    def _keep(self, answer: _Answer) -> None:
+        """In a transaction, so that of several processes one comes first."""
+        entry = answer.entry
+        for kept in self._find(self._writer, entry.key):
+            if kept.status == 200 and kept.answers(entry.max_tokens):
+                answer.entry = kept
+                return
+        values = (
+            bytes.fromhex(entry.key),
+            NO_LIMIT if entry.max_tokens is None else entry.max_tokens,
+            entry.status,
+            entry.finish,
+            entry.completion_tokens,
+            self._compress(entry.reply),
+        )
+        self._writer.execute(STORE, values)
+
+    def _holder(self, run_id: str) -> int:
+        return self._holders.setdefault(run_id, secrets.randbits(63))
 
     def _open_run(self, run_id: str) -> Cost:
         """In the writer's thread."""
@@ -419,7 +437,7 @@ class SqliteLedger:
             nano_usd=nano_usd,
         )
 
-    def _explain(self, error: sqlite3.Error, kind: type[SynthkdError]) -> SynthkdError:
+    def _explain(self, error: Exception, kind: type[SynthkdError]) -> SynthkdError:
         """The same fault, with the file's name and the way out."""
         if _is(error, sqlite3.SQLITE_BUSY) or _is(error, sqlite3.SQLITE_LOCKED):
             why = (
@@ -428,7 +446,11 @@ class SqliteLedger:
             )
         elif _is(error, sqlite3.SQLITE_FULL):
             why = "the disk is full: make room and run again; everything stored so far is kept"
-        elif _is(error, sqlite3.SQLITE_NOTADB) or _is(error, sqlite3.SQLITE_CORRUPT):
+        elif (
+            _is(error, sqlite3.SQLITE_NOTADB)
+            or _is(error, sqlite3.SQLITE_CORRUPT)
+            or isinstance(error, zstandard.ZstdError)
+        ):
             why = (
                 f"it is not a sound SQLite file ({error}): move it away, or rescue what is in it "
                 f"with `sqlite3 {self.path} .recover`, or name another file with --ledger"
@@ -438,7 +460,7 @@ class SqliteLedger:
         return kind(f"the ledger {self.path} cannot be used: {why}")
 
 
-def _is(error: sqlite3.Error, code: int) -> bool:
+def _is(error: Exception, code: int) -> bool:
     """Whether the error has this primary code; extended codes keep it in the low byte."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == code
 

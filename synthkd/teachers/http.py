@@ -11,7 +11,7 @@ What a reply means is told by its status and the error code in its body, never b
     anything else, and no or half a reply    AttemptFailed: worth another attempt
 
 The API key is in the session's headers and in `_Secret`, which shows itself to nobody; it is cut
-out of whatever a provider echoes.
+out of what goes into an error. An answer is left as it is: local servers have keys such as `none`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from synthkd.teachers.wire import chat_body, parse_chat
 
 CONNECT_TIMEOUT_S = 30.0
 """A server that takes no connection in this time is down; nothing was sent, so nothing billed."""
+
+LARGEST_REPLY = 64 * 2**20
+"""Bytes: no answer is that long, but a broken server may send without end."""
 
 LONGEST_MESSAGE = 500
 """Characters of a provider's error message that are kept: some echo the whole prompt."""
@@ -60,11 +63,11 @@ class _Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        self._value = value.encode()
+        self._value = value
 
-    def cut_from(self, text: bytes) -> bytes:
+    def cut_from(self, text: str) -> str:
         """The text without the key."""
-        return text.replace(self._value, b"[API key]") if self._value in text else text
+        return text.replace(self._value, "[API key]")
 
 
 @dataclass(slots=True)
@@ -114,9 +117,17 @@ class HttpTeacher:
             status, headers, reply = await self._post(endpoint, chat_body(request))
         finally:
             endpoint.in_flight -= 1
-        if 200 <= status < 300:
+        if not 200 <= status < 300:
+            raise self._refusal(endpoint, status, headers, reply)
+        try:
             return parse_chat(reply)
-        raise self._refusal(endpoint, status, headers, reply)
+        except AttemptFailed as error:
+            raise AttemptFailed(
+                f"{endpoint.label} answers HTTP {status}, but without an answer: "
+                f"{self._quoted(reply.decode(errors='replace'))}",
+                maybe_billed=error.maybe_billed,
+                status=status,
+            ) from None  # it quotes the reply too
 
     async def _post(self, endpoint: _Endpoint, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         # The causes are not chained: an aiohttp error may carry the request with all its headers.
@@ -125,11 +136,16 @@ class HttpTeacher:
             async with self._session.post(
                 endpoint.url, data=body, allow_redirects=False
             ) as response:
-                reply = await response.read()
-                return response.status, response.headers, self._without_key(reply)
+                return response.status, response.headers, await _read(response)
         except aiohttp.ConnectionTimeoutError:
             raise AttemptFailed(
                 f"{endpoint.label} took no connection in {CONNECT_TIMEOUT_S:g} s"
+            ) from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise TeacherRefused(
+                f"{endpoint.label} shows a certificate that is not trusted "
+                f"({error.certificate_error}): check `endpoint`, or name the file of the authority "
+                f"that signed it in the environment variable SSL_CERT_FILE"
             ) from None
         except aiohttp.ClientConnectorError as error:
             reason = error.os_error.strerror or type(error.os_error).__name__
@@ -145,17 +161,22 @@ class HttpTeacher:
                 f"{endpoint.label} broke off ({type(error).__name__})", maybe_billed=True
             ) from None
 
-    def _without_key(self, text: bytes) -> bytes:
-        return text if self._secret is None else self._secret.cut_from(text)
+    def _quoted(self, text: str) -> str:
+        """What a provider said, fit for an error: without the key, in one line, not too long."""
+        if self._secret is not None:
+            text = self._secret.cut_from(text)
+        text = " ".join(text.split()) or "(nothing)"
+        return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "..."
 
     def _refusal(
         self, endpoint: _Endpoint, status: int, headers: Mapping[str, str], reply: bytes
     ) -> SynthkdError:
         """The error that a status other than 2xx means."""
-        codes, message = _error_of(reply)
+        codes, said = _error_of(reply)
+        message = self._quoted(said)
         where = f"{endpoint.label} answers HTTP {status}"
         if 300 <= status < 400:
-            target = URL(headers.get("Location", "")).host or "another path"
+            target = self._quoted(URL(headers.get("Location", "")).host or "another path")
             return TeacherRefused(
                 f"{where}, a redirect to {target}, which is not followed because of the API key: "
                 f"write the final address into `endpoint`"
@@ -195,7 +216,8 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
     }
     key = api_key(name, config)
     if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
+        bearer = config.api_key_header == "Authorization"
+        headers[config.api_key_header] = f"Bearer {key}" if bearer else key
     session = aiohttp.ClientSession(
         # The Limited layer decides how many are in the air.
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
@@ -207,6 +229,21 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
     )
     async with session:
         yield HttpTeacher(config, endpoints, session, None if key is None else _Secret(key))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    blocks = []
+    size = 0
+    async for block in response.content.iter_any():
+        size += len(block)
+        if size > LARGEST_REPLY:
+            raise AttemptFailed(
+                f"the reply of {response.url.host} is longer than {LARGEST_REPLY >> 20} MiB",
+                maybe_billed=True,
+                status=response.status,
+            )
+        blocks.append(block)
+    return b"".join(blocks)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -232,15 +269,10 @@ def _error_of(reply: bytes) -> tuple[set[str], str]:
     try:
         body = orjson.loads(reply)
     except orjson.JSONDecodeError:
-        return set(), _short(reply.decode("utf-8", "replace"))
+        return set(), reply.decode("utf-8", "replace")
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return set(), _short(str(error))
+        return set(), str(error)
     codes = {error[name] for name in ("code", "type") if isinstance(error.get(name), str)}
     message = error.get("message") or error.get("detail") or reply.decode("utf-8", "replace")
-    return codes, _short(str(message))
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "..."
+    return codes, str(message)

@@ -37,6 +37,8 @@ from synthkd.teachers.wire import parse_chat
 
 NOTHING = Cost()
 Sleep = Callable[[float], Awaitable[None]]
+InAir = dict[tuple[str, int | None], asyncio.Future[Completion | Exception | None]]
+"""(key, max_tokens) of what is being asked -> its outcome; None = who asked was cancelled."""
 
 
 class Cached:
@@ -47,6 +49,7 @@ class Cached:
         ledger: where answers are kept.
         identity: who answers, for the key.
         stats: counts questions, hits and failures.
+        in_air: shared by all teachers of a run: two of them may be one and the same.
         offline: answer from the ledger alone.
         retry_failed: ask again what was refused for good.
     """
@@ -58,6 +61,7 @@ class Cached:
         ledger: Ledger,
         identity: Identity,
         stats: TeacherStats,
+        in_air: InAir,
         offline: bool = False,
         retry_failed: bool = False,
     ) -> None:
@@ -67,8 +71,7 @@ class Cached:
         self.stats = stats
         self.offline = offline
         self.retry_failed = retry_failed
-        self._in_air: dict[tuple[str, int | None], asyncio.Future[Completion | Exception | None]]
-        self._in_air = {}
+        self.in_air = in_air
 
     async def complete(self, request: Request) -> Completion:
         """Answer from the ledger, from an equal question in the air, or by asking.
@@ -84,14 +87,13 @@ class Cached:
             self.stats.failed += 1
             raise
         self.stats.hits += completion.hit
-        self.stats.answered_prompt_tokens += completion.usage.prompt_tokens or 0
-        self.stats.answered_completion_tokens += completion.usage.completion_tokens or 0
+        self.stats.count_answer(completion.usage)
         return completion
 
     async def _answer(self, request: Request) -> Completion:
         key = key_of(request, self.identity)
         question = (key, request.max_tokens)
-        while (leader := self._in_air.get(question)) is not None:
+        while (leader := self.in_air.get(question)) is not None:
             outcome = await asyncio.shield(leader)
             if isinstance(outcome, Completion):
                 return replace(outcome, hit=True)
@@ -110,15 +112,19 @@ class Cached:
         return await self._lead(key, request)
 
     def _stored(self, key: str, max_tokens: int | None) -> Entry | None:
+        """The oldest answer; a refusal only where there is none."""
+        refusal = None
         for entry in self.ledger.find(key):
-            if entry.answers(max_tokens) and (entry.status == 200 or not self.retry_failed):
-                return entry
-        return None
+            if entry.answers(max_tokens):
+                if entry.status == 200:
+                    return entry
+                refusal = entry
+        return None if self.retry_failed else refusal
 
     async def _lead(self, key: str, request: Request) -> Completion:
         """Ask, while equal questions wait for the outcome."""
         question = (key, request.max_tokens)
-        leader = self._in_air[question] = asyncio.get_running_loop().create_future()
+        leader = self.in_air[question] = asyncio.get_running_loop().create_future()
         outcome: Completion | Exception | None = None
         try:
             outcome = await self._buy(key, request)
@@ -127,35 +133,50 @@ class Cached:
             outcome = error
             raise
         finally:
-            del self._in_air[question]
+            del self.in_air[question]
             leader.set_result(outcome)
 
     async def _buy(self, key: str, request: Request) -> Completion:
+        """Ask, and answer as the ledger will from now on.
+
+        Another process may have bought an answer meanwhile. Then ours is lost money, but a replay
+        gives what this run used.
+        """
         try:
             completion = await self.inner.complete(request)
         except RequestRefused as refusal:
-            await self.ledger.store(
-                Entry(
-                    key=key,
-                    max_tokens=request.max_tokens,
-                    status=refusal.status,
-                    finish="",
-                    completion_tokens=None,
-                    reply=refusal.message.encode(),
-                )
-            )
-            raise
-        await self.ledger.store(
-            Entry(
-                key=key,
-                max_tokens=request.max_tokens,
-                status=200,
-                finish=completion.finish,
-                completion_tokens=completion.usage.completion_tokens,
-                reply=completion.reply,
-            )
-        )
-        return replace(completion, key=key)
+            refused = _entry_of_refusal(key, request, refusal)
+            stored = await self.ledger.store(refused)
+            if stored is refused:
+                raise
+        else:
+            bought = _entry_of_answer(key, request, completion)
+            stored = await self.ledger.store(bought)
+            if stored is bought:
+                return replace(completion, key=key)
+        return replace(_replayed(stored), hit=False)
+
+
+def _entry_of_refusal(key: str, request: Request, refusal: RequestRefused) -> Entry:
+    return Entry(
+        key=key,
+        max_tokens=request.max_tokens,
+        status=refusal.status,
+        finish="",
+        completion_tokens=None,
+        reply=refusal.message.encode(),
+    )
+
+
+def _entry_of_answer(key: str, request: Request, completion: Completion) -> Entry:
+    return Entry(
+        key=key,
+        max_tokens=request.max_tokens,
+        status=200,
+        finish=completion.finish,
+        completion_tokens=completion.usage.completion_tokens,
+        reply=completion.reply,
+    )
 
 
 def _replayed(entry: Entry) -> Completion:
@@ -270,8 +291,9 @@ class Budgeted:
     """Hold an attempt at its worst cost before it leaves, settle at what it cost.
 
     The hold is durable before the attempt leaves, so that a kill at any moment leaves at least as
-    much recorded as the provider billed. Without limits there is no hold, and only the real cost is
-    recorded.
+    much recorded as the provider billed, and a budget that is set later knows of it. Only without
+    `max_tokens`, which no budget of dollars or tokens allows, the length of the answer is not in
+    the hold: it may be any.
 
     Args:
         inner: makes one attempt.
@@ -307,12 +329,13 @@ class Budgeted:
         """
         worst = self._cost(prompt_bound(request.body), request.max_tokens or 0)
         await self.budget.hold(worst)
-        number = None
-        cost = NOTHING  # until it leaves
         try:
-            if self.budget.limited:
-                number = await self.ledger.hold(self.run_id, worst)
-            cost = worst  # cancelled or ended by a fault of ours: it may have been billed
+            await self.ledger.hold(self.run_id, worst)
+        except BaseException:
+            self.budget.settle(worst, NOTHING)  # it never left
+            raise
+        cost = worst  # cancelled or ended by a fault of ours: it may have been billed
+        try:
             completion = await self._attempt(request)
             cost = self._settled(completion.usage, worst)
             return completion
@@ -324,7 +347,7 @@ class Budgeted:
             raise
         finally:
             self.budget.settle(worst, cost)
-            self.ledger.settle(self.run_id, number, cost)
+            self.ledger.settle(self.run_id, worst, cost)
 
     async def _attempt(self, request: Request) -> Completion:
         stats = self.stats

@@ -166,12 +166,6 @@ class Budget:
         self._queue: deque[tuple[Cost, asyncio.Future[None]]] = deque()
         self._limit_nano_usd = None if config.usd is None else int(config.usd * 1e9)
 
-    @property
-    def limited(self) -> bool:
-        """Whether attempts must be held durably."""
-        config = self.config
-        return any(limit is not None for limit in (config.usd, config.tokens, config.requests))
-
     async def hold(self, worst: Cost) -> None:
         """Set `worst` aside; `settle` must follow.
 
@@ -194,7 +188,7 @@ class Budget:
     def settle(self, worst: Cost, cost: Cost) -> None:
         """Release what was held and spend what it cost in the end."""
         self._in_air -= 1
-        self.held = self.held + _negative(worst)
+        self.held = self.held - worst
         self.spent = self.spent + cost
         self._serve()
 
@@ -238,13 +232,4 @@ def _reached(name: str, limit: float | None, spent: float, worst: float) -> str:
     return (
         f"the budget is reached: budget.{name} is {limit}, the run has spent {spent} and the next "
         f"request may cost {worst}. Raise budget.{name} and run again: everything bought is kept"
-    )
-
-
-def _negative(cost: Cost) -> Cost:
-    return Cost(
-        requests=-cost.requests,
-        prompt_tokens=-cost.prompt_tokens,
-        completion_tokens=-cost.completion_tokens,
-        nano_usd=-cost.nano_usd,
     )

@@ -13,13 +13,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthkd.config import BudgetConfig, Price, TeacherConfig
+from synthkd.config import BudgetConfig, Price, RecordedConfig, TeacherConfig
 from synthkd.errors import UserError
-from synthkd.io.sources import find_file
+from synthkd.io.paths import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
 from synthkd.teachers.endpoint import api_key, chat_urls, http_identity
-from synthkd.teachers.layers import Budgeted, Cached, Limited, Retrying, Sleep
+from synthkd.teachers.layers import Budgeted, Cached, InAir, Limited, Retrying, Sleep
 from synthkd.teachers.limits import AUTO_CONCURRENCY, Budget, Limits
 from synthkd.teachers.prices import FREE, price_of
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
@@ -85,6 +85,7 @@ async def open_teachers(
     """
     check_teachers(configs, base=base, budget=budget, offline=offline)
     shared = Budget(budget, await ledger.open_run(run_id))
+    in_air: InAir = {}
     teachers = {}
     async with AsyncExitStack() as stack:
         for name, config in configs.items():
@@ -106,6 +107,7 @@ async def open_teachers(
                 ledger=ledger,
                 identity=identity,
                 stats=stats,
+                in_air=in_air,
                 offline=offline,
                 retry_failed=retry_failed,
             )
@@ -132,12 +134,15 @@ def check_teachers(
     """Find what would keep a teacher from opening, before a ledger or anything else is made.
 
     Raises:
-        UserError: an unset environment variable, a missing file, a budget that cannot be kept.
+        UserError: an unset environment variable, a missing file or a column that it lacks, a budget
+            that cannot be kept.
     """
     for name, config in configs.items():
         _check_budget(name, config, budget)
         if config.recorded is not None:
-            find_file(config.recorded.parquet or config.recorded.jsonl or "", base)
+            from synthkd.teachers.recorded import check_recorded
+
+            check_recorded(config.recorded, _recorded_file(config.recorded, base))
         if config.simulated is not None:
             from synthkd.teachers.simulated import open_world
 
@@ -164,8 +169,7 @@ def _open_attempt(
     if config.recorded is not None:
         from synthkd.teachers.recorded import RecordedTeacher
 
-        path = find_file(config.recorded.parquet or config.recorded.jsonl or "", base)
-        recorded = RecordedTeacher(config.recorded, path)
+        recorded = RecordedTeacher(config.recorded, _recorded_file(config.recorded, base))
         return recorded, recorded.identity
     if config.simulated is not None:
         from synthkd.teachers.simulated import open_world
@@ -173,6 +177,10 @@ def _open_attempt(
         world = open_world(config.simulated)
         return world, world.identity
     return _Late(name, config, stack), http_identity(config)
+
+
+def _recorded_file(config: RecordedConfig, base: Path) -> Path:
+    return find_file(config.parquet or config.jsonl or "", base)
 
 
 class _Late:

@@ -6,11 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from synthkd.errors import RunStopped, UserError
+from synthkd.errors import LedgerFailed, UserError
 from synthkd.ledger import Cost, Entry
 from synthkd.ledger.sqlite import SqliteLedger, open_ledger
 
@@ -35,7 +36,8 @@ async def test_an_answer_is_found_as_it_was_stored_also_by_another_process(tmp_p
     path = tmp_path / "deep" / "ledger.sqlite"
     ledger = SqliteLedger(path)
     assert ledger.find(KEY) == []
-    entries = [entry(max_tokens=64), entry(max_tokens=None, reply=b"\x00" * 5000), entry("cd" * 32)]
+    cut = replace(entry(max_tokens=8), finish="length")
+    entries = [cut, entry(max_tokens=None, reply=b"\x00" * 5000), entry("cd" * 32)]
     for one in entries:
         await ledger.store(one)
     again = SqliteLedger(path)
@@ -46,12 +48,42 @@ async def test_an_answer_is_found_as_it_was_stored_also_by_another_process(tmp_p
     await again.close()
 
 
-async def test_the_same_question_at_the_same_length_replaces(tmp_path: Path) -> None:
+def refusal(reply: bytes) -> Entry:
+    return replace(entry(reply=reply), status=400, finish="", completion_tokens=None)
+
+
+async def test_the_first_answer_stays_also_against_another_process(tmp_path: Path) -> None:
+    ledgers = [SqliteLedger(tmp_path / "l") for _ in range(2)]
+    entries = [entry(reply=b"%d" % number) for number in range(20)]
+    async with asyncio.TaskGroup() as group:
+        stored = [
+            group.create_task(ledgers[number % 2].store(one)) for number, one in enumerate(entries)
+        ]
+    (found,) = ledgers[0].find(KEY)
+    assert {task.result() for task in stored} == {found}
+    assert await ledgers[1].store(refusal(b"too late")) == found
+    for ledger in ledgers:
+        assert ledger.find(KEY) == [found]
+        await ledger.close()
+
+
+async def test_a_refusal_gives_way(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "l")
-    for reply in (b"old", b"new"):
-        for max_tokens in (None, 8):
-            await ledger.store(entry(max_tokens=max_tokens, reply=reply))
-    assert [found.reply for found in ledger.find(KEY)] == [b"new", b"new"]
+    for one in (refusal(b"old"), refusal(b"new"), entry()):
+        assert await ledger.store(one) is one
+        assert ledger.find(KEY) == [one]
+    await ledger.close()
+
+
+async def test_what_is_kept_is_what_a_replay_finds_at_any_length(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "l")
+    whole = entry(max_tokens=50)
+    await ledger.store(refusal(b"no"))  # at 64
+    await ledger.store(whole)
+    assert await ledger.store(entry(max_tokens=64, reply=b"later")) == whole
+    cut = replace(entry(max_tokens=5, reply=b"cut"), finish="length", completion_tokens=5)
+    assert await ledger.store(cut) is cut
+    assert [one.max_tokens for one in ledger.find(KEY)] == [64, 50, 5]
     await ledger.close()
 
 
@@ -67,16 +99,19 @@ async def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
 async def test_a_settled_hold_becomes_what_was_spent(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "l")
     assert await ledger.open_run("r") == Cost()
-    first = await ledger.hold("r", WORST)
-    second = await ledger.hold("r", WORST)
-    other = await ledger.hold("other", WORST)
-    assert len({first, second, other}) == 3
-    ledger.settle("r", first, REAL)
-    ledger.settle("r", None, REAL)
-    assert await ledger.open_run("r") == REAL + REAL + WORST, "the hold left over is spent"
-    assert await ledger.open_run("r") == REAL + REAL + WORST, "once"
+    another = SqliteLedger(tmp_path / "l")
+    for _ in range(3):
+        await ledger.hold("r", WORST)
+    await another.hold("r", WORST)
+    await ledger.hold("other", WORST)
+    ledger.settle("r", WORST, REAL)
+    ledger.settle("r", WORST, REAL)
+    expected = REAL + REAL + WORST + WORST
+    assert await ledger.open_run("r") == expected, "the holds left over are spent"
+    assert await ledger.open_run("r") == expected, "once"
     assert await ledger.open_run("other") == WORST
     await ledger.close()
+    await another.close()
 
 
 async def test_a_hold_given_up_before_it_was_durable_costs_nothing(tmp_path: Path) -> None:
@@ -116,11 +151,11 @@ async def test_many_writers_share_a_commit(tmp_path: Path) -> None:
 
 async def test_a_settle_is_durable_with_the_store_that_follows(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "l")
-    hold = await ledger.hold("r", WORST)
-    ledger.settle("r", hold, REAL)
+    await ledger.hold("r", WORST)
+    ledger.settle("r", WORST, REAL)
     await ledger.store(entry())
     other = sqlite3.connect(tmp_path / "l")
-    assert other.execute("select count(*) from holds").fetchone() == (0,)
+    assert other.execute("select sum(prompt_tokens) from holds").fetchone() == (0,)
     assert other.execute("select prompt_tokens from runs").fetchone() == (90,)
     other.close()
     await ledger.close()
@@ -137,8 +172,8 @@ async def main():
     ledger = SqliteLedger(Path(sys.argv[1]))
     for n in range(10**9 if who < 0 else 40):
         key = f"{abs(who):032x}{n:032x}"
-        hold = await ledger.hold("r", Cost(requests=1))
-        ledger.settle("r", hold, Cost(requests=1))
+        await ledger.hold("r", Cost(requests=1))
+        ledger.settle("r", Cost(requests=1), Cost(requests=1))
         await ledger.store(Entry(key=key, max_tokens=None, status=200, finish="stop",
                                  completion_tokens=1, reply=key.encode()))
         print(key, flush=True)
@@ -211,9 +246,18 @@ async def test_damage_found_while_reading(tmp_path: Path) -> None:
     content[4096:] = b"\xff" * len(content[4096:])
     path.write_bytes(bytes(content))
     damaged = SqliteLedger(path)
-    with pytest.raises(UserError, match=r"not a sound SQLite file.*recover"):
+    with pytest.raises(LedgerFailed, match=r"not a sound SQLite file.*recover"):
         damaged.find(f"{1:064x}")
     await damaged.close()
+
+
+async def test_a_damaged_answer_is_named(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "l")
+    await ledger.store(entry())
+    ledger._writer.execute("update answers set reply = x'00'")
+    with pytest.raises(LedgerFailed, match=r"the ledger .*/l cannot be used: .* move it away"):
+        ledger.find(KEY)
+    await ledger.close()
 
 
 async def test_a_newer_ledger(tmp_path: Path) -> None:
@@ -234,16 +278,16 @@ async def test_a_locked_ledger_tells_every_writer_and_stays_broken(tmp_path: Pat
     waiting = [asyncio.create_task(ledger.store(entry(f"{n:064x}"))) for n in range(3)]
     results = []
     for task in waiting:
-        with pytest.raises(RunStopped, match="another process has kept it locked") as caught:
+        with pytest.raises(LedgerFailed, match="another process has kept it locked") as caught:
             await task
         results.append(caught.value)
     assert len(results) == 3
     other.execute("rollback")
     other.close()
-    ledger.settle("r", None, REAL)  # no error here: the hold stands
-    with pytest.raises(RunStopped, match="locked"):
+    ledger.settle("r", WORST, REAL)  # no error here: the hold stands
+    with pytest.raises(LedgerFailed, match="locked"):
         await ledger.store(entry())
-    with pytest.raises(RunStopped, match="locked"):
+    with pytest.raises(LedgerFailed, match="locked"):
         await ledger.close()
 
 
@@ -252,10 +296,10 @@ async def test_a_full_disk_stops_the_run_and_keeps_what_was_stored(tmp_path: Pat
     ledger = SqliteLedger(path)
     await ledger.store(entry())
     ledger._writer.execute("pragma max_page_count = 12")
-    with pytest.raises(RunStopped, match="disk is full: make room and run again"):
+    with pytest.raises(LedgerFailed, match="disk is full: make room and run again"):
         await ledger.store(entry("cd" * 32, reply=os.urandom(100_000)))
     assert ledger.find(KEY)
-    with pytest.raises(RunStopped):
+    with pytest.raises(LedgerFailed):
         await ledger.close()
 
 

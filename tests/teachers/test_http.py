@@ -5,14 +5,19 @@ import contextlib
 import json
 import logging
 import socket
+import ssl
+import subprocess
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +41,23 @@ KEY = "sk-planted-0123456789"
 async def provider() -> AsyncIterator[Provider]:
     async with Provider().serve() as serving:
         yield serving
+
+
+@asynccontextmanager
+async def serving(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[str]:
+    """The base URL of a server that answers any request so."""
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
 
 
 def ask(text: str = "one two three", **changes: Any) -> Request:
@@ -90,6 +112,76 @@ async def test_headers_and_query_go_out(
     await complete(provider.url + "/?tier=1", headers={"X-Tier": "fast"}, api_key_env="MY_KEY")
     assert provider.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert provider.headers[0]["X-Tier"] == "fast"
+    await complete(provider.url, api_key_env="MY_KEY", api_key_header="api-key")
+    assert provider.headers[1]["api-key"] == KEY
+    assert "Authorization" not in provider.headers[1]
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "none", "x", "echo"])
+async def test_an_answer_that_has_the_key_in_it_stays_as_it_is(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    completion = await complete(provider.url, ask(f"next {key}"), api_key_env="MY_KEY")
+    assert completion.text == f"echo -: next {key}"
+    assert parse_chat(completion.reply) == completion
+
+
+@pytest.mark.parametrize("reply", ['{"you sent": "%s"}', "%s is no JSON", "x" * 490 + "%s", ""])
+async def test_a_200_without_an_answer_does_not_show_the_key(
+    monkeypatch: pytest.MonkeyPatch, reply: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=reply.replace("%s", KEY))
+
+    async with serving(answer) as url:
+        with pytest.raises(AttemptFailed, match="answers HTTP 200, but without an") as caught:
+            await complete(url, api_key_env="MY_KEY")
+    assert caught.value.maybe_billed
+    assert KEY[:8] not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_reply_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthkd.teachers.http.LARGEST_REPLY", 2**20)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b" " * 2**16)
+        return response
+
+    async with serving(answer) as url:
+        with pytest.raises(AttemptFailed, match="is longer than 1 MiB") as caught:
+            await complete(url)
+    assert caught.value.maybe_billed
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> ssl.SSLContext:
+    """TLS with a certificate that no authority signed."""
+    certificate, private = tmp_path / "certificate.pem", tmp_path / "private.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-out", certificate, "-keyout", private],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, private)
+    return tls
+
+
+async def test_a_certificate_that_nobody_vouches_for(self_signed: ssl.SSLContext) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        raise AssertionError("asked all the same")
+
+    async with serving(answer, self_signed) as url:
+        with pytest.raises(TeacherRefused, match=r"a certificate that is not trusted .*SSL_CERT"):
+            await complete(url.replace("http://", "https://"))
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "408", "409"])
@@ -243,7 +335,7 @@ async def test_the_key_is_shown_by_nothing(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("MY_KEY", KEY)
     config = TeacherConfig(
-        endpoint=provider.url + "?key=" + KEY,
+        endpoint=provider.url + "?deployment=" + KEY,
         model="m",
         api_key_env="MY_KEY",
         timeout_s=0.2,

@@ -25,8 +25,9 @@ from synthkd.errors import (
 from synthkd.ledger import Cost, Entry
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields, Json
-from synthkd.teachers.layers import Budgeted, Cached, Limited, Retrying, prompt_bound
+from synthkd.teachers.layers import Budgeted, Cached, InAir, Limited, Retrying, prompt_bound
 from synthkd.teachers.limits import Budget, Limits
+from synthkd.teachers.prices import FREE
 from synthkd.teachers.request import Completion, Identity, Request, Usage
 from synthkd.teachers.stats import TeacherStats
 from synthkd.teachers.wire import chat_reply, parse_chat
@@ -76,32 +77,28 @@ class Noting:
 
     def __init__(self) -> None:
         self.entries: dict[tuple[str, int | None], Entry] = {}
-        self.held: dict[int, Cost] = {}
+        self.held = Cost()
         self.spent = Cost()
         self.told: list[str] = []
-        self.numbers = itertools.count()
 
     def find(self, key: str) -> Sequence[Entry]:
         return [entry for (stored, _), entry in self.entries.items() if stored == key]
 
-    async def store(self, entry: Entry) -> None:
+    async def store(self, entry: Entry) -> Entry:
         self.told.append("store")
-        self.entries[entry.key, entry.max_tokens] = entry
+        return self.entries.setdefault((entry.key, entry.max_tokens), entry)
 
     async def open_run(self, run_id: str) -> Cost:
         return self.spent
 
-    async def hold(self, run_id: str, cost: Cost) -> int:
+    async def hold(self, run_id: str, worst: Cost) -> None:
         await asyncio.sleep(0)
-        number = next(self.numbers)
-        self.held[number] = cost
+        self.held = self.held + worst
         self.told.append("hold")
-        return number
 
-    def settle(self, run_id: str, hold: int | None, cost: Cost) -> None:
+    def settle(self, run_id: str, worst: Cost, cost: Cost) -> None:
         self.told.append("settle")
-        if hold is not None:
-            del self.held[hold]
+        self.held = self.held - worst
         self.spent = self.spent + cost
 
     def add_wall(self, run_id: str, seconds: float) -> None:
@@ -124,8 +121,12 @@ async def ledger(tmp_path: Path) -> AsyncIterator[SqliteLedger]:
     await opened.close()
 
 
-def cached(inner: Acting, ledger: SqliteLedger | Noting, **options: Any) -> Cached:
-    return Cached(inner, ledger=ledger, identity=ME, stats=TeacherStats(), **options)
+def cached(
+    inner: Acting, ledger: SqliteLedger | Noting, in_air: InAir | None = None, **options: Any
+) -> Cached:
+    stats = TeacherStats()
+    in_air = {} if in_air is None else in_air
+    return Cached(inner, ledger=ledger, identity=ME, stats=stats, in_air=in_air, **options)
 
 
 # ------------------------------------------------------------------------------------ Cached
@@ -181,6 +182,72 @@ async def test_equal_questions_in_the_air_are_one_call(ledger: SqliteLedger) -> 
     assert [task.result().hit for task in same].count(False) == 1
     assert other.result().text == "1"
     assert (layer.stats.asked, layer.stats.hits) == (21, 19)
+
+
+async def test_two_teachers_that_are_one_share_what_is_in_the_air(ledger: SqliteLedger) -> None:
+    in_air: InAir = {}
+    layers = [cached(Playing(said(text)), ledger, in_air) for text in "ab"]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(layer.complete(ask())) for layer in layers]
+    assert [task.result().text for task in tasks] == ["a", "a"]
+    assert in_air == {}
+
+
+async def test_of_two_processes_that_buy_both_use_what_a_replay_gives(tmp_path: Path) -> None:
+    ledgers = [SqliteLedger(tmp_path / "l") for _ in range(2)]
+    go = asyncio.Event()
+
+    def buying(text: str) -> Acting:
+        async def answer(_: Request) -> Completion:
+            await go.wait()
+            return said(text)
+
+        return Acting(answer)
+
+    teachers = [buying(text) for text in "ab"]
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(cached(teacher, opened).complete(ask()))
+            for teacher, opened in zip(teachers, ledgers, strict=True)
+        ]
+        await asyncio.sleep(0)
+        go.set()
+    used = {(task.result().text, task.result().hit) for task in tasks}
+    replayed = await cached(Playing(), ledgers[0]).complete(ask())
+    assert [len(teacher.asked) for teacher in teachers] == [1, 1]
+    assert used == {(replayed.text, False)}
+    for opened in ledgers:
+        await opened.close()
+
+
+async def test_refused_here_while_another_process_was_answered(tmp_path: Path) -> None:
+    ledgers = [SqliteLedger(tmp_path / "l") for _ in range(2)]
+
+    async def refuse(request: Request) -> Completion:
+        await cached(Playing(said("because")), ledgers[1]).complete(request)
+        raise RequestRefused(400, "too rude")
+
+    assert (await cached(Acting(refuse), ledgers[0]).complete(ask())).text == "because"
+    for opened in ledgers:
+        await opened.close()
+
+
+async def test_an_answer_at_another_length_is_found_before_a_refusal(ledger: SqliteLedger) -> None:
+    with pytest.raises(RequestRefused):
+        await cached(Playing(RequestRefused(400, "no")), ledger).complete(ask(max_tokens=50))
+    await cached(Playing(said("fine")), ledger).complete(ask(max_tokens=90))
+    for retry_failed in (True, False):
+        layer = cached(Playing(), ledger, retry_failed=retry_failed)
+        assert (await layer.complete(ask(max_tokens=50))).hit
+
+
+async def test_without_usage_nobody_knows_what_the_answers_are_worth(ledger: SqliteLedger) -> None:
+    layer = cached(Playing(said("a"), said("b", prompt=None, completion=None)), ledger)
+    await layer.complete(ask("a"))
+    assert layer.stats.worth_nano_usd(PRICE) == 10 * 1000 + 5 * 3000
+    await layer.complete(ask("b"))
+    assert layer.stats.worth_nano_usd(PRICE) is None
+    assert layer.stats.worth_nano_usd(FREE) == 0
 
 
 async def test_when_the_one_who_asked_is_cancelled_another_asks(ledger: SqliteLedger) -> None:
@@ -386,7 +453,7 @@ async def test_what_each_outcome_costs(outcome: BaseException | Completion, cost
     seen: list[Cost] = []
 
     async def act(_: Request) -> Completion:
-        seen.extend(ledger.held.values())
+        seen.append(ledger.held)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -399,8 +466,7 @@ async def test_what_each_outcome_costs(outcome: BaseException | Completion, cost
         await layer.complete(ask())
     assert seen == [WORST], "held, durably, before the attempt left"
     assert ledger.spent == layer.budget.spent == cost
-    assert ledger.held == {}
-    assert layer.budget.held == Cost()
+    assert ledger.held == layer.budget.held == Cost()
     assert (layer.stats.attempts, layer.stats.in_flight) == (1, 0)
 
 
@@ -415,11 +481,19 @@ async def test_cancelled_before_it_left_costs_nothing() -> None:
     assert layer.budget.held == Cost()
 
 
-async def test_without_limits_nothing_is_held_and_the_cost_is_still_kept() -> None:
-    layer = budgeted(Playing(), ledger := Noting(), BudgetConfig(), price=None)
+async def test_without_limits_too_every_attempt_is_held() -> None:
+    ledger = Noting()
+    seen: list[Cost] = []
+
+    async def act(_: Request) -> Completion:
+        seen.append(ledger.held)
+        return said("fine")
+
+    layer = budgeted(Acting(act), ledger, BudgetConfig(), price=None)
     layer.stats.nano_usd = None
     await layer.complete(ask(max_tokens=None))
-    assert ledger.told == ["settle"]
+    assert seen == [Cost(requests=1, prompt_tokens=4 + 16)], "the answer may be of any length"
+    assert ledger.held == Cost()
     assert ledger.spent == Cost(requests=1, prompt_tokens=10, completion_tokens=5)
     counts = layer.stats.counts()
     assert (counts.prompt_tokens, counts.completion_tokens, counts.usd) == (10, 5, None)
@@ -477,7 +551,7 @@ def test_the_provider_never_bills_more_than_the_budget(
         async with asyncio.TaskGroup() as group:
             for number in range(60):
                 group.create_task(one(str(number)))
-        assert ledger.held == {}
+        assert ledger.held == Cost()
         assert billed <= ledger.spent.tokens <= limit
 
     run_virtually(work())

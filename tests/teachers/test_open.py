@@ -23,7 +23,7 @@ from synthkd.errors import BudgetReached, RequestRefused, SynthkdError, UserErro
 from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields
-from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
+from synthkd.teachers.open import Gateway, OpenTeacher, check_teachers, open_teachers
 from synthkd.teachers.prices import nano_usd, price_of
 from synthkd.teachers.request import Completion, Request
 from tests.provider import Provider, usage_of
@@ -371,6 +371,33 @@ async def test_recorded_and_simulated_teachers_have_the_same_stack(
     assert counts.usd == 0.0
     assert opened.budget.spent.nano_usd == 0
     assert opened.budget.spent.requests == 2
+
+
+async def test_a_wrong_column_of_recorded_answers_is_found_before_a_ledger_is_made(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "answers.jsonl").write_bytes(orjson.dumps({"q": "why", "raw": "because"}))
+    recorded = RecordedConfig(jsonl="answers.jsonl", match="q", text="rew")
+    configs = {"old": TeacherConfig(recorded=recorded)}
+    with pytest.raises(UserError, match=r"have no column 'rew'; did you mean raw\?"):
+        check_teachers(configs, base=tmp_path, budget=BudgetConfig(), offline=False)
+
+
+async def test_teachers_that_are_one_buy_once(provider: Provider, ledger: SqliteLedger) -> None:
+    config = TeacherConfig(endpoint=provider.url, model="m")
+    async with (
+        open_teachers(
+            {"one": config, "other": config},
+            base=Path(),
+            ledger=ledger,
+            run_id="r",
+            budget=BudgetConfig(),
+        ) as opened,
+        asyncio.TaskGroup() as group,
+    ):
+        for teacher in opened.teachers.values():
+            group.create_task(ask(teacher))
+    assert provider.requests == 1
 
 
 def content_of(folder: Path) -> bytes:

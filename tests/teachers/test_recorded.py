@@ -11,7 +11,7 @@ import pytest
 
 from synthkd.config import RecordedConfig
 from synthkd.errors import NotRecorded, UserError
-from synthkd.teachers.recorded import RecordedTeacher
+from synthkd.teachers.recorded import RecordedTeacher, check_recorded
 from synthkd.teachers.request import Request
 
 ROWS: list[dict[str, Any]] = [
@@ -58,7 +58,7 @@ async def test_what_is_not_there(recorded: tuple[str, Path]) -> None:
         await asked.complete(ask(3, question="Why?"))
     with pytest.raises(NotRecorded, match="has 0 answers"):
         await asked.complete(ask(question="Where?"))
-    with pytest.raises(UserError, match=r"inputs have no 'question' \(did you mean questions\?\)"):
+    with pytest.raises(UserError, match=r"inputs have no 'question'; did you mean questions\?"):
         await asked.complete(ask(questions="Why?"))
 
 
@@ -93,13 +93,26 @@ def replace_text(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_column_that_is_not_there(recorded: tuple[str, Path]) -> None:
     with pytest.raises(
-        UserError, match=r"no column 'questoin' \(did you mean question\?\); there are: level, que"
+        UserError, match=r"no column 'questoin'; did you mean question\?; there are: level, que"
     ):
         teacher(recorded, match="questoin")
     with pytest.raises(UserError, match="no column 'teacher_raw'"):
         teacher(recorded, text="teacher_raw")
     with pytest.raises(UserError, match=r"'level' .* must hold text, got int"):
         teacher(recorded, text="level")
+
+
+def test_a_wrong_column_is_found_without_reading_it_all(
+    recorded: tuple[str, Path],
+) -> None:
+    kind, path = recorded
+    good = {kind: path.name, "match": "question", "text": "raw", "where": {"split": "train"}}
+    check_recorded(RecordedConfig.model_validate(good), path)
+    for wrong in ({"match": ["question", "no"]}, {"text": "no"}, {"where": {"no": 1}}):
+        with pytest.raises(UserError, match="have no column 'no'"):
+            check_recorded(RecordedConfig.model_validate({**good, **wrong}), path)
+    with pytest.raises(UserError, match=r"'level' .* must hold text, got int"):
+        check_recorded(RecordedConfig.model_validate({**good, "text": "level"}), path)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""What a teacher block may say."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from synthkd.config import BudgetConfig, TeacherConfig
+from synthkd.teachers.endpoint import http_identity
+from synthkd.teachers.request import Request, key_of
+
+
+def teacher(**changes: Any) -> TeacherConfig:
+    return TeacherConfig.model_validate({"endpoint": "http://x/v1", "model": "m", **changes})
+
+
+def test_params_become_plain_json() -> None:
+    config = teacher(params={"logit_bias": {50256: -100}, "stop": ["a", {1: 2}]})
+    assert config.params == {"logit_bias": {"50256": -100}, "stop": ["a", {"1": 2}]}
+    assert key_of(Request(body=config.params, inputs={}), http_identity(config))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"temperature": math.nan}, "nan is not JSON"),
+        ({"temperature": math.inf}, "inf is not JSON"),
+        ({"seed": 2**64}, "does not fit into 64 bits"),
+        ({"since": date(2026, 1, 1)}, "date is not a JSON type"),
+        ({"logit_bias": {None: 1}}, "a field's name must be a string, got None"),
+        ({"logit_bias": {1: 1, "1": 2}}, "a name stands twice, as a number and as text"),
+    ],
+)
+def test_params_that_are_no_json(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        teacher(params=params)
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_numbers_are_finite(number: float) -> None:
+    for name in ("usd", "wall_s"):
+        with pytest.raises(ValidationError, match="finite number"):
+            BudgetConfig.model_validate({name: number})
+    with pytest.raises(ValidationError, match="finite number"):
+        teacher(timeout_s=number)
+
+
+SECRETS = ["key", "api-key", "X-Api-Key", "access_token", "client_secret", "Authorization",
+           "X-Auth", "password", "X-Signature", "sig", "Cookie", "subscriptionKey"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_names_that_look_like_secrets_are_refused(name: str) -> None:
+    for changes in (
+        {"headers": {name: "PLANTED"}},
+        {"endpoint": f"http://x/v1?api-version=1&{name}=PLANTED"},
+        {"endpoint": ["http://x/v1", f"http://y/v1?{name}"]},
+    ):
+        with pytest.raises(ValidationError, match=f"{name}.* in `api_key_env`") as caught:
+            teacher(**changes)
+        assert all("PLANTED" not in fault["msg"] for fault in caught.value.errors())
+
+
+def test_other_names_are_taken() -> None:
+    config = teacher(
+        endpoint="http://x/v1?api-version=2026-01-01&max-tokens=3", headers={"X-Title": "mine"}
+    )
+    assert config.headers == {"X-Title": "mine"}
