@@ -238,9 +238,10 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
             _known(one.ms_per_row, ".2f"),
             _known(one.usd_per_1000, ".4f"),
         )
-    return Group(
-        f"on {evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels", quality, cost
-    )
+    about = f"on {evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels"
+    if evaluation.left_out:
+        about += f"; {evaluation.left_out:,} rows left out because asking failed"
+    return Group(about, quality, cost)
 
 
 def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, str]) -> Table:

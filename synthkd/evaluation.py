@@ -1,105 +1,96 @@
-"""The evaluation stage: base, teachers and student answer the same held-out rows.
+"""The evaluation stage of a run: who is asked what on held-out rows; `synthkd.evaluate` scores it.
 
 Teachers are asked through the very step that made the dataset, with its prompt, parser, ledger and
-budget, but without gold. A row that the step loses is a wrong answer.
+budget, but without gold. A reply that the step rejects is a wrong answer. Asking that fails is no
+answer at all: the row is left out for everybody, and `limits.max_failed` says for how many rows
+that may be so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from synthkd.account import Account
 from synthkd.config import EvaluateConfig, LimitsConfig
 from synthkd.engines.local import row_stage
-from synthkd.errors import UserError
+from synthkd.errors import Rejected, TeacherError, TooManyLost
 from synthkd.evaluate.compare import Answers, Role, compare
 from synthkd.flow import pour
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
-from synthkd.manifest import Evaluation
-from synthkd.plan import BoundRowStep, Plan, gold_field
-from synthkd.rows import Fields, Json, Row
-from synthkd.steps import Desk
+from synthkd.manifest import Evaluation, StepCounts
+from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
+from synthkd.rows import Fields, Row
+from synthkd.steps import Desk, Kit
 from synthkd.students.linear import LinearStudent
-from synthkd.survey import rows_of, without_gold
-from synthkd.teachers.open import Gateway
+from synthkd.survey import rows_of
+from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.prices import FREE, nano_usd
+from synthkd.teachers.request import Completion, Request, Teacher
+from synthkd.text import answer_text
 
-ANYTHING_GOES = LimitsConfig(max_failed=1, max_rejected=1)
-"""A lost held-out row is a wrong answer, never a reason to stop."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """A held-out row, as far as the comparison needs it."""
 
-@dataclass(slots=True, kw_only=True)
-class _Exam:
-    """The held-out rows in the source's order, and what everybody said to them."""
-
-    ids: list[str] = field(default_factory=list)
-    gold: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    """What the student sees."""
-    said: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Contestant -> row id -> answer."""
-    roles: dict[str, Role] = field(default_factory=dict)
-
-    def write(self, name: str, role: Role, row_id: str, answer: Json) -> None:
-        """Note an answer; one that is no text is none."""
-        self.roles[name] = role
-        self.said.setdefault(name, {})
-        if isinstance(answer, str):
-            self.said[name][row_id] = answer
-
-    def given(self, name: str) -> list[str | None]:
-        """A contestant's answers in order; None where there is none."""
-        return [self.said[name].get(row_id) for row_id in self.ids]
+    id: str
+    gold: str
+    text: str
+    """What the student sees; empty without a student."""
 
 
 async def evaluate(
     plan: Plan,
     source: Source,
-    gateway: Gateway,
     desk_of: Callable[[BoundRowStep], Desk],
     student: LinearStudent | None,
+    *,
     rows_file: Path,
     work: Path,
 ) -> Evaluation:
     """Ask everybody, and compare.
 
+    Args:
+        plan: with an `evaluate` block.
+        source: surveyed, so that every held-out row is known to have gold and text.
+        desk_of: what the calls of a step share.
+        student: None = there is none.
+        rows_file: what the student was trained on.
+        work: a folder for scratch files.
+
     Raises:
-        UserError: a held-out row has no gold answer, or there are no held-out rows.
-        RunStopped: the budget does not reach for the teachers' answers.
+        UserError: there are no held-out rows.
+        RunStopped: the budget does not reach for the teachers' answers, or asking failed on more
+            rows than `limits.max_failed` allows.
     """
     config = plan.config.evaluate
     assert config is not None  # noqa: S101  the caller asks only where there is an evaluation
-    exam = await _sit(plan, config, source)
-    worth_before = _worth(gateway)
+    held_out = await _held_out(plan, source, config)
+    rows, answers, funnel = held_out, dict[str, Answers](), StepCounts()
     if config.ask is not None:
-        await _ask_teachers(plan, config, source, desk_of, exam, work / "exam.scratch")
-    answers = {
-        name: Answers(
-            role=exam.roles[name],
-            given=exam.given(name),
-            simulated=_is_simulated(plan, config, name),
-            ms_per_row=_ms_per_row(name, gateway),
-            usd_per_1000=_usd_per_1000(name, gateway, worth_before, len(exam.ids)),
-        )
-        for name in exam.said
-    }
+        bound = asked_step(plan, config.ask)
+        exam = Exam(bound, desk_of(bound), _answer_field(plan, bound))
+        funnel = await _sit(plan, config, exam, source, work / "exam.scratch")
+        rows = [row for row in held_out if row.id in exam.settled]
+        if held_out and not rows:
+            raise TooManyLost(
+                f"evaluation: on none of the {len(held_out)} {config.on} rows did asking succeed:"
+                f" {dict(funnel.reasons)}. What was paid for is kept: run again to ask again"
+            )
+        answers = exam.answers(rows)
     if student is not None:
-        started = time.perf_counter()
-        predictions = await asyncio.to_thread(student.predict, exam.texts)
-        answers["student"] = Answers(
-            role="student",
-            given=predictions,
-            simulated=any(t.simulated is not None for t in plan.config.teachers.values()),
-            ms_per_row=1000 * (time.perf_counter() - started) / max(1, len(exam.texts)),
-            usd_per_1000=0.0,
-        )
-    return await asyncio.to_thread(
+        answers["student"] = await asyncio.to_thread(_answers_of_student, plan, student, rows)
+    evaluation = await asyncio.to_thread(
         compare,
-        exam.gold,
+        [row.gold for row in rows],
         answers,
         training_labels=_training_labels(plan, rows_file),
         on=config.on,
@@ -107,93 +98,248 @@ async def evaluate(
         resamples=config.bootstrap,
         seed=plan.config.seed,
     )
+    left_out = len(held_out) - len(rows)
+    return evaluation.model_copy(update={"left_out": left_out, "funnel": funnel})
 
 
-async def _sit(plan: Plan, config: EvaluateConfig, source: Source) -> _Exam:
+async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[HeldOut]:
+    """The held-out rows in the source's order."""
     gold = gold_field(plan) or ""
-    text = None if plan.config.student is None else plan.config.student.text
-    exam = _Exam()
-    async for rows in rows_of(source, config.on):
-        for row in rows:
-            exam.ids.append(row.id)
-            exam.gold.append(_text(row, gold, "evaluate.gold"))
-            if text is not None:
-                exam.texts.append(_text(row, text, "student.text"))
-    return exam
-
-
-def _text(row: Row, name: str, setting: str) -> str:
-    value = row.fields.get(name)
-    if not isinstance(value, str):
-        raise UserError(
-            f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"
-            f" {name!r}, got {value!r:.80}; leave such rows out with `source.where`"
+    text = "" if plan.config.student is None else plan.config.student.text
+    return [
+        HeldOut(
+            id=row.id,
+            gold=answer_text(row.fields[gold]) or "",
+            text=str(row.fields[text]) if text else "",
         )
-    return value
+        async for rows in rows_of(source, config.on)
+        for row in rows
+    ]
 
 
-async def _ask_teachers(
-    plan: Plan,
-    config: EvaluateConfig,
-    source: Source,
-    desk_of: Callable[[BoundRowStep], Desk],
-    exam: _Exam,
-    scratch: Path,
-) -> None:
-    bound = asked_step(plan, config)
-    answer = answer_field(plan, config)
+def _answers_of_student(plan: Plan, student: LinearStudent, rows: Sequence[HeldOut]) -> Answers:
+    started = time.perf_counter()
+    predictions = student.predict([row.text for row in rows])
+    return Answers(
+        role="student",
+        given=predictions,
+        simulated=any(t.simulated is not None for t in plan.config.teachers.values()),
+        ms_per_row=1000 * (time.perf_counter() - started) / max(1, len(rows)),
+        usd_per_1000=0.0,
+    )
+
+
+async def _sit(
+    plan: Plan, config: EvaluateConfig, exam: Exam, source: Source, scratch: Path
+) -> StepCounts:
+    """Ask about every held-out row, with books of its own.
+
+    Raises:
+        TooManyLost: asking failed on more rows than `limits.max_failed` allows.
+    """
+    bound = exam.step
+    limits = LimitsConfig(max_failed=plan.config.limits.max_failed, max_rejected=1)
+    account = Account(scratch, [bound.label], limits)
     gold = gold_field(plan)
-    account = Account(scratch, [bound.label], ANYTHING_GOES)
-    whole = " + ".join(bound.teachers)
-
-    async def note(row: Row) -> None:
-        singles = _single_answers(row.fields)
-        for teacher, label in singles.items():
-            exam.write(teacher, "teacher", row.id, label)
-        if len(singles) != 1 or _has_several(row.fields):
-            name = whole if not singles else f"{bound.label}: vote"
-            role: Role = "teacher" if len(bound.teachers) == 1 and not singles else "panel"
-            exam.write(name, role, row.id, row.fields.get(answer))
-
     rows = rows_of(source, config.on)
-    seen = ([without_gold(row, gold) for row in batch] async for batch in rows)
+
+    async def seen() -> AsyncGenerator[list[Row], None]:
+        async for batch in rows:
+            account.enter([(row.order[0], row.id, "train") for row in batch])
+            yield [_without(row, gold) for row in batch]
+
+    async def keep(row: Row) -> None:
+        account.passed()
+        account.keep(row)
+
     try:
-        await pour(seen, [row_stage(bound, desk_of(bound), account)], note)
+        await pour(seen(), [row_stage(bound, exam.desk, account)], keep)
+        account.reconcile()
+    except TooManyLost as lost:
+        raise TooManyLost(f"evaluation, asking about the {config.on} rows: {lost}") from None
     finally:
         await rows.aclose()
         account.close()
+    return account.funnel[bound.label].counts()
 
 
-def asked_step(plan: Plan, config: EvaluateConfig) -> BoundRowStep:
-    """The step named by `evaluate.ask`, without its check against gold."""
-    bound = plan.step(config.ask or "")
-    assert isinstance(bound, BoundRowStep)  # noqa: S101  checked when the plan was compiled
-    if getattr(bound.config, "gold", None) is None:
-        return bound
-    return replace(bound, config=bound.config.model_copy(update={"gold": None}))
+def _without(row: Row, gold: str | None) -> Row:
+    """A held-out row as a step may see it: without the answer."""
+    return replace(row, fields={k: v for k, v in row.fields.items() if k != gold})
 
 
-def answer_field(plan: Plan, config: EvaluateConfig) -> str:
-    """The field with the answer of the asked step."""
-    gives = asked_step(plan, config).gives
+# --- the exam
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seat:
+    """A contestant: whose answers are its."""
+
+    role: Role
+    teachers: tuple[str, ...]
+    single: bool
+    """Whether it is the first sample of one teacher, read from `answers`, and not the whole."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Heard:
+    """What was heard while one row was asked about."""
+
+    replies: list[tuple[str, int, Completion]] = field(default_factory=list)
+    """Teacher, sample, reply."""
+    error: TeacherError | None = None
+    """The first one."""
+
+
+class Exam:
+    """The asked step as an exam: what each contestant said to each row, and what that costs.
+
+    Args:
+        bound: the asked step.
+        desk: what its calls share.
+        answer: the field with the step's answer.
+    """
+
+    def __init__(self, bound: BoundRowStep, desk: Desk, answer: str) -> None:
+        self.step = replace(bound, step=replace(bound.step, run=self._examine))
+        self.desk = desk
+        self.settled: set[str] = set()
+        """Rows on which nobody's asking failed."""
+        self._bound = bound
+        self._answer = answer
+        self._seats = _seats(bound)
+        self._said: dict[str, dict[str, str]] = {name: {} for name in self._seats}
+        self._cost_nano_usd: dict[str, list[int | None]] = {name: [] for name in self._seats}
+        self._bought = dict.fromkeys(bound.teachers, 0)
+
+    async def _examine(self, row: Row, kit: Kit, config: Any, /) -> AsyncGenerator[Row, None]:
+        """The step's own run, except that a row on which any teacher failed is a failed row."""
+        heard = _Heard()
+        kit.desk = replace(
+            kit.desk,
+            teachers={n: _listened_to(t, heard) for n, t in kit.desk.teachers.items()},
+        )
+        children: list[Row] = []
+        rejected: Rejected | None = None
+        try:
+            async with aclosing(self._bound.step.run(row, kit, config)) as made:
+                children = [child async for child in made]
+        except Rejected as error:
+            rejected = error
+        for teacher, _, reply in heard.replies:
+            self._bought[teacher] += not reply.hit
+        if heard.error is not None:
+            raise heard.error
+        self._settle(row.id, children[0].fields if children else {}, heard)
+        if rejected is not None:
+            raise rejected
+        for child in children:
+            yield child
+
+    def _settle(self, row_id: str, fields: Fields, heard: _Heard) -> None:
+        self.settled.add(row_id)
+        first = _first_samples(fields)
+        for name, seat in self._seats.items():
+            said = answer_text(first.get(name) if seat.single else fields.get(self._answer))
+            if said is not None:
+                self._said[name][row_id] = said
+            self._cost_nano_usd[name] += [
+                _nano_usd(self.desk.teachers[teacher], reply)
+                for teacher, sample, reply in heard.replies
+                if teacher in seat.teachers and not (seat.single and sample)
+            ]
+
+    def answers(self, rows: Sequence[HeldOut]) -> dict[str, Answers]:
+        """Every contestant, also one that never answered."""
+        return {
+            name: Answers(
+                role=seat.role,
+                given=[self._said[name].get(row.id) for row in rows],
+                simulated=any(self.desk.teachers[t].simulated for t in seat.teachers),
+                ms_per_row=self._ms_per_row(seat),
+                usd_per_1000=_usd_per_1000(self._cost_nano_usd[name], len(rows)),
+            )
+            for name, seat in self._seats.items()
+        }
+
+    def _ms_per_row(self, seat: _Seat) -> float | None:
+        """The median of what this exam bought: those attempts are the last that were timed."""
+        bought = [self._bought[teacher] for teacher in seat.teachers]
+        if seat.role != "teacher" or not bought[0]:
+            return None
+        latencies_s = list(self.desk.teachers[seat.teachers[0]].stats.latencies_s)[-bought[0] :]
+        return 1000 * statistics.median(latencies_s) if latencies_s else None
+
+
+class _Listened:
+    """A teacher's stack with somebody listening."""
+
+    def __init__(self, inner: Teacher, name: str, heard: _Heard) -> None:
+        self._inner = inner
+        self._name = name
+        self._heard = heard
+
+    async def complete(self, request: Request) -> Completion:
+        try:
+            reply = await self._inner.complete(request)
+        except TeacherError as error:
+            self._heard.error = self._heard.error or error
+            raise
+        self._heard.replies.append((self._name, request.sample, reply))
+        return reply
+
+
+def _listened_to(teacher: OpenTeacher, heard: _Heard) -> OpenTeacher:
+    return replace(teacher, stack=_Listened(teacher.stack, teacher.name, heard))
+
+
+def _seats(bound: BoundRowStep) -> dict[str, _Seat]:
+    """Whom the asked step makes a contestant: each teacher, where it keeps `answers`, and all."""
+    teachers = bound.teachers
+    whole = _Seat(
+        role="teacher" if len(teachers) == 1 else "panel", teachers=teachers, single=False
+    )
+    if "answers" not in bound.gives:
+        return {" + ".join(teachers): whole}
+    seats = {name: _Seat(role="teacher", teachers=(name,), single=True) for name in teachers}
+    if len(teachers) * getattr(bound.config, "samples", 1) > 1:
+        seats[f"{bound.label}: vote"] = replace(whole, role="panel")
+    return seats
+
+
+def _first_samples(fields: Fields) -> dict[str, object]:
+    """Teacher -> its first sample's label, out of the row's `answers`."""
+    answers = fields.get("answers")
+    return {
+        str(one.get("teacher")): one.get("label")
+        for one in (answers if isinstance(answers, list | tuple) else ())
+        if isinstance(one, Mapping) and one.get("sample", 0) == 0
+    }
+
+
+def _nano_usd(teacher: OpenTeacher, reply: Completion) -> int | None:
+    """What this reply costs, whether bought now or before; None = unknown."""
+    prompt_tokens, completion_tokens = reply.usage.prompt_tokens, reply.usage.completion_tokens
+    if teacher.price == FREE:
+        return 0
+    if teacher.price is None or prompt_tokens is None or completion_tokens is None:
+        return None
+    return nano_usd(teacher.price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+
+
+def _usd_per_1000(costs: Sequence[int | None], rows: int) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return None if len(known) < len(costs) else 1000 * sum(known) / 1e9 / max(1, rows)
+
+
+# --- which fields
+
+
+def _answer_field(plan: Plan, bound: BoundRowStep) -> str:
+    """The field with the step's answer: what the student learns, `into`, or its usual name."""
     student = plan.config.student
-    return student.label if student is not None and student.label in gives else gives[0]
-
-
-def _single_answers(fields: Fields) -> dict[str, Json]:
-    """Teacher -> its first sample's label, where the step keeps `answers`."""
-    singles: dict[str, Json] = {}
-    answers = fields.get("answers")
-    if isinstance(answers, list):
-        for one in answers:
-            if isinstance(one, Mapping) and one.get("sample") == 0:
-                singles[str(one.get("teacher"))] = one.get("label")
-    return singles
-
-
-def _has_several(fields: Fields) -> bool:
-    answers = fields.get("answers")
-    return isinstance(answers, list) and len(answers) > 1
+    usual = (student.label if student else None, getattr(bound.config, "into", None), "answer")
+    return next((name for name in usual if name in bound.gives), bound.gives[0])
 
 
 def _training_labels(plan: Plan, rows_file: Path) -> list[str]:
@@ -201,36 +347,8 @@ def _training_labels(plan: Plan, rows_file: Path) -> list[str]:
     if config.student is not None:
         name = config.student.label
     elif config.evaluate is not None and config.evaluate.ask is not None:
-        name = answer_field(plan, config.evaluate)
+        name = _answer_field(plan, asked_step(plan, config.evaluate.ask))
     else:
         name = gold_field(plan) or ""
-    labels = (row.fields.get(name) for row in read_rows(rows_file))
-    return [label for label in labels if isinstance(label, str)]
-
-
-def _is_simulated(plan: Plan, config: EvaluateConfig, name: str) -> bool:
-    """Whether a contestant is a simulated teacher, or a panel with one."""
-    teachers = plan.config.teachers
-    asked = [name] if name in teachers else asked_step(plan, config).teachers
-    return any(teachers[teacher].simulated is not None for teacher in asked)
-
-
-def _worth(gateway: Gateway) -> dict[str, int | None]:
-    """What each teacher's answers so far would cost, in nano-dollars."""
-    return {
-        n: teacher.stats.worth_nano_usd(teacher.price) for n, teacher in gateway.teachers.items()
-    }
-
-
-def _ms_per_row(name: str, gateway: Gateway) -> float | None:
-    teacher = gateway.teachers.get(name)
-    latency_s = None if teacher is None else teacher.stats.counts().latency_s
-    return None if latency_s is None else 1000 * latency_s
-
-
-def _usd_per_1000(
-    name: str, gateway: Gateway, before: Mapping[str, int | None], rows: int
-) -> float | None:
-    """What the answers to 1,000 such rows cost, bought or from the ledger; None = no price."""
-    then, now = before.get(name), _worth(gateway).get(name)
-    return None if then is None or now is None else 1000 * (now - then) / 1e9 / max(1, rows)
+    labels = (answer_text(row.fields.get(name)) for row in read_rows(rows_file))
+    return [label for label in labels if label is not None]

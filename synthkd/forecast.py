@@ -3,28 +3,39 @@
 Calls and prompt lengths are not declared but observed: every asking step is run on a few rows of
 the source with a teacher that notes each request and never answers. A step whose inputs are made by
 earlier steps cannot be tried; its calls are counted from its settings and its prompts are unknown.
+
+The counts are of questions as if every row got that far and every child of a row were made. That is
+a bound where synthkd's own steps ask, which ask each question once; what a step of a third party
+asks after an answer, or makes of a row, is not seen. Retries are questions asked again: they can
+cost more, and no figure in dollars is a bound. The budget is. The ledger is not looked into.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 from synthkd.config import TeacherConfig
-from synthkd.errors import MissingField, NotInLedger, RowError
-from synthkd.evaluation import asked_step
+from synthkd.errors import NotInLedger, RowError, UserError
 from synthkd.flow import run_loop
 from synthkd.io.sources import SourceRow, open_source
-from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_wiring
+from synthkd.plan import (
+    BoundRowStep,
+    BoundTableStep,
+    Plan,
+    asked_step,
+    check_held_out,
+    check_wiring,
+)
 from synthkd.rows import Row
-from synthkd.steps import Desk, Kit
-from synthkd.survey import survey
+from synthkd.steps import BUILTIN, Desk, Kit
+from synthkd.survey import Survey, survey
 from synthkd.teachers.layers import prompt_bound
-from synthkd.teachers.open import OpenTeacher
-from synthkd.teachers.prices import nano_usd, price_of
+from synthkd.teachers.open import OpenTeacher, check_teachers, price_for
+from synthkd.teachers.prices import FREE, nano_usd
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.stats import TeacherStats
 
@@ -41,27 +52,32 @@ class Calls:
     step: str
     teacher: str
     rows: int
+    """Rows that reach the step if none is lost; earlier steps may multiply them."""
     calls: int
+    is_bound: bool
+    """Whether there cannot be more calls; else it is an estimate."""
     prompt_tokens: int | None
     """Estimated from the length of prompts in bytes; None = the prompt is not known yet."""
-    max_completion_tokens: int | None
-    """At most; None = `max_tokens` is not set."""
-    max_usd: float | None
-    """At most; None = a length or the price is unknown. 0 for teachers that charge nothing."""
+    completion_tokens: int | None
+    """If every answer is as long as `max_tokens` allows; None = that is not set."""
+    usd: float | None
+    """Estimate, rather high: a token for every byte of the prompts, and answers of `max_tokens`.
+    None = a length or the price is unknown. 0 for teachers that charge nothing."""
 
     def in_words(self) -> str:
         """One line for people."""
+        how = "at most" if self.is_bound else "about"
         return (
-            f"{self.step} asks {self.teacher}: {self.calls} calls,"
+            f"{self.step} asks {self.teacher}: {how} {self.calls:,} calls,"
             f" about {_number(self.prompt_tokens)} prompt tokens,"
-            f" at most {_number(self.max_completion_tokens)} completion tokens,"
-            f" at most {_usd(self.max_usd)}"
+            f" {how} {_number(self.completion_tokens)} completion tokens,"
+            f" about {_usd(self.usd)}"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a run would ask and cost at most; answers that the ledger has cost nothing."""
+    """What a run would ask and cost; answers that the ledger has cost nothing."""
 
     rows: int
     held_out: Mapping[str, int]
@@ -69,17 +85,19 @@ class Forecast:
     calls: Sequence[Calls]
     unknown: Sequence[str]
     """What could not be told, in words."""
+    warnings: Sequence[str]
+    """What would stop the run, or is hardly meant, in words."""
     budget: Mapping[str, float | int]
 
     @property
-    def max_usd(self) -> float | None:
+    def usd(self) -> float | None:
         """The sum; None where any part is unknown."""
-        parts = [call.max_usd for call in self.calls]
+        parts = [call.usd for call in self.calls]
         return None if None in parts else sum(part for part in parts if part is not None)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {**asdict(self), "max_usd": self.max_usd}
+        return {**asdict(self), "usd": self.usd}
 
     def table(self) -> str:
         """For people."""
@@ -87,11 +105,14 @@ class Forecast:
         unreadable = f", {self.unreadable} unreadable" if self.unreadable else ""
         lines = [f"{self.rows} rows{held_out}{unreadable}"]
         lines += [f"  {call.in_words()}" for call in self.calls]
-        lines.append(f"altogether at most {_usd(self.max_usd)}; what the ledger has costs nothing")
+        lines.append(
+            f"altogether about {_usd(self.usd)}; retries add to it, what the ledger has does not"
+        )
         if self.budget:
             limits = ", ".join(f"{name} {limit:g}" for name, limit in self.budget.items())
             lines.append(f"the budget stops the run at {limits}")
         lines += [f"unknown: {what}" for what in self.unknown]
+        lines += [f"warning: {what}" for what in self.warnings]
         return "\n".join(lines)
 
 
@@ -99,38 +120,106 @@ def forecast(plan: Plan) -> Forecast:
     """Survey the source and try every asking step on a few rows; asks and writes nothing."""
     config = plan.config
     source = open_source(config.source, base=plan.folder)
-    found = survey(source, config.source)
+    found = survey(source, config.source, check=lambda row, side: check_held_out(plan, row, side))
     check_wiring(plan, found.columns)
     records = (record for record in source.read() if isinstance(record, SourceRow))
     tried = [record.row for record in islice(records, TRIED_ROWS)]
-    asking: list[tuple[BoundRowStep | BoundTableStep, str, int]] = [
-        (bound, bound.label, found.sides.get("train", 0)) for bound in plan.steps if bound.teachers
-    ]
-    if config.evaluate is not None and config.evaluate.ask is not None:
-        asked = asked_step(plan, config.evaluate)
-        held_out = found.sides.get(config.evaluate.on, 0)
-        asking.append((asked, f"{asked.label} (evaluation)", held_out))
     calls: list[Calls] = []
     unknown: list[str] = []
-    for bound, label, rows in asking:
-        noted = run_loop(_try(plan, bound, tried)) if isinstance(bound, BoundRowStep) else None
-        calls += [_calls(plan, bound, label, name, rows, noted, unknown) for name in bound.teachers]
+    for asking in _all_asking(plan, found):
+        noted = None
+        if isinstance(asking.bound, BoundRowStep) and asking.on_source:
+            noted = run_loop(_try(plan, asking.bound, tried))
+        else:
+            unknown.append(
+                f"the length of the prompts of {asking.label}: earlier steps make their inputs"
+            )
+        if not asking.is_bound:
+            unknown.append(f"how many calls of {asking.label}: a third party's step decides it")
+        for teacher in asking.bound.teachers:
+            note = None if noted is None else noted[teacher]
+            calls.append(_calls(plan, asking, teacher, note, unknown))
     return Forecast(
         rows=found.read,
         held_out=found.held_out,
         unreadable=found.unreadable,
         calls=calls,
         unknown=list(dict.fromkeys(unknown)),
+        warnings=list(_warnings(plan)),
         budget=config.budget.model_dump(exclude_none=True),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """A step that asks, and the rows that it asks about."""
+
+    bound: BoundRowStep | BoundTableStep
+    label: str
+    rows: int
+    is_bound: bool
+    """Whether no more rows can come, and it asks once for each of its samples."""
+    on_source: bool
+    """Whether everything it reads is as in the source."""
+
+
+def _all_asking(plan: Plan, found: Survey) -> Iterator[_Asking]:
+    """Every step that asks, and the evaluation's turn of it."""
+    rows, own, made = found.sides.get("train", 0), True, set[str]()
+    for bound in plan.steps:
+        own = own and bound.step.name in BUILTIN
+        if bound.teachers:
+            yield _Asking(
+                bound=bound,
+                label=bound.label,
+                rows=rows,
+                is_bound=own,
+                on_source=made.isdisjoint(bound.needs),
+            )
+        made.update(bound.gives)
+        if isinstance(bound, BoundRowStep) and bound.step.fans_out:
+            rows *= _samples(bound)
+    evaluate = plan.config.evaluate
+    if evaluate is not None and evaluate.ask is not None:
+        asked = asked_step(plan, evaluate.ask)
+        yield _Asking(
+            bound=asked,
+            label=f"{asked.label} (evaluation)",
+            rows=found.sides.get(evaluate.on, 0),
+            is_bound=asked.step.name in BUILTIN,
+            on_source=True,
+        )
+
+
+def _samples(bound: BoundRowStep | BoundTableStep) -> int:
+    return int(getattr(bound.config, "samples", 1))
+
+
+def _warnings(plan: Plan) -> Iterator[str]:
+    config = plan.config
+    for name, teacher in config.teachers.items():
+        try:
+            check_teachers({name: teacher}, base=plan.folder, budget=config.budget, offline=False)
+        except UserError as error:
+            yield f"a run would not start: {error}"
+    for bound in plan.steps:
+        for name in bound.teachers:
+            teacher = config.teachers[name]
+            same = teacher.kind != "recorded" and teacher.params.get("temperature") == 0
+            if same and _samples(bound) > 1:
+                yield (
+                    f"{bound.label} asks {name} for {_samples(bound)} samples at temperature 0:"
+                    " they are paid for and will hardly differ; set params.temperature above 0"
+                )
 
 
 @dataclass(slots=True, kw_only=True)
 class _Note:
     """What one teacher was asked while a step was tried."""
 
-    rows: int = 0
     calls: int = 0
+    most_calls: int = 0
+    """For one row."""
     prompt_bytes: int = 0
 
 
@@ -146,8 +235,8 @@ class _NotingTeacher:
         raise NotInLedger("a forecast asks nobody")
 
 
-async def _try(plan: Plan, bound: BoundRowStep, rows: Sequence[Row]) -> dict[str, _Note] | None:
-    """What the step asks for these rows; None when it needs what earlier steps make."""
+async def _try(plan: Plan, bound: BoundRowStep, rows: Sequence[Row]) -> dict[str, _Note]:
+    """What the step asks for these rows."""
     notes = {name: _Note() for name in bound.teachers}
     desk = Desk(
         step=bound.label,
@@ -156,17 +245,14 @@ async def _try(plan: Plan, bound: BoundRowStep, rows: Sequence[Row]) -> dict[str
         teachers={name: _opened(plan, name, note) for name, note in notes.items()},
     )
     for row in rows:
-        for note in notes.values():
-            note.rows += 1
-        try:
-            with suppress(NotInLedger):
-                async with aclosing(bound.step.run(row, Kit(desk, row.id), bound.config)) as made:
-                    async for _ in made:
-                        pass
-        except MissingField:
-            return None
-        except RowError:
-            continue  # this row would be lost before anything is asked for it
+        before = {name: note.calls for name, note in notes.items()}
+        # A RowError: this row would be lost before anything is asked for it.
+        with suppress(NotInLedger, RowError):
+            async with aclosing(bound.step.run(row, Kit(desk, row.id), bound.config)) as made:
+                async for _ in made:
+                    pass
+        for name, note in notes.items():
+            note.most_calls = max(note.most_calls, note.calls - before[name])
     return notes
 
 
@@ -175,7 +261,7 @@ def _opened(plan: Plan, name: str, note: _Note) -> OpenTeacher:
     return OpenTeacher(
         name=name,
         model=config.model or "",
-        params={},
+        params={key: value for key, value in config.params.items() if key != "max_tokens"},
         max_tokens=config.params.get("max_tokens"),
         simulated=config.simulated is not None,
         stack=_NotingTeacher(note),
@@ -184,54 +270,50 @@ def _opened(plan: Plan, name: str, note: _Note) -> OpenTeacher:
 
 
 def _calls(
-    plan: Plan,
-    bound: BoundRowStep | BoundTableStep,
-    label: str,
-    teacher: str,
-    rows: int,
-    noted: Mapping[str, _Note] | None,
-    unknown: list[str],
+    plan: Plan, asking: _Asking, teacher: str, note: _Note | None, unknown: list[str]
 ) -> Calls:
     config = plan.config.teachers[teacher]
-    note = None if noted is None else noted[teacher]
+    per_row = max(_samples(asking.bound), 0 if note is None else note.most_calls)
+    calls = asking.rows * per_row
+    prompt_bytes = None
+    if note is not None and note.calls:
+        prompt_bytes = round(calls * note.prompt_bytes / note.calls)
+    elif note is not None:
+        unknown.append(f"the length of the prompts of {asking.label}: no row tried got that far")
     max_tokens: int | None = config.params.get("max_tokens")
-    if note is None or note.rows == 0:
-        calls = rows * int(getattr(bound.config, "samples", 1))
-        prompt_bytes = None
-        unknown.append(f"the length of the prompts of {label}: earlier steps make their inputs")
-    else:
-        calls = round(rows * note.calls / note.rows)
-        prompt_bytes = round(rows * note.prompt_bytes / note.rows)
-    if max_tokens is None and config.kind == "http":
-        unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")
+    if not isinstance(max_tokens, int):
+        max_tokens = None
+        if config.kind == "http":
+            unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")
     completion_tokens = None if max_tokens is None else calls * max_tokens
     return Calls(
-        step=label,
+        step=asking.label,
         teacher=teacher,
-        rows=rows,
+        rows=asking.rows,
         calls=calls,
+        is_bound=asking.is_bound,
         prompt_tokens=None if prompt_bytes is None else round(prompt_bytes / BYTES_PER_TOKEN),
-        max_completion_tokens=completion_tokens,
-        max_usd=_max_usd(teacher, config, prompt_bytes, completion_tokens, unknown),
+        completion_tokens=completion_tokens,
+        usd=_expected_usd(teacher, config, prompt_bytes, completion_tokens, unknown),
     )
 
 
-def _max_usd(
+def _expected_usd(
     teacher: str,
     config: TeacherConfig,
     prompt_bytes: int | None,
     completion_tokens: int | None,
     unknown: list[str],
 ) -> float | None:
-    if config.kind != "http":
-        return 0.0
-    price = config.price or price_of(config.model or "")
+    price = price_for(config)
     if price is None:
         unknown.append(f"the price of {config.model}: set teachers.{teacher}.price")
         return None
+    if price == FREE:
+        return 0.0
     if prompt_bytes is None or completion_tokens is None:
         return None
-    # A token is at least one byte, so this is a bound where BYTES_PER_TOKEN is an estimate.
+    # As the budget holds it: no tokenizer makes more tokens than bytes.
     return nano_usd(price, prompt_tokens=prompt_bytes, completion_tokens=completion_tokens) / 1e9
 
 

@@ -88,7 +88,7 @@ class Interval(Record):
 
 
 class Contestant(Record):
-    """One column of the comparison: base, a teacher, several teachers together, the student."""
+    """One line of the comparison: base, a teacher, several teachers together, the student."""
 
     name: str
     role: str
@@ -100,9 +100,13 @@ class Contestant(Record):
     versus_student: Mapping[str, Interval] = {}
     """Student minus this one on the same rows, by paired bootstrap."""
     ms_per_row: float | None = None
-    """Median latency in milliseconds; None = not measured: the answers came from the ledger."""
+    """Milliseconds. Of a teacher the median of the requests that this evaluation sent and that were
+    answered (the last 1,000), of a student its mean; None = not measured, as for answers that came
+    from the ledger."""
     usd_per_1000: float | None = None
-    """US dollars per 1,000 rows; None = unknown price."""
+    """US dollars that a provider charges for 1,000 rows, whether bought now or before: of a single
+    teacher for its first sample, of a vote for all samples of all its teachers. None = a price or a
+    number of tokens is unknown. A student that answers on this machine is charged nothing: 0."""
 
 
 class Evaluation(Record):
@@ -110,8 +114,13 @@ class Evaluation(Record):
 
     on: str
     rows: int
+    """Rows that everybody is compared on."""
+    left_out: int = 0
+    """Further held-out rows, on which the asking failed: no teacher's fault and nobody's score."""
     labels: int
     contestants: list[Contestant]
+    funnel: StepCounts = StepCounts()
+    """What became of the held-out rows in the step that asked the teachers."""
 
 
 class Progress(Record):

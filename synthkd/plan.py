@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
 from synthkd.pipeline_file import faults_of, parse_config
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
+from synthkd.rows import Row
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
 from synthkd.teachers.limits import AUTO_CONCURRENCY
+from synthkd.text import answer_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +166,7 @@ class _Binder:
                 )
                 return None
         prompts = self._prompts(index, config)
+        self._check_recorded(index, teachers, prompts)
         common: dict[str, Any] = {
             "label": entry.label,
             "rank": index,
@@ -193,6 +196,23 @@ class _Binder:
                 except PromptError as error:
                     self._fault(f"steps[{index}].with.{setting}", error)
         return prompts
+
+    def _check_recorded(
+        self, index: int, teachers: Iterable[str], prompts: Mapping[str, Prompt]
+    ) -> None:
+        """A recorded teacher finds its answers by inputs of the prompt: they must be there."""
+        for teacher in teachers:
+            recorded = self.teachers[teacher].recorded if teacher in self.teachers else None
+            if recorded is None:
+                continue
+            match = [recorded.match] if isinstance(recorded.match, str) else recorded.match
+            for name, prompt in prompts.items():
+                for missing in (wanted for wanted in match if wanted not in prompt.inputs):
+                    self._fault(
+                        f"teachers.{teacher}.recorded.match",
+                        f"the prompt {name!r} of steps[{index}] has no input {missing!r}; its"
+                        f" inputs are: {', '.join(prompt.inputs) or 'none'}",
+                    )
 
     def _ceiling(self, teachers: Iterable[str]) -> int:
         """Rows in flight: as many as the teachers may be asked at once; a CPU step takes one."""
@@ -229,8 +249,31 @@ def _evaluation_faults(plan: Plan) -> Iterable[str]:
             f"{plan.place}: evaluate.gold is missing: name the field with the right answer"
             " (a step named by `evaluate.ask` that has a `gold` would also say)"
         )
-    if evaluate.ask is not None and isinstance(plan.step(evaluate.ask), BoundTableStep):
-        yield f"{plan.place}: evaluate.ask: {evaluate.ask!r} is a table step and asks no teacher"
+    if evaluate.ask is not None and (why_not := _why_not_asked(plan, plan.step(evaluate.ask))):
+        yield f"{plan.place}: evaluate.ask: {evaluate.ask!r} {why_not}"
+
+
+def _why_not_asked(plan: Plan, bound: BoundRowStep | BoundTableStep) -> str | None:
+    """Why the step cannot put held-out rows to the teachers; None = it can."""
+    if isinstance(bound, BoundTableStep) or not bound.teachers:
+        return "asks no teacher"
+    if bound.step.fans_out:
+        return "makes several rows of one, so a row has no one answer to compare with gold"
+    if not bound.gives:
+        return "gives no field to compare with gold"
+    if plan.config.student is not None and "student" in bound.teachers:
+        return "asks a teacher named 'student', as the student is called in the comparison: rename"
+    return None
+
+
+def asked_step(plan: Plan, label: str) -> BoundRowStep:
+    """The step named by `evaluate.ask` as it sees held-out rows: without its check against gold."""
+    bound = plan.step(label)
+    assert isinstance(bound, BoundRowStep)  # noqa: S101  checked when the plan was compiled
+    if getattr(bound.config, "gold", None) is None:
+        return bound
+    config = bound.config.model_copy(update={"gold": None})
+    return replace(bound, config=config, needs=_needs(bound.step, config, bound.prompts))
 
 
 def gold_field(plan: Plan) -> str | None:
@@ -271,10 +314,36 @@ def check_wiring(plan: Plan, columns: Iterable[str]) -> None:
         known |= dict.fromkeys(bound.gives)
     for where, name in _fields_of_results(plan.config):
         need(where, name, known)
-    for where, name in _fields_of_evaluation(plan):
+    for where, name in fields_of_evaluation(plan):
         need(where, name, source)
+    evaluate = plan.config.evaluate
+    if evaluate is not None and evaluate.ask is not None:
+        seen = [name for name in source if name != gold_field(plan)]
+        for name in asked_step(plan, evaluate.ask).needs:
+            need(
+                f"evaluate.ask ({evaluate.ask}), which sees the fields of the source without gold,",
+                name,
+                seen,
+            )
     if faults:
         raise ConfigError(faults)
+
+
+def check_held_out(plan: Plan, row: Row, side: str) -> None:
+    """Check that the evaluation can use this row of the source.
+
+    Raises:
+        UserError: it is held out for the evaluation and lacks gold, or text for the student.
+    """
+    if plan.config.evaluate is None or side != plan.config.evaluate.on:
+        return
+    for setting, name in fields_of_evaluation(plan):
+        value = row.fields.get(name)
+        if not isinstance(value, str) and (setting == "student.text" or answer_text(value) is None):
+            raise UserError(
+                f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"
+                f" {name!r}, got {value!r:.80}; leave such rows out with `source.where`"
+            )
 
 
 def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
@@ -291,7 +360,7 @@ def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
         yield "student.label", config.student.label
 
 
-def _fields_of_evaluation(plan: Plan) -> Iterable[tuple[str, str]]:
+def fields_of_evaluation(plan: Plan) -> Iterable[tuple[str, str]]:
     """What evaluation reads from held-out rows, which no step has touched."""
     gold = gold_field(plan)
     if gold is not None:

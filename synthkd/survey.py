@@ -1,10 +1,10 @@
-"""One look at the whole source before anything is spent: rows, fields, no id twice."""
+"""One look at the whole source before anything is spent: rows, fields, no id twice, gold."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 from synthkd.account import Account, Side
@@ -48,15 +48,23 @@ class Survey:
         return counts.model_copy(update={"skipped": self.skipped, "repaired": dict(self.repairs)})
 
 
-def survey(source: Source, config: SourceConfig, account: Account | None = None) -> Survey:
+Check = Callable[[Row, Side], None]
+"""Raises UserError for a row that cannot be used on its side."""
+
+
+def survey(
+    source: Source, config: SourceConfig, account: Account | None = None, check: Check | None = None
+) -> Survey:
     """Read the source to its end.
 
     Args:
         source: opened; reading it again later gives the same rows.
         config: its block of the pipeline file.
         account: written into, where there is one.
+        check: shown every row.
 
     Raises:
+        UserError: `check` says so.
         SourceError: it cannot be read, or two rows share an id.
         TooManyLost: too many records are no rows.
     """
@@ -72,6 +80,8 @@ def survey(source: Source, config: SourceConfig, account: Account | None = None)
                 if account is not None:
                     account.unreadable(record.ordinal, record.id, UnreadableRow(record.message))
             else:
+                if check is not None:
+                    check(record.row, record.split)
                 columns |= dict.fromkeys(record.row.fields)
                 sides[record.split] += 1
                 rows.append((record.row.order[0], record.row.id, record.split))
@@ -97,8 +107,3 @@ def rows_of(source: Source, side: Side) -> AsyncGenerator[list[Row], None]:
                 yield record.row
 
     return from_thread(read())
-
-
-def without_gold(row: Row, gold: str | None) -> Row:
-    """A held-out row as a step may see it: without the answer."""
-    return replace(row, fields={k: v for k, v in row.fields.items() if k != gold})

@@ -158,6 +158,7 @@ def test_simulated_is_named_wherever_it_shows() -> None:
     evaluation = Evaluation(
         on="test",
         rows=5,
+        left_out=3,
         labels=2,
         contestants=[
             Contestant(
@@ -181,6 +182,7 @@ def test_simulated_is_named_wherever_it_shows() -> None:
     )
     assert "prove code, not method" in text
     assert text.count("main (simulated)") == 3
+    assert "5 rows, 2 labels; 3 rows left out because asking failed" in text
     assert "50.00 [40.0, 60.0]" in text
     assert "+20.00 [+10.0, +30.0]" in text
 

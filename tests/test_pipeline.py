@@ -279,7 +279,11 @@ GENERATE = {"use": "generate", "with": {"teacher": "main"}}
             ["teachers.main", "api_key_env"],
         ),
         (
-            {"teachers": {"main": {"recorded": {"jsonl": "no", "match": "id", "text": "x"}}}},
+            {
+                "teachers": {
+                    "main": {"recorded": {"jsonl": "no", "match": "instruction", "text": "x"}}
+                }
+            },
             ["no: no such file"],
         ),
         ({"teachers": {"main": {"simulated": {"world": "tikets"}}}}, ["tikets", "tickets"]),

@@ -1,1 +1,1 @@
-"""Base, teachers and student on the same held-out rows."""
+"""Figures of an evaluation, from lists of answers and gold; knows no teacher, file or run."""

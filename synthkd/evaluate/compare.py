@@ -6,7 +6,7 @@ evaluation = compare(
     training_labels=labels,
     on="test",
 )
-print(comparison_table(evaluation))
+console.print(evaluation_view(evaluation))      # of synthkd.display
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Literal
 from synthkd.errors import UserError
 from synthkd.evaluate.metrics import METRICS, accuracy, bootstrap, interval, macro_f1
 from synthkd.manifest import Contestant, Evaluation, Interval
+from synthkd.text import equivalent
 
 Role = Literal["base", "teacher", "panel", "student"]
 ROLES: tuple[Role, ...] = ("base", "teacher", "panel", "student")
 BASE = "majority class"
-TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 SCORES = {"accuracy": accuracy, "macro_f1": macro_f1}
 
 
@@ -37,9 +37,9 @@ class Answers:
     simulated: bool = False
     """A simulated teacher, a panel with one, or a student that learnt from one."""
     ms_per_row: float | None = None
-    """Median latency in milliseconds; None = not measured in this run."""
+    """As `Contestant.ms_per_row`."""
     usd_per_1000: float | None = None
-    """US dollars per 1,000 rows; None = unknown price."""
+    """As `Contestant.usd_per_1000`."""
 
 
 def compare(
@@ -58,7 +58,7 @@ def compare(
         gold: the right answers.
         answers: contestant's name -> what it said; at most one student.
         training_labels: what the student was trained on: base always answers their most frequent
-            label (of equally frequent ones the alphabetically first).
+            label (of equally frequent ones the alphabetically first; equivalent ones are one).
         on: the name of the split.
         metrics: of `accuracy` and `macro_f1`.
         resamples: draws behind each 95 % interval.
@@ -108,7 +108,12 @@ def compare(
         )
         for name, one in sorted(everybody.items(), key=lambda item: ROLES.index(item[1].role))
     ]
-    return Evaluation(on=on, rows=len(gold), labels=len(set(gold)), contestants=contestants)
+    return Evaluation(
+        on=on,
+        rows=len(gold),
+        labels=len(set(map(equivalent, gold))),
+        contestants=contestants,
+    )
 
 
 def _check(
@@ -128,47 +133,5 @@ def _check(
 
 
 def _most_frequent(labels: Sequence[str]) -> str:
-    counts = Counter(labels)
+    counts = Counter(map(equivalent, labels))
     return min(counts, key=lambda label: (-counts[label], label))
-
-
-def comparison_table(evaluation: Evaluation) -> str:
-    """The evaluation as a Markdown table: per cent with 95 % intervals.
-
-    Every figure of a simulated teacher, or of a student taught by one, says so.
-    """
-    metrics = list(evaluation.contestants[0].metrics)
-    titles = [f"{TITLES[m]} %" for m in metrics]
-    leads = [f"student minus it: {TITLES[m]}" for m in metrics]
-    header = ["", "role", *titles, *leads, "answered", "ms/row", "USD/1,000 rows"]
-    lines = [_line(header), _line(["---"] * len(header))]
-    for one in evaluation.contestants:
-        mark = " (simulated)" if one.simulated else ""
-        scores = [f"{_percent(one.metrics[m])}{mark}" for m in metrics]
-        lead = [
-            f"{_percent(one.versus_student[m], '+')}{mark}" if m in one.versus_student else ""
-            for m in metrics
-        ]
-        costs = [
-            _known(one.ms_per_row, ".2f", "not measured", mark),
-            _known(one.usd_per_1000, ".4f", "unknown", mark),
-        ]
-        lines.append(_line([one.name, one.role, *scores, *lead, str(one.answered), *costs]))
-    about = f"{evaluation.rows} {evaluation.on} rows, {evaluation.labels} labels; 95 % intervals"
-    return "\n".join([about, "", *lines])
-
-
-def _line(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
-
-
-def _percent(figure: Interval, sign: str = "") -> str:
-    value, low, high = (
-        format(100 * x, f"{sign}.1f") for x in (figure.value, figure.low, figure.high)
-    )
-    return f"{value} [{low}, {high}]"
-
-
-def _known(value: float | None, how: str, otherwise: str, mark: str) -> str:
-    return otherwise if value is None else format(value, how) + mark

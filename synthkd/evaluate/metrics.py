@@ -1,8 +1,10 @@
 """Accuracy and macro-F1, and how sure they are.
 
-An answer that is None (no answer, or none that could be read) is wrong. Macro-F1 is the plain mean
+Answers are right when they are equivalent to gold (`synthkd.text.equivalent`), and equivalent gold
+is one label. An answer that is None (none that could be read) is wrong. Macro-F1 is the plain mean
 of the F1 of the labels that occur in gold; an answer outside them is wrong for its gold label and
-no label's false positive. Both are what scikit-learn computes with `labels=` gold's.
+no label's false positive. Both are what scikit-learn computes with `labels=` gold's, over the
+equivalents.
 
 Intervals are the 2.5th and 97.5th percentile over rows drawn again with replacement. Every
 contestant is scored on the same drawn rows, so differences are paired. In a draw that misses a
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from synthkd.manifest import Interval
+from synthkd.text import equivalent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,10 +63,11 @@ def scores_of(
     """
     import numpy as np
 
-    labels = {label: place for place, label in enumerate(sorted(set(gold)))}
-    truth = _one_hot([labels[label] for label in gold], len(labels))
+    places = {label: place for place, label in enumerate(sorted(set(map(equivalent, gold))))}
+    truth = _one_hot([places[equivalent(label)] for label in gold], len(places))
     given = _one_hot(
-        [-1 if answer is None else labels.get(answer, -1) for answer in answers], len(labels)
+        [-1 if answer is None else places.get(equivalent(answer), -1) for answer in answers],
+        len(places),
     )
     right = truth.multiply(given).tocsr()
     in_gold, named, hit = (weights @ cells for cells in (truth, given, right))

@@ -1,1 +1,1 @@
-"""Students: what is trained on the kept rows, saved, loaded and asked."""
+"""The models that learn from texts and labels: trained, saved, loaded, asked; know no run."""

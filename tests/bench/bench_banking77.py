@@ -10,11 +10,12 @@ line only. Needs the data of SYNTHKD_DATA (default ../shared/data); says so and 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from synthkd.evaluate.compare import comparison_table
+from synthkd.display import console_for, evaluation_view
 from synthkd.manifest import Interval, Manifest
 from synthkd.pipeline import Pipeline
 
@@ -51,7 +52,8 @@ def main() -> None:
             cpu_s = time.process_time() - started
             print(line(way, manifest, cpu_s), flush=True)
     if manifest is not None and manifest.evaluation is not None:
-        print(f"\nThe last line in full:\n\n{comparison_table(manifest.evaluation)}")
+        print("\nThe last line in full:\n", flush=True)
+        console_for(sys.stdout).print(evaluation_view(manifest.evaluation))
 
 
 def run(overrides: tuple[str, ...], scratch: Path, place: int) -> Manifest:
