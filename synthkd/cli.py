@@ -145,7 +145,6 @@ def run(
 def plan(
     pipeline: PipelineFile,
     overrides: Overrides = None,
-    ledger: LedgerUrl = None,
     limit: Limit = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -155,7 +154,7 @@ def plan(
 
     from synthkd.pipeline import Pipeline
 
-    forecast = Pipeline.load(pipeline, overrides=overrides or (), ledger=ledger, limit=limit).plan()
+    forecast = Pipeline.load(pipeline, overrides=overrides or (), limit=limit).plan()
     typer.echo(orjson.dumps(forecast.as_json()).decode() if as_json else forecast.table())
 
 
