@@ -8,7 +8,6 @@ that may be so.
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from synthkd.config import EvaluateConfig, LimitsConfig
 from synthkd.engines.local import row_stage
 from synthkd.errors import Rejected, TeacherError, TooManyLost
 from synthkd.evaluate.compare import Answers, Role, compare
-from synthkd.flow import pour
+from synthkd.flow import in_thread, pour
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.manifest import Evaluation, StepCounts
@@ -87,16 +86,17 @@ async def evaluate(
             )
         answers = exam.answers(rows)
     if student is not None:
-        answers["student"] = await asyncio.to_thread(_answers_of_student, plan, student, rows)
-    evaluation = await asyncio.to_thread(
-        compare,
-        [row.gold for row in rows],
-        answers,
-        training_labels=_training_labels(plan, rows_file),
-        on=config.on,
-        metrics=config.metrics,
-        resamples=config.bootstrap,
-        seed=plan.config.seed,
+        answers["student"] = await in_thread(lambda: _answers_of_student(plan, student, rows))
+    evaluation = await in_thread(
+        lambda: compare(
+            [row.gold for row in rows],
+            answers,
+            training_labels=_training_labels(plan, rows_file),
+            on=config.on,
+            metrics=config.metrics,
+            resamples=config.bootstrap,
+            seed=plan.config.seed,
+        )
     )
     left_out = len(held_out) - len(rows)
     return evaluation.model_copy(update={"left_out": left_out, "funnel": funnel})

@@ -6,7 +6,6 @@ checked by `check_wiring` once the source has been surveyed, still before anythi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
+from synthkd.hints import near
 from synthkd.pipeline_file import faults_of, parse_config
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Row
@@ -304,9 +304,8 @@ def check_wiring(plan: Plan, columns: Iterable[str]) -> None:
     def need(where: str, name: str, among: Iterable[str]) -> None:
         if name in among:
             return
-        near = difflib.get_close_matches(name, list(among), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(among)}"
-        faults.append(f"{plan.place}: {where} needs the field {name!r}; {hint}")
+        hint = near(name, among) or f"; there are: {', '.join(among)}"
+        faults.append(f"{plan.place}: {where} needs the field {name!r}{hint}")
 
     for bound in plan.steps:
         for name in bound.needs:
