@@ -184,7 +184,8 @@ def find_step(name: str) -> AnyStep:
     """The step of that name; its module is imported now.
 
     Raises:
-        UserError: there is none; the message names the near ones.
+        UserError: there is none, and the message names the near ones; or a package promises it
+            and does not have it.
     """
     if name not in _registry:
         modules = step_modules()
@@ -193,6 +194,11 @@ def find_step(name: str) -> AnyStep:
                 f"there is no step {name!r}{near(name, modules) or '; see `synthkd steps`'}"
             )
         importlib.import_module(modules[name])
+        if name not in _registry:
+            raise UserError(
+                f"there is no step {name!r} in the module {modules[name]}, which its package names"
+                " for it: ask whoever made the package, or uninstall it"
+            )
     return _registry[name]
 
 

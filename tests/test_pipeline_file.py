@@ -1,0 +1,160 @@
+"""A pipeline file: plain values, overrides that find their place, every fault at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthkd.errors import ConfigError
+from synthkd.pipeline_file import apply_overrides, parse_config, read_yaml
+
+TEXT = """
+name: small
+source: {jsonl: rows.jsonl, where: {answer: yes}}
+steps:
+  - {use: label, with: {samples: 1}}
+  - {use: dedup.exact}
+  - {use: dedup.exact, name: dedup, with: {field: a}}
+evaluate: {on: dev, gold: label}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "p.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def read(tmp_path: Path, *overrides: str) -> dict[str, Any]:
+    return read_yaml(write(tmp_path, TEXT), overrides)
+
+
+def test_only_true_and_false_are_booleans(tmp_path: Path) -> None:
+    raw = read(tmp_path)
+    assert raw["source"]["where"] == {"answer": "yes"}
+    assert raw["evaluate"] == {"on": "dev", "gold": "label"}
+    assert read_yaml(write(tmp_path, "{a: true, b: False, c: off}")) == {
+        "a": True,
+        "b": False,
+        "c": "off",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("seed=7", ["seed"], 7),
+        ("budget.usd=1.5", ["budget", "usd"], 1.5),
+        ("source.id=[a, b]", ["source", "id"], ["a", "b"]),
+        ("student=null", ["student"], None),
+        ("evaluate.gold=a=b", ["evaluate", "gold"], "a=b"),
+        ("steps.label.with.samples=5", ["steps", 0, "with", "samples"], 5),
+        ("steps.dedup.exact.with.field=x", ["steps", 1, "with", "field"], "x"),
+        ("steps.dedup.with.field=x", ["steps", 2, "with", "field"], "x"),
+        ("teachers.main.model=m", ["teachers", "main", "model"], "m"),
+    ],
+)
+def test_an_override_finds_its_place(
+    tmp_path: Path, override: str, path: list[Any], value: object
+) -> None:
+    node: Any = read(tmp_path, override)
+    for part in path:
+        node = node[part]
+    assert node == value
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seed", "write NAME=VALUE"),
+        ("=7", "write NAME=VALUE"),
+        ("name.first=x", "name is not a block"),
+        ("name.first.second=x", "'first' is not inside a block"),
+        ("steps.lable.with.samples=5", "no step has that name; there are label, dedup.exact"),
+        ("seed=[", "--set seed=[:"),
+    ],
+)
+def test_an_override_that_fits_nowhere_says_why(tmp_path: Path, override: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, override)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("--set ")
+
+
+def test_all_overrides_that_fit_nowhere_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides({"name": "x"}, ["a", "seed=1", "name.b=2"])
+    assert len(caught.value.faults) == 2
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers() | st.text()))
+def test_what_was_set_is_read_back(values: dict[str, Any]) -> None:
+    overrides = [f"budget.{name}={yaml.safe_dump([value])}" for name, value in values.items()]
+    raw = apply_overrides({}, overrides)
+    assert raw.get("budget", {}) == {name: [value] for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: a\nname: b\n", "line 2: 'name' is given twice"),
+        ("a: {b: 1, c: 2, b: 3}\n", "line 1: 'b' is given twice"),
+        ("a: [\n", "not valid YAML"),
+        ("- a\n", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("a: !!python/object/apply:os.system [id]\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_pipeline_says_what_is_wrong(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert says in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        read_yaml(tmp_path / "none.yaml")
+    (tmp_path / "p.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml(tmp_path / "p.yaml")
+
+
+def test_every_fault_comes_at_once_with_its_place_and_value() -> None:
+    config, faults = parse_config(
+        {
+            "name": "x",
+            "sead": 1,
+            "source": {"jsonl": "a", "csv": "b"},
+            "steps": [{"use": "label"}, {"use": "generate", "in_flight": 0}],
+            "limits": {"max_failed": "many"},
+        },
+        "p.yaml",
+    )
+    assert config is None
+    told = "\n".join(faults)
+    for says in (
+        "p.yaml: sead: ",
+        "p.yaml: source: must name exactly one of jsonl, csv",
+        "p.yaml: steps[1].in_flight: input should be greater than 0, got 0",
+        "p.yaml: limits.max_failed: ",
+        "got 'many'",
+    ):
+        assert says in told
+    assert len(faults) == 4
+
+
+def test_a_pipeline_without_faults_is_its_config(tmp_path: Path) -> None:
+    raw = read(tmp_path) | {"evaluate": None}
+    config, faults = parse_config(raw, "p.yaml")
+    assert faults == []
+    assert config is not None
+    assert [entry.label for entry in config.steps] == ["label", "dedup.exact", "dedup"]

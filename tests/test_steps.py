@@ -1,0 +1,294 @@
+"""Steps by name, and the Kit: what a step may rely on whatever its neighbours do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthkd import steps
+from synthkd.errors import (
+    BudgetReached,
+    MissingField,
+    Rejected,
+    TeacherError,
+    Unanswered,
+    Unrenderable,
+    UserError,
+)
+from synthkd.io.spool import Table
+from synthkd.prompts import Prompt, load_prompt
+from synthkd.rows import Row, source_row
+from synthkd.steps import (
+    BUILTIN,
+    ROUND_SAMPLES,
+    Desk,
+    Kit,
+    Step,
+    StepSettings,
+    TableKit,
+    TableStep,
+    find_step,
+    inputs_of,
+    names_of,
+    step,
+    step_modules,
+    table_step,
+)
+from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.request import Completion, Request, Usage
+
+
+class Settings(StepSettings):
+    field: str = "text"
+
+
+@pytest.fixture(autouse=True)
+def registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in BUILTIN:  # a module registers its steps once, when it is first imported
+        find_step(name)
+    monkeypatch.setattr(steps, "_registry", dict(steps._registry))
+
+
+# The registry
+
+
+def test_a_row_step_is_registered_as_it_was_declared() -> None:
+    @step("mine", needs=lambda config: [config.field], gives=["b"], supplies=["c"], fans_out=True)
+    async def mine(row: Row, kit: Kit, config: Settings, /) -> AsyncIterator[Row]:
+        """What it is about."""
+        yield row
+
+    found = find_step("mine")
+    assert isinstance(found, Step)
+    assert (found.config, found.fans_out, found.about) == (Settings, True, "What it is about.")
+    assert names_of(found.needs, Settings(field="x")) == ("x",)
+    assert names_of(found.gives, Settings()) == ("b",)
+    assert found.supplies == {"c"}
+
+
+def test_a_table_step_is_registered_too() -> None:
+    @table_step("whole")
+    def whole(table: Table, kit: TableKit, config: Settings, /) -> Iterator[Row]:
+        yield from table
+
+    found = find_step("whole")
+    assert isinstance(found, TableStep)
+    assert found.config is Settings
+
+
+def test_a_row_step_that_is_no_async_generator_is_refused_when_declared() -> None:
+    async def mine(row: Row, kit: Kit, config: Settings, /) -> list[Row]:
+        return [row]
+
+    with pytest.raises(TypeError, match="step 'mine' must be an async generator"):
+        step("mine")(mine)  # type: ignore[arg-type]  # that is the test
+
+
+@pytest.mark.parametrize("name", sorted(BUILTIN))
+def test_every_builtin_step_is_where_the_list_says(name: str) -> None:
+    assert find_step(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gate.glod", "there is no step 'gate.glod'; did you mean gate.gold"),
+        ("xyzzy", "there is no step 'xyzzy'; see `synthkd steps`"),
+    ],
+)
+def test_an_unknown_step_names_the_near_ones(name: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        find_step(name)
+    assert str(caught.value).startswith(hint)
+
+
+def test_a_third_party_registers_by_entry_point_and_is_imported_only_when_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_steps.py").write_text(
+        "from synthkd.steps import Kit, StepSettings, step\n"
+        "from synthkd.rows import Row\n"
+        "@step('their.step')\n"
+        "async def theirs(row: Row, kit: Kit, config: StepSettings, /):\n"
+        "    yield row\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = EntryPoint(name="their.step", value="their_steps", group="synthkd.steps")
+    evil = EntryPoint(name="label", value="their_steps", group="synthkd.steps")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry, evil])
+    known = step_modules()
+    assert known["their.step"] == "their_steps"
+    assert known["label"] == BUILTIN["label"]  # nobody replaces a step of ours
+    assert "their_steps" not in sys.modules
+    assert find_step("their.step").name == "their.step"
+    monkeypatch.delitem(sys.modules, "their_steps")
+
+
+def test_a_package_that_does_not_have_the_step_it_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint(name="their.step", value="synthkd.text", group="synthkd.steps")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry])
+    with pytest.raises(UserError, match=r"no step 'their\.step' in the module synthkd\.text"):
+        find_step("their.step")
+
+
+# The Kit
+
+
+@dataclass
+class Slow:
+    """Answers sample k after so many turns of the loop; an error in place of turns is raised."""
+
+    name: str
+    turns: Sequence[int | BaseException]
+    asked: list[Request] = field(default_factory=list)
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        turns = self.turns[request.sample % ROUND_SAMPLES]
+        if isinstance(turns, BaseException):
+            raise turns
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        key = f"{self.name}{request.sample}"
+        return Completion(text=key, finish="stop", usage=Usage(), reply=b"", key=key)
+
+
+@pytest.fixture
+def prompt(tmp_path: Path) -> Prompt:
+    text = "---\ninputs: [tags]\n---\n{# user #}\n{{ tags | join(' ') }}\n"
+    (tmp_path / "p.md.j2").write_text(text, encoding="utf-8")
+    return load_prompt("p", folders=[tmp_path])
+
+
+def kit_for(prompt: Prompt | None, *stacks: Slow, round: int = 0, seed: int = 0) -> Kit:
+    teachers = {
+        slow.name: OpenTeacher(
+            name=slow.name,
+            model=f"model-{slow.name}",
+            params={"temperature": 0.5},
+            max_tokens=9,
+            simulated=False,
+            stack=slow,
+        )
+        for slow in stacks
+    }
+    prompts = {} if prompt is None else {"p": prompt}
+    return Kit(
+        Desk(step="s", rank=3, seed=seed, round=round, teachers=teachers, prompts=prompts), "r0"
+    )
+
+
+async def test_a_request_holds_all_that_was_asked(prompt: Prompt) -> None:
+    slow = Slow("a", [0])
+    kit = kit_for(prompt, slow)
+    completion = await kit.ask("p", {"tags": ["x", "y"]}, teacher="a")
+    [request] = slow.asked
+    assert request.body == {
+        "model": "model-a",
+        "messages": [{"role": "user", "content": "x y"}],
+        "temperature": 0.5,
+    }
+    assert (request.max_tokens, request.rank, request.prompt) == (9, 3, "p")
+    assert request.inputs == {"tags": ["x", "y"]}
+    assert kit.keys == [completion.key] == ["a0"]
+
+
+async def test_answers_come_teacher_by_teacher_whoever_is_quicker(prompt: Prompt) -> None:
+    quick, slow = Slow("q", [5, 0, 3]), Slow("s", [9, 7, 0])
+    kit = kit_for(prompt, quick, slow)
+    replies = await kit.ask_many("p", {"tags": []}, teachers=["s", "q"], samples=3)
+    texts = [reply.text for reply in replies if isinstance(reply, Completion)]
+    assert texts == kit.keys == ["s0", "s1", "s2", "q0", "q1", "q2"]
+
+
+async def test_a_teacher_without_an_answer_leaves_its_error_in_its_place(prompt: Prompt) -> None:
+    kit = kit_for(prompt, Slow("a", [3, Unanswered("no"), 0]))
+    first, second, third = await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=3)
+    assert isinstance(second, TeacherError)
+    assert isinstance(first, Completion)
+    assert isinstance(third, Completion)
+    assert kit.keys == ["a0", "a2"]
+
+
+async def test_a_stop_is_no_answer_and_comes_out(prompt: Prompt) -> None:
+    kit = kit_for(prompt, Slow("a", [BudgetReached("no more"), 3]))
+    with pytest.raises(ExceptionGroup) as caught:
+        await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=2)
+    assert caught.group_contains(BudgetReached)
+    assert kit.keys == []
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+async def test_a_value_that_does_not_render_fails_the_row_and_nobody_is_asked(
+    prompt: Prompt, samples: int
+) -> None:
+    slow = Slow("a", [0, 0, 0])
+    kit = kit_for(prompt, slow)
+    with pytest.raises(Unrenderable, match=r"p\.md\.j2 line 5"):
+        await kit.ask_many("p", {"tags": None}, teachers=["a"], samples=samples)
+    with pytest.raises(Unrenderable):
+        await kit.ask("p", {"tags": 3}, teacher="a")
+    assert slow.asked == []
+
+
+async def test_a_new_round_asks_for_new_samples(prompt: Prompt) -> None:
+    slow = Slow("a", [0, 0])
+    kit = kit_for(prompt, slow, round=2)
+    await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=2)
+    await kit.ask("p", {"tags": []}, teacher="a", sample=1)
+    base = 2 * ROUND_SAMPLES
+    assert [request.sample for request in slow.asked] == [base, base + 1, base + 1]
+    assert kit.round == 2
+
+
+WHERE = st.tuples(st.integers(), st.integers(0, 9), st.text(max_size=5), st.text(max_size=5))
+
+
+@given(WHERE, WHERE)
+def test_chance_is_a_function_of_seed_round_step_and_row(
+    one: tuple[int, int, str, str], other: tuple[int, int, str, str]
+) -> None:
+    def numbers(seed: int, round: int, label: str, row_id: str) -> list[int]:
+        rng = Kit(Desk(step=label, seed=seed, round=round), row_id).rng
+        return [rng.getrandbits(64) for _ in range(4)]
+
+    one = (one[0] % 2**63, *one[1:])
+    other = (other[0] % 2**63, *other[1:])
+    assert numbers(*one) == numbers(*one)
+    assert (numbers(*one) == numbers(*other)) == (one == other)
+
+
+def test_a_kit_keeps_what_was_discarded_and_why() -> None:
+    kit = kit_for(None)
+    kit.discard("refused", "it said no")
+    assert kit.discards == [("refused", "it said no")]
+
+
+def test_a_table_kit_hands_over_what_is_gone_once() -> None:
+    kit = TableKit(Desk(step="s"))
+    one, two = (source_row("n", [i], ordinal=i, fields={}) for i in range(2))
+    kit.reject(one, "odd", "because")
+    kit.merge(two)
+    (gone, why), (merged, nothing) = kit.take_gone()
+    assert (gone, merged, nothing) == (one, two, None)
+    assert isinstance(why, Rejected)
+    assert (why.reason, why.detail) == ("odd", "because")
+    assert kit.take_gone() == []
+    with pytest.raises(ValueError, match="a reason is a lower_snake code"):
+        kit.reject(one, "Not A Code")
+
+
+def test_inputs_come_from_the_step_before_the_row() -> None:
+    row = source_row("n", [0], ordinal=0, fields={"a": 1, "b": 2, "gold": 3})
+    assert inputs_of(row, ["a", "b"], b=9) == {"a": 1, "b": 9}
+    with pytest.raises(MissingField, match="no field 'c'"):
+        inputs_of(row, ["a", "c"])
