@@ -87,7 +87,6 @@ class Cached:
             self.stats.failed += 1
             raise
         self.stats.hits += completion.hit
-        self.stats.count_answer(completion.usage)
         return completion
 
     async def _answer(self, request: Request) -> Completion:

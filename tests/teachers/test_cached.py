@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from synthkd.config import Price
 from synthkd.errors import NotInLedger, RequestRefused, Unanswered
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.teachers.layers import InAir
-from synthkd.teachers.prices import FREE
 from synthkd.teachers.request import Completion, Request, Usage
 from synthkd.teachers.wire import chat_reply, parse_chat
 from tests.teachers.acting import Acting, Playing, ask, cached, said
@@ -133,15 +131,6 @@ async def test_an_answer_at_another_length_is_found_before_a_refusal(ledger: Sql
     for retry_failed in (True, False):
         layer = cached(Playing(), ledger, retry_failed=retry_failed)
         assert (await layer.complete(ask(max_tokens=50))).hit
-
-
-async def test_without_usage_nobody_knows_what_the_answers_are_worth(ledger: SqliteLedger) -> None:
-    layer = cached(Playing(said("a"), said("b", prompt=None, completion=None)), ledger)
-    await layer.complete(ask("a"))
-    assert layer.stats.worth_nano_usd(Price(prompt=1, completion=3)) == 10 * 1000 + 5 * 3000
-    await layer.complete(ask("b"))
-    assert layer.stats.worth_nano_usd(Price(prompt=1, completion=3)) is None
-    assert layer.stats.worth_nano_usd(FREE) == 0
 
 
 async def test_when_the_one_who_asked_is_cancelled_another_asks(ledger: SqliteLedger) -> None:
