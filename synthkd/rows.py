@@ -45,7 +45,7 @@ class Row:
 
     def with_fields(self, **fields: Json) -> Row:
         """The same row with more known about it."""
-        # Spelled out, here and below: `replace` is a tenth of what a row costs from ledger to spool.
+        # Spelled out, here and below: `replace` is a tenth of what a replayed row costs.
         return Row(
             id=self.id,
             order=self.order,
