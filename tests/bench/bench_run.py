@@ -1,6 +1,6 @@
 """What a row costs: `generate` from JSONL to a saved dataset, against a floor in the same run.
 
-    python tests/bench/bench_run.py [ROWS]          # 20,000 by default
+    python tests/bench/bench_run.py [ROWS ...]      # 20,000 and 200,000 by default
 
 A local server that answers at once stands on the other core. CPU is user + system of the whole
 process; the floor is aiohttp and orjson with nothing kept (tests/bench/floor.py).
@@ -83,38 +83,54 @@ def prompts(path: Path, rows: int) -> None:
 
 
 def main() -> None:
-    """Print the table."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    synthkd: str | Path = BIN / "synthkd"
+    """Print a table for each number of rows, and what starting costs."""
+    sizes = [int(size) for size in sys.argv[1:]] or [20_000, 200_000]
+    for rows in sizes:
+        print(table(rows, measured(rows)), flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        helped = cost_of([BIN / "synthkd", "--help"], folder)
+        imported = cost_of([sys.executable, "-c", "import synthkd"], folder)
+        bare = cost_of([sys.executable, "-c", ""], folder)
+    print(
+        f"CPU s: `synthkd --help` {helped.cpu_s:.2f}, `import synthkd` {imported.cpu_s:.3f}"
+        f" (bare Python {bare.cpu_s:.3f})"
+    )
+
+
+def measured(rows: int) -> dict[str, Cost]:
+    """The floor, a run, and the same run again out of the ledger."""
     with tempfile.TemporaryDirectory() as scratch, server() as url:
         folder = Path(scratch)
         source = folder / "prompts.jsonl"
         prompts(source, rows)
         pipeline = folder / "bench.yaml"
         pipeline.write_text(PIPELINE.format(url=url, source=source), encoding="utf-8")
-        run: list[str | Path] = [synthkd, "run", pipeline, "--quiet"]
-        start_up = cost_of([synthkd, "run", pipeline, "--quiet", "--limit", "1"], folder)
-        costs = {
+        run: list[str | Path] = [BIN / "synthkd", "run", pipeline, "--quiet"]
+        return {
             "floor": cost_of([sys.executable, HERE / "floor.py", url, source, "out"], folder),
             "synthkd": cost_of(run, folder),
             "synthkd, warm replay": cost_of(run, folder),
+            "start-up": cost_of([*run, "--limit", "1"], folder),
         }
-        helped = cost_of([synthkd, "--help"], folder)
-        imported = cost_of([sys.executable, "-c", "import synthkd"], folder)
-        bare = cost_of([sys.executable, "-c", ""], folder)
+
+
+def table(rows: int, costs: dict[str, Cost]) -> str:
+    """Markdown; start-up in CPU seconds, the others a row."""
     floor = costs["floor"].cpu_s
-    print(f"{rows} rows, 256 in flight, a server that answers at once\n")
-    print("| | CPU ms/row | x floor | rows/s | rows per CPU s | peak RSS MB |")
-    print("|---|---|---|---|---|---|")
-    for name, cost in costs.items():
-        print(
-            f"| {name} | {1000 * cost.cpu_s / rows:.3f} | {cost.cpu_s / floor:.2f} |"
-            f" {rows / cost.wall_s:.0f} | {rows / cost.cpu_s:.0f} | {cost.peak_mb:.0f} |"
-        )
-    print(
-        f"\nCPU s: start-up and one row {start_up.cpu_s:.2f}, `synthkd --help` {helped.cpu_s:.2f},"
-        f" `import synthkd` {imported.cpu_s:.3f} (bare Python {bare.cpu_s:.3f})"
-    )
+    *whole, (_, start_up) = costs.items()
+    about = f"{rows} rows, 256 in flight, a server that answers at once"
+    lines = [
+        f"{about}; start-up and one row: {start_up.cpu_s:.2f} CPU s\n",
+        "| | CPU ms/row | x floor | rows/s | rows per CPU s | peak RSS MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {1000 * cost.cpu_s / rows:.3f} | {cost.cpu_s / floor:.2f} |"
+        f" {rows / cost.wall_s:.0f} | {rows / cost.cpu_s:.0f} | {cost.peak_mb:.0f} |"
+        for name, cost in whole
+    ]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
