@@ -267,9 +267,12 @@ def sample_text(rows: Iterable[Fields]) -> str:
 def places_text(manifest: Manifest, folder: Path) -> str:
     """Where the results are, as far as this run has made them."""
     places = [("rows", "rows in full"), ("dataset", "the dataset")]
-    if manifest.counts.rejected:
+    steps = manifest.funnel.values()
+    if any(step.rejected for step in steps):
         places.append(("rejected.parquet", "who rejected what, and why"))
-    if manifest.counts.failed:
+    if any(step.discarded for step in steps):
+        places.append(("discarded.parquet", "which candidates were lost in rows that live on"))
+    if manifest.counts.failed or any(step.failed for step in steps):
         places.append(("failed.parquet", "which rows failed, and how"))
     if manifest.student is not None:
         places.append(("student", "the student"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -481,3 +482,48 @@ def test_the_quickstart_ends_well_and_calls_its_teacher_simulated(
     trained = run_loop(again.train())
     assert trained.student == manifest.student
     assert json.loads((tmp_path / "out" / "manifest.json").read_bytes())["counts"]["read"] > 500
+
+
+PIPELINES = Path(__file__).parent.parent / "pipelines"
+SIMULATED = sorted(
+    file.stem for file in PIPELINES.glob("*.yaml") if "simulated" in file.read_text("utf-8")
+)
+RECORDED = {
+    # Accuracy over all rows, unparsed counted wrong, is the share that is kept.
+    "cqa_recorded": (9741, 7388, {"wrong_answer": 2171, "several_answers": 179, "bad_label": 3}),
+    "anli_recorded": (1000, 674, {"wrong_answer": 324, "no_answer": 2}),
+}
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_every_simulated_pipeline_runs(
+    name: str, tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    ledger = str(tmp_path / "ledger.db")
+    pipeline = Pipeline.load(f"pipelines/{name}.yaml", out=tmp_path / "out", ledger=ledger)
+    manifest = pipeline.run_sync()
+    assert manifest.simulated
+    assert manifest.counts.kept > 0.5 * manifest.counts.read
+    assert manifest.counts.failed == 0
+    assert len(tree_bytes(tmp_path / "out" / "dataset")) == 3
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_recorded_pipelines_give_the_known_figures(
+    name: str,
+    tmp_path: Path,
+    project: Path,
+    recorded_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("SYNTHKD_DATA", str(recorded_data))
+    ledger = str(tmp_path / "ledger.db")
+    pipeline = Pipeline.load(f"pipelines/{name}.yaml", out=tmp_path / "out", ledger=ledger)
+    counts = pipeline.run_sync().counts
+    read, kept, reasons = RECORDED[name]
+    assert (counts.read, counts.kept, counts.failed) == (read, kept, 0)
+    rejected = pq.read_table(tmp_path / "out" / "rejected.parquet", columns=["reason"])
+    found = Counter(rejected.column("reason").to_pylist())
+    assert found == reasons
