@@ -6,7 +6,7 @@
     3    the budget is reached
     4    too many rows failed or were rejected, or the account does not add up
     5    the teacher refuses for good
-    7    the ledger cannot be written or read
+    7    the disk or the ledger cannot be written or read
     130  interrupted
 
 Heavy imports stand inside the commands, so that `synthkd --help` answers at once.

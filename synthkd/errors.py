@@ -12,6 +12,7 @@
             NothingToLearn      exit code 4: the rows that are left cannot teach a student
             TeacherRefused      exit code 5: the teacher is broken for every row
             LedgerFailed        exit code 7: the ledger broke in mid-run: full disk, lock, damage
+            DiskFailed          exit code 7: results cannot be written: full disk, no permission
         RowError                ends one row, never the run
             Rejected            a filter or a parser said no, with a reason
             UnreadableRow       a line of the source is not a row
@@ -101,6 +102,20 @@ class LedgerFailed(RunStopped):
     """
 
     exit_code = 7
+
+
+class DiskFailed(RunStopped):
+    """Results or scratch cannot be written or read: a full disk, no permission, a broken device."""
+
+    exit_code = 7
+
+    @classmethod
+    def of(cls, error: OSError, path: object) -> DiskFailed:
+        """The error with the path and the way out; `path` where the error names none."""
+        return cls(
+            f"cannot use {error.filename or path}: {error.strerror or error}; free some space"
+            " there, or write to another folder (--out). What was paid for is kept"
+        )
 
 
 class RowError(SynthkdError):

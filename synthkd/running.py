@@ -24,7 +24,7 @@ from synthkd.account import EXPORT, Account, Kind
 from synthkd.cards import dataset_card
 from synthkd.config import PipelineConfig
 from synthkd.engines.local import SpoolSink, carry_out
-from synthkd.errors import BudgetReached, Rejected, RunStopped
+from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
@@ -151,6 +151,12 @@ class Run:
                     yield gateway
             finally:
                 await ledger.close()
+        except DiskFailed:
+            raise  # without a record of the stop: there is nowhere to write it
+        except OSError as error:
+            if error.errno is None:  # a timeout of somebody's own is an OSError too
+                raise
+            raise DiskFailed.of(error, self._folder.path) from error
         except RunStopped as stop:
             self._folder.keeps = True
             self._write_stopped(stop)

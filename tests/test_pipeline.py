@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import yaml
 from synthkd.errors import (
     BudgetReached,
     ConfigError,
+    DiskFailed,
     NothingToLearn,
     SynthkdError,
     TeacherRefused,
@@ -158,6 +160,28 @@ async def test_how_runs_end_early_and_what_they_leave(
         again = Pipeline.load(file, out="out", overrides=["budget.requests=100"])
         assert (await again.run(retry_failed=True)).counts.kept == 12
         assert read_stopped(tmp_path / "out") is None
+
+
+@pytest.mark.parametrize("where", ["export_dataset", "write_rows", "train", "sha256_of"])
+async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere/on/the.disk")
+
+    student = {"kind": "linear", "text": "instruction", "label": "gold"}
+    async with Provider().serve() as provider:
+        file = write(tmp_path, teachers=teacher(provider), student=student)
+        with monkeypatch.context() as broken:
+            broken.setattr(f"synthkd.running.{where}", full)
+            with pytest.raises(
+                DiskFailed, match=r"somewhere/on/the\.disk.*No space left"
+            ) as caught:
+                await Pipeline.load(file, out="out").run()
+        assert caught.value.exit_code == 7
+        assert not (tmp_path / "out" / "manifest.json").exists()
+        assert (await Pipeline.load(file, out="out").run()).counts.kept == 12
+        assert provider.requests == 12
 
 
 async def test_a_run_that_stops_leaves_the_complete_one_before_it_alone(tmp_path: Path) -> None:

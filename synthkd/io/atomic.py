@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from synthkd.errors import UserError
+from synthkd.errors import DiskFailed
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Two processes may not write the same file at once.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written to.
+        DiskFailed: the disk is full or the folder cannot be written to.
     """
     scratch = path.with_name(f"{path.name}.tmp")
     try:
@@ -33,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         finally:
             scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
+        raise DiskFailed(
             f"cannot write {path}: {error.strerror or error}; free some space there, or write to "
-            "another folder (--out)"
+            "another folder (--out). What was paid for is kept"
         ) from error

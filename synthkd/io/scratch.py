@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synthkd.errors import UserError
+from synthkd.errors import DiskFailed
 
 _DISK_FAULTS = {
     sqlite3.SQLITE_PERM,
@@ -28,13 +28,13 @@ _DISK_FAULTS = {
 
 
 class Scratch:
-    """One scratch file; a fault of the disk comes out as a UserError that names it."""
+    """One scratch file; a fault of the disk comes out as a DiskFailed that names it."""
 
     def __init__(self, path: Path, schema: str) -> None:
         """Start an empty file; whatever lay at `path` is gone.
 
         Raises:
-            UserError: the file cannot be made there.
+            DiskFailed: the file cannot be made there.
         """
         self.path = path
         with self._disk():
@@ -81,8 +81,8 @@ class Scratch:
                 raise
             raise self._fault(str(error)) from error
 
-    def _fault(self, what: str) -> UserError:
-        return UserError(
+    def _fault(self, what: str) -> DiskFailed:
+        return DiskFailed(
             f"cannot keep rows in {self.path}: {what}; free some space there, or write to another "
             "folder (--out)"
         )

@@ -41,7 +41,7 @@ class RowSpool:
         """Start an empty spool; whatever lay at `path` is gone.
 
         Raises:
-            UserError: the file cannot be made there.
+            DiskFailed: the file cannot be made there.
         """
         self._scratch = Scratch(path, "CREATE TABLE rows(place BLOB, id TEXT, body BLOB)")
         self._rows = 0
@@ -59,7 +59,7 @@ class RowSpool:
         """Take rows in, in any order; many at a time is cheaper than one by one.
 
         Raises:
-            UserError: the disk is full or broken.
+            DiskFailed: the disk is full or broken.
         """
         if self._sealed:
             raise RuntimeError("the spool is sealed: add rows before seal()")
@@ -70,7 +70,7 @@ class RowSpool:
         """No more rows will come: sort them. Again is harmless.
 
         Raises:
-            UserError: the disk is full or broken.
+            DiskFailed: the disk is full or broken.
         """
         if not self._sealed:
             self._scratch.execute("CREATE INDEX in_order ON rows(place, id)")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from synthkd.errors import UserError
+from synthkd.errors import DiskFailed
 from synthkd.io.atomic import atomic_file
 
 
@@ -39,7 +39,7 @@ def test_a_full_disk_says_where_and_what_to_do(
 
     monkeypatch.setattr(os, "fsync", full)
     with (
-        pytest.raises(UserError, match=r"cannot write .*a\.json: No space left on device; free"),
+        pytest.raises(DiskFailed, match=r"cannot write .*a\.json: No space left on device; free"),
         atomic_file(tmp_path / "a.json") as file,
     ):
         file.write(b"x")
@@ -49,7 +49,7 @@ def test_a_full_disk_says_where_and_what_to_do(
 def test_an_unusable_folder_says_where_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with (
-        pytest.raises(UserError, match=r"cannot write .*file/a\.json: .*\(--out\)"),
+        pytest.raises(DiskFailed, match=r"cannot write .*file/a\.json: .*\(--out\)"),
         atomic_file(tmp_path / "file" / "a.json"),
     ):
         pytest.fail("there is no such folder")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synthkd.errors import UserError
+from synthkd.errors import DiskFailed
 from synthkd.io.columns import arrow_type, fitted, joined, kind_of
 from synthkd.io.spool import RowSpool, Table
 from synthkd.rows import Fields, Json, Row
@@ -123,10 +123,10 @@ def test_a_row_that_is_no_json_is_a_bug(spool: RowSpool) -> None:
 
 def test_an_unusable_folder_is_told_with_place_and_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("I am no folder", encoding="utf-8")
-    with pytest.raises(UserError, match=r"file/spool\.sqlite: .*--out"):
+    with pytest.raises(DiskFailed, match=r"file/spool\.sqlite: .*--out"):
         RowSpool(tmp_path / "file" / "spool.sqlite")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match=r"cannot keep rows in .*folder: .*--out"):
+    with pytest.raises(DiskFailed, match=r"cannot keep rows in .*folder: .*--out"):
         RowSpool(tmp_path / "folder")
 
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_told_with_place_and_way_out(spool: RowSpool, moment: str
     pages = 20 if moment == "add" else spool._scratch._db.execute("PRAGMA page_count").fetchone()[0]
     spool._scratch._db.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(
-        UserError, match=r"spool\.sqlite: database or disk is full; free some space"
+        DiskFailed, match=r"spool\.sqlite: database or disk is full; free some space"
     ):
         spool.add(rows) if moment == "add" else spool.seal()
 
