@@ -204,7 +204,7 @@ class SqliteLedger:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the tables, unless they are there; refuse what is not ours."""
-        if self._version(connection) == 0:
+        if self._version_seen_at_once(connection) == 0:
             self._enter_wal(connection)
             connection.execute("begin immediate")  # of several processes, one makes the tables
             if self._version(connection) == 0:
@@ -213,12 +213,24 @@ class SqliteLedger:
                 connection.execute(f"pragma application_id = {APPLICATION_ID}")
                 connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
             connection.execute("commit")
-        version = self._version(connection)
+        version = self._version_seen_at_once(connection)
         if version > SCHEMA_VERSION:
             raise UserError(
                 f"the ledger {self.path} has version {version}, this synthkd reads up to "
                 f"{SCHEMA_VERSION}: update synthkd, or name another file with --ledger"
             )
+
+    def _version_seen_at_once(self, connection: sqlite3.Connection) -> int:
+        """The version, while another process may be making the tables.
+
+        In one transaction: read one by one, the first mark may be from before and the second from
+        after, and the file looks like somebody else's.
+        """
+        connection.execute("begin")
+        try:
+            return self._version(connection)
+        finally:
+            connection.execute("rollback")
 
     def _version(self, connection: sqlite3.Connection) -> int:
         application: int = connection.execute("pragma application_id").fetchone()[0]
