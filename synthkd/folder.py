@@ -161,7 +161,9 @@ def _remove(made: list[Path]) -> None:
 def _refuse_foreign(path: Path) -> None:
     """Publishing replaces `dataset`, `rows`, ...: only ever in a folder that is a run's."""
     if not (path / RUN).exists():
-        there = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        names = sorted(entry.name for entry in path.iterdir())
+        # A kill may leave the run's first file unfinished.
+        there = [n for n in names if not n.startswith(".") and n != f"{RUN}.tmp"]
         if there:
             raise UserError(
                 f"{path}: is not the folder of a run and holds {', '.join(there[:3])}, which could"

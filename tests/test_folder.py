@@ -32,6 +32,13 @@ def test_a_folder_that_is_no_run_is_left_alone(name: str, tmp_path: Path) -> Non
     assert tree_bytes(tmp_path) == before
 
 
+def test_a_run_killed_at_its_very_first_file_can_start_again(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json.tmp").write_bytes(b'{"run_')
+    assert opened(tmp_path / "out").run_id
+    assert not (tmp_path / "out" / "run.json.tmp").exists()
+
+
 def test_a_mistake_takes_back_the_folders_it_made_and_no_others(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
 
