@@ -12,7 +12,6 @@ manifest is gone. So a killed run leaves no half file that looks whole.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -26,6 +25,7 @@ from pydantic import ValidationError
 
 from synthkd.errors import UserError
 from synthkd.io.atomic import atomic_file
+from synthkd.io.lock import locked
 from synthkd.manifest import Manifest, Record, Stopped
 
 MANIFEST = "manifest.json"
@@ -40,16 +40,19 @@ class RunFile(Record):
 
     run_id: str
     ledger: str
-    """Absolute path or URL."""
+    """Path, from the folder."""
+    has_asked: bool = False
+    """Whether the ledger knows the run: from then on it must be there."""
 
 
 class RunFolder:
     """A folder that this process alone works in; see `open_folder`."""
 
-    def __init__(self, path: Path, run_id: str, ledger: str) -> None:
+    def __init__(self, path: Path, run: RunFile) -> None:
         self.path = path
-        self.run_id = run_id
-        self.ledger = ledger
+        self._run = run
+        self.run_id = run.run_id
+        self.ledger = str(_ledger_path(path, run))
         """Where the run's answers and its spend are."""
         self.work = path / WORK
         self.staged = self.work / "staged"
@@ -57,21 +60,38 @@ class RunFolder:
         self.keeps = False
         """Whether something worth keeping may be inside; until then a mistake leaves no trace."""
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether the run's spend is in its ledger."""
+        return self._run.has_asked
+
+    def will_ask(self) -> None:
+        """Note that the ledger knows the run, before the first question leaves."""
+        self.keeps = True
+        if not self._run.has_asked:
+            self._run = self._run.model_copy(update={"has_asked": True})
+            _write_run(self.path, self._run)
+
     def take_up_student(self) -> None:
         """Have the published student at `trained`, where it is not trained again if it is right."""
         published = self.path / "student"
         if published.is_dir() and not self.trained.exists():
             shutil.copytree(published, self.trained)
 
-    def publish(self, manifest: Callable[[], Manifest]) -> Manifest:
+    def publish(
+        self, manifest: Callable[[], Manifest], *, removes_student: bool = False
+    ) -> Manifest:
         """Move everything that is staged into place, and write the manifest that describes it.
 
         Args:
             manifest: called once all is in place, to hash what is there.
+            removes_student: whether a student of an earlier run has no place here any more.
         """
         (self.path / MANIFEST).unlink(missing_ok=True)
         if self.trained.exists():
             self.trained.rename(self.staged / "student")
+        elif removes_student and (self.path / "student").exists():
+            (self.path / "student").rename(self.work / "old-student")
         for new in sorted(self.staged.iterdir()):
             old = self.path / new.name
             if old.is_dir():
@@ -108,44 +128,46 @@ def open_folder(path: Path, *, ledger: str | None, default_ledger: str) -> Itera
             ledger, or another process works in it.
     """
     made = [p for p in (path, *path.parents) if not p.exists()]
-    with _locked(path):
-        keeps = not made
+    with _alone_in(path):
+        is_new = not (path / RUN).exists()
+        folder: RunFolder | None = None
         try:
             _refuse_foreign(path)
-            run_id, own_ledger = _run_of(path, ledger, default_ledger)
-            folder = RunFolder(path, run_id, own_ledger)
+            folder = RunFolder(path, _run_of(path, ledger, default_ledger))
             shutil.rmtree(folder.work, ignore_errors=True)
             folder.staged.mkdir(parents=True)
-            try:
-                yield folder
-            finally:
-                keeps = keeps or folder.keeps
+            yield folder
         finally:
-            if not keeps:
-                _remove(made)
+            if folder is None or not folder.keeps:
+                _leave_no_trace(path, made, is_new)
+
+
+def _leave_no_trace(path: Path, made: list[Path], is_new: bool) -> None:
+    """After a mistake: what this call made goes, what was there stays."""
+    if made:
+        _remove(made)
+        return
+    shutil.rmtree(path / WORK, ignore_errors=True)
+    if is_new:
+        (path / RUN).unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _alone_in(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be used for results: {error.strerror}; choose another with --out"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held the lock before may have taken the folder away, and this is its ghost.
-        if not path.exists() or not os.path.samestat(os.fstat(lock), path.stat()):
-            raise BlockingIOError
-        yield
+        with locked(path):
+            yield
     except BlockingIOError:
         raise UserError(
             f"{path}: another synthkd works in this folder; wait for it, or choose another --out"
         ) from None
-    finally:
-        os.close(lock)
+    except OSError as error:
+        if error.filename != str(path):
+            raise
+        raise UserError(
+            f"{path}: cannot be used for results: {error.strerror}; choose another with --out"
+        ) from error
 
 
 def _remove(made: list[Path]) -> None:
@@ -171,30 +193,46 @@ def _refuse_foreign(path: Path) -> None:
             )
 
 
-def _run_of(path: Path, ledger: str | None, default_ledger: str) -> tuple[str, str]:
-    """The run's id and its ledger, from run.json or for it."""
+def _run_of(path: Path, ledger: str | None, default_ledger: str) -> RunFile:
+    """What run.json says, or for a new run what it will say."""
     file = path / RUN
     try:
         run = RunFile.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        run = RunFile(run_id=uuid.uuid4().hex, ledger=_absolute(ledger or default_ledger))
-        with atomic_file(file) as new:
-            new.write(_pretty(run.model_dump()))
+        run = RunFile(run_id=uuid.uuid4().hex, ledger=_from(path, ledger or default_ledger))
+        _write_run(path, run)
     except ValidationError as error:
         raise UserError(
             f"{file}: cannot be read, so what this run has spent cannot be told: restore it, or"
             " choose another --out (answers that were bought are found either way)"
         ) from error
-    if ledger is not None and _absolute(ledger) != run.ledger:
+    own = _ledger_path(path, run)
+    if ledger is not None and _from(path, ledger) != run.ledger:
         raise UserError(
-            f"{path}: what this run has spent is in the ledger {run.ledger}, not in {ledger}: leave"
+            f"{path}: what this run has spent is in the ledger {own}, not in {ledger}: leave"
             " --ledger out, or choose another --out"
         )
-    return run.run_id, run.ledger
+    if run.has_asked and not own.exists():
+        raise UserError(
+            f"{path}: the ledger of this run is missing: {own}. Without it everything would be"
+            " bought again, past the budget: put it back, or choose another --out"
+        )
+    return run
 
 
-def _absolute(ledger: str) -> str:
-    return ledger if "://" in ledger else str(Path(ledger).absolute())
+def _write_run(path: Path, run: RunFile) -> None:
+    with atomic_file(path / RUN) as file:
+        file.write(_pretty(run.model_dump()))
+
+
+def _from(path: Path, ledger: str) -> str:
+    """The ledger as seen from the folder, so that a project can be moved as a whole."""
+    place = Path(ledger.removeprefix("sqlite:///"))
+    return os.path.relpath(place.absolute().resolve(), path.absolute().resolve())
+
+
+def _ledger_path(path: Path, run: RunFile) -> Path:
+    return Path(os.path.normpath(path.absolute().resolve() / run.ledger))
 
 
 def read_manifest(path: Path) -> Manifest:

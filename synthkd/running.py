@@ -12,6 +12,7 @@ done       manifest.json
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,18 +25,26 @@ from synthkd.account import EXPORT, Account, Kind
 from synthkd.cards import dataset_card
 from synthkd.config import PipelineConfig
 from synthkd.engines.local import SpoolSink, carry_out
-from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped
+from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, UserError
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
 from synthkd.io.exports import export_dataset, missing_text, write_records
+from synthkd.io.lock import locked
 from synthkd.io.rows_file import write_rows
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost, Ledger
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stopped
-from synthkd.plan import BoundRowStep, BoundTableStep, Plan, check_held_out, check_wiring
+from synthkd.plan import (
+    BoundRowStep,
+    BoundTableStep,
+    Plan,
+    check_held_out,
+    check_sides,
+    check_wiring,
+)
 from synthkd.rows import Row
 from synthkd.steps import Desk
 from synthkd.students.linear import LinearStudent, load_linear
@@ -99,7 +108,8 @@ class Run:
             evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             return self._folder.publish(
-                lambda: self._manifest(counts, dataset, student, evaluation)
+                lambda: self._manifest(counts, dataset, student, evaluation),
+                removes_student=student is None,
             )
 
     async def ask_only(self, emit: Emit[Row]) -> None:
@@ -144,6 +154,7 @@ class Run:
             ledger = open_ledger(self._folder.ledger, self._plan.config.ledger.durable)
             try:
                 async with (
+                    self._alone(),
                     self._teachers(ledger) as gateway,
                     ticking(self._report, TICK_S),
                     self._within_wall(ledger),
@@ -175,6 +186,7 @@ class Run:
                 lambda row, side: check_held_out(self._plan, row, side),
             )
         )
+        check_sides(self._plan, found.sides)
         check_wiring(self._plan, found.columns)
         self._survey = found
         check_teachers(
@@ -185,7 +197,26 @@ class Run:
         )
 
     @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One process spends a run's budget: a copy of its folder has the same run id."""
+        try:
+            lock = Path(f"{self._folder.ledger}.{self._folder.run_id}.lock")
+            with locked(lock, os.O_CREAT | os.O_RDWR):
+                yield
+        except BlockingIOError:
+            raise UserError(
+                f"{self._folder.path}: this run is going on in another folder, of which this one is"
+                " a copy, and both would spend one budget: wait for it, or choose another --out"
+            ) from None
+
+    @asynccontextmanager
     async def _teachers(self, ledger: Ledger) -> AsyncIterator[Gateway]:
+        if self._folder.has_asked and not ledger.knows(self._folder.run_id):
+            raise UserError(
+                f"{self._folder.path}: the ledger {self._folder.ledger} does not know this run, so"
+                " it is not the one that the run was paid from: put that one back, or choose"
+                " another --out"
+            )
         self._wall_before_s = ledger.wall_s(self._folder.run_id)
         async with open_teachers(
             self._plan.config.teachers,
@@ -197,7 +228,7 @@ class Run:
             retry_failed=self._ways.retry_failed,
         ) as gateway:
             self._gateway = gateway
-            self._folder.keeps = True
+            self._folder.will_ask()
             yield gateway
 
     @asynccontextmanager

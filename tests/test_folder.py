@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import orjson
 import pytest
 import yaml
 
-from synthkd.errors import BudgetReached, UserError
-from synthkd.folder import RunFolder, _locked, open_folder, read_manifest
+from synthkd.errors import BudgetReached, LedgerFailed, UserError
+from synthkd.folder import RunFolder, open_folder, read_manifest
+from synthkd.io.lock import locked
 from synthkd.pipeline import Pipeline
 from tests.provider import Provider
 from tests.runs import tree_bytes
+from tests.test_pipeline import teacher, write
 
 
 def opened(path: Path, ledger: str | None = None) -> RunFolder:
@@ -66,13 +70,14 @@ def test_a_folder_taken_away_while_waiting_is_not_worked_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ghost"
+    path.mkdir()
 
     def flock(descriptor: int, operation: int) -> None:
         path.rmdir()  # whoever had it made a mistake and took it back
         path.mkdir()
 
-    monkeypatch.setattr("synthkd.folder.fcntl.flock", flock)
-    with pytest.raises(UserError, match="another synthkd"), _locked(path):
+    monkeypatch.setattr("synthkd.io.lock.fcntl.flock", flock)
+    with pytest.raises(BlockingIOError), locked(path):
         raise AssertionError("entered a ghost")
 
 
@@ -80,9 +85,109 @@ def test_a_run_keeps_its_ledger(tmp_path: Path) -> None:
     first = opened(tmp_path / "out", ledger="mine.db")
     assert first.ledger == str(tmp_path / "mine.db")
     assert opened(tmp_path / "out").ledger == first.ledger
-    assert opened(tmp_path / "out", ledger="mine.db").run_id == first.run_id
+    assert opened(tmp_path / "out", ledger="sqlite:///mine.db").run_id == first.run_id
     with pytest.raises(UserError, match="what this run has spent is in the ledger"):
         opened(tmp_path / "out", ledger="other.db")
+
+
+async def paid_project(tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with a run that has used up its budget of 40 requests; we stand in it."""
+    project = tmp_path / "project"
+    project.mkdir()
+    file = write(project, rows=40, teachers=teacher(provider), budget={"requests": 40})
+    monkeypatch.chdir(project)
+    assert (await Pipeline.load(file.name, out="out").run()).counts.kept == 40
+    return project
+
+
+async def test_a_moved_project_pays_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Provider().serve() as provider:
+        project = await paid_project(tmp_path, provider, monkeypatch)
+        monkeypatch.chdir(project.rename(tmp_path / "elsewhere"))
+        assert (await Pipeline.load("small.yaml", out="out").run()).counts.kept == 40
+        assert provider.requests == 40
+    assert not project.exists()
+
+
+@pytest.mark.parametrize("how", ["gone", "another"])
+async def test_without_its_ledger_a_run_does_not_start(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Provider().serve() as provider:
+        project = await paid_project(tmp_path, provider, monkeypatch)
+        ledger = project / ".synthkd" / "ledger.sqlite"
+        ledger.unlink()
+        if how == "another":
+            other = await Pipeline.load("small.yaml", out="other").run()
+            assert other.counts.kept == 40
+        asked = provider.requests
+        with pytest.raises(UserError, match="is missing" if how == "gone" else "does not know"):
+            await Pipeline.load("small.yaml", out="out").run()
+        assert provider.requests == asked
+        assert ledger.exists() == (how == "another")
+
+
+async def test_a_copied_folder_does_not_spend_beside_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Provider().serve() as provider:
+        project = await paid_project(tmp_path, provider, monkeypatch)
+        shutil.copytree("out", "copy")
+        provider.latency_s = 0.05
+        more = ["budget.requests=60", "teachers.main.params.temperature=0.1"]
+        slow = Pipeline.load("small.yaml", out="out", overrides=more)
+        first = asyncio.create_task(slow.run())
+        await provider.reached(42)
+        with pytest.raises(UserError, match="both would spend one budget"):
+            await Pipeline.load("small.yaml", out="copy", overrides=more).run()
+        with pytest.raises(BudgetReached):
+            await first
+        with pytest.raises(BudgetReached):
+            await Pipeline.load("small.yaml", out="copy", overrides=more).run()
+        assert provider.billed_requests == 60
+    assert not list((project / ".synthkd").glob("*.lock"))
+
+
+async def test_a_ledger_taken_away_in_mid_run_stops_the_run(tmp_path: Path) -> None:
+    async with Provider(latency_s=0.05).serve() as provider:
+        file = write(tmp_path, rows=40, teachers=teacher(provider, concurrency=2))
+        run = asyncio.create_task(Pipeline.load(file, out="out").run())
+        await provider.reached(6)
+        (tmp_path / ".synthkd" / "ledger.sqlite").unlink()
+        with pytest.raises(LedgerFailed, match="was taken away"):
+            await run
+        assert provider.requests < 20
+
+
+def test_a_mistake_in_a_folder_that_was_there_leaves_it_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    opened(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / ".work")
+    before = tree_bytes(tmp_path)
+
+    def mistake(name: str) -> None:
+        with open_folder(tmp_path / name, ledger=None, default_ledger="ledger.db"):
+            raise UserError("wrong")
+
+    for name in ("empty", "run"):
+        with pytest.raises(UserError, match="wrong"):
+            mistake(name)
+    assert tree_bytes(tmp_path) == before
+    assert not (tmp_path / "empty" / ".work").exists()
+
+
+async def test_a_student_that_was_damaged_is_trained_anew(tmp_path: Path) -> None:
+    async with Provider().serve() as provider:
+        file = write_labelled(tmp_path, provider.url)
+        await Pipeline.load(file, out="out").run()
+        (tmp_path / "out" / "student" / "model.skops").write_bytes(b"")
+        mended = await Pipeline.reopen("out").train()
+        assert mended.student is not None
+        assert (tmp_path / "out" / "student" / "model.skops").stat().st_size > 1000
+        without = Pipeline.load(file, out="out", overrides=["student=null", "evaluate=null"])
+        assert not [name for name in (await without.run()).files if name.startswith("student/")]
 
 
 def test_a_damaged_run_file_is_not_overwritten(tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ class Ledger(Protocol):
         """Add to the run's wall time, so that `budget.wall_s` survives a restart; queued."""
         ...
 
+    def knows(self, run_id: str) -> bool:
+        """Whether the run was ever opened here."""
+        ...
+
     def wall_s(self, run_id: str) -> float:
         """Seconds that the run has taken over all its restarts, as far as they are durable."""
         ...

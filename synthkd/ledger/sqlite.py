@@ -283,6 +283,14 @@ class SqliteLedger:
             for _, max_tokens, status, finish, completion_tokens, reply in rows
         ]
 
+    def knows(self, run_id: str) -> bool:
+        """Whether the run was ever opened here."""
+        try:
+            query = "select 1 from runs where run_id = ?"
+            return self._reader.execute(query, (run_id,)).fetchone() is not None
+        except sqlite3.Error as error:
+            raise self._explain(error, LedgerFailed) from error
+
     def wall_s(self, run_id: str) -> float:
         """Seconds that the run has taken over all its restarts, as far as they are durable."""
         try:
@@ -406,6 +414,11 @@ class SqliteLedger:
         """In the writer's thread."""
         if group.empty:
             return
+        if not self.path.exists():  # SQLite would go on writing into a file without a name
+            raise LedgerFailed(
+                f"the ledger {self.path} was taken away while it was in use: put it back; what was"
+                " bought since cannot be kept"
+            )
         with self._transaction():
             for answer in group.answers:
                 self._keep(answer)
