@@ -328,6 +328,23 @@ def check_wiring(plan: Plan, columns: Iterable[str]) -> None:
         raise ConfigError(faults)
 
 
+def check_sides(plan: Plan, sides: Mapping[str, int]) -> None:
+    """Check that there are rows to read, and rows to evaluate on.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not sides:
+        raise ConfigError([f"{plan.place}: source: no row is left to read; see source.where"])
+    evaluate = plan.config.evaluate
+    if evaluate is not None and not sides.get(evaluate.on):
+        fault = (
+            f"{plan.place}: evaluate.on: no row is held out for {evaluate.on}, of"
+            f" {sum(sides.values())}: raise source.holdout.{evaluate.on}"
+        )
+        raise ConfigError([fault])
+
+
 def check_held_out(plan: Plan, row: Row, side: str) -> None:
     """Check that the evaluation can use this row of the source.
 

@@ -251,6 +251,18 @@ GENERATE = {"use": "generate", "with": {"teacher": "main"}}
     [
         ({"source": {"jsonl": "nowhere.jsonl"}}, ["nowhere.jsonl", "no such file"]),
         ({"source": {"jsonl": "rows.jsonl", "id": ["gold"]}}, ["rows 1 and 10", "gold"]),
+        ({"source": {"jsonl": "rows.jsonl", "id": ["idd"]}}, ["'idd'", "did you mean id?"]),
+        ({"source": {"jsonl": "rows.jsonl", "where": {"id": "x"}}}, ["no row is left to read"]),
+        (
+            {
+                "source": {"jsonl": "rows.jsonl", "holdout": {"test": 1e-9, "by": ["id"]}},
+                "evaluate": {"on": "test", "gold": "gold"},
+            },
+            ["no row is held out for test"],
+        ),
+        ({"seed": -1}, ["seed", "-1"]),
+        ({"seed": 10**23}, ["seed"]),
+        ({"budget": {"requests": 10**26}}, ["budget.requests"]),
         ({"steps": [{"use": "generat"}]}, ["steps[0].use", "generate"]),
         ({"steps": [{"use": "generate", "with": {"teacher": "mian"}}]}, ["mian", "main"]),
         (

@@ -128,6 +128,11 @@ def csv_reader(path: Path) -> Reader:
                 except StopIteration:
                     return
                 except csv.Error as error:
+                    if str(error) == "unexpected end of data":
+                        raise SourceError(
+                            f"{path.name} line {line}: a quote is opened that never closes, so all"
+                            " that follows is one value: close or double it"
+                        ) from None
                     yield line, f"not CSV: {error}"
                 else:
                     if cells:  # else a blank line

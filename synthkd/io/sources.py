@@ -76,12 +76,16 @@ class Source:
         """
         self.repairs, self.skipped = {}, 0
         given, missing = 0, set(self._where)
+        absent, known = {*self._identifying()}, set[str]()
         records = self._reader.records(self.repairs)
         for ordinal, (number, found) in enumerate(records):
             if isinstance(found, str):
                 record: SourceRow | Unreadable = self._unreadable(ordinal, number, found)
             else:
                 missing.difference_update(found)
+                if absent:
+                    absent.difference_update(found)
+                    known.update(found)
                 if not self._matches(found):
                     self.skipped += 1
                     continue
@@ -89,10 +93,22 @@ class Source:
             yield record
             given += 1
             if given == self._config.limit:
-                return
+                break
+        if absent and known:
+            name = min(absent)
+            raise SourceError(
+                f"{self.name}: no row has the field {name!r}, which source.id or source.holdout.by"
+                f" names{near(name, known)}"
+            )
         if missing and self.skipped and not given:
             names = ", ".join(map(repr, sorted(missing)))
             raise SourceError(f"{self.name}: no row has the field {names} that source.where names")
+
+    def _identifying(self) -> Iterator[str]:
+        """The fields that every row must have."""
+        yield from self._config.id
+        if self._config.holdout is not None:
+            yield from self._config.holdout.by
 
     def _matches(self, fields: Fields) -> bool:
         for field, wanted in self._where.items():
