@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
-    PositiveInt,
     StringConstraints,
     model_validator,
 )
@@ -29,6 +28,9 @@ SECRET_HEADERS = re.compile(
 )
 """Names of headers and of query parameters that hold secrets; `max-tokens` is none."""
 
+# What numpy and scikit-learn take, and far below what JSON holds.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 # A name becomes a folder and a column: nothing in it can climb out of the output folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -94,7 +96,7 @@ class SimulatedConfig(Settings):
 
     world: Name
     """One of the worlds in synthkd/teachers/simulated: tickets, arithmetic."""
-    seed: int = 0
+    seed: Seed = 0
     error_rate: Share = 0.0
     """Share of answers that are wrong but well-formed."""
     run_on_rate: Share = 0.0
@@ -124,7 +126,7 @@ class TeacherConfig(Settings):
     """Extra headers; part of who answers."""
     recorded: RecordedConfig | None = None
     simulated: SimulatedConfig | None = None
-    concurrency: Literal["auto"] | PositiveInt = "auto"
+    concurrency: Literal["auto"] | Count = "auto"
     """Requests in the air at once."""
     requests_per_minute: PositiveFloat | None = None
     tokens_per_minute: PositiveFloat | None = None
@@ -132,7 +134,7 @@ class TeacherConfig(Settings):
     """Only online in this version; batch is to come."""
     timeout_s: PositiveFloat = 120.0
     """Seconds for one attempt, from connecting to the last byte."""
-    max_attempts: PositiveInt = 6
+    max_attempts: Count = 6
     """Tries per request, the first included; what passes by itself usually does within a minute."""
     price: Price | None = None
     """Overrides the price list; needed for `budget.usd` where the list does not know the model."""
@@ -180,8 +182,8 @@ class BudgetConfig(Settings):
     """Hard stops for one run, across kills and restarts. None = no limit."""
 
     usd: PositiveFloat | None = None
-    requests: PositiveInt | None = None
-    tokens: PositiveInt | None = None
+    requests: Count | None = None
+    tokens: Count | None = None
     """Prompt and completion tokens together."""
     wall_s: PositiveFloat | None = None
 
@@ -219,7 +221,7 @@ class SourceConfig(Settings):
     """Part of every row's id; by default the file's name, so moving the file changes nothing."""
     id: list[str] = []
     """Fields whose values identify a row; by default its ordinal."""
-    limit: PositiveInt | None = None
+    limit: Count | None = None
     """Use the first so many rows."""
     where: dict[str, str | int | float | bool | None] = {}
     """Use only rows with these values."""
@@ -259,7 +261,7 @@ class StepConfig(Settings):
     """What funnel, rejections, `--set` and chance go by; by default `use`."""
     with_: dict[str, Any] = Field(default={}, alias="with")
     """The step's own settings."""
-    in_flight: PositiveInt | None = None
+    in_flight: Count | None = None
     """Rows in this step at once; by default its teachers' concurrency."""
 
     @property
@@ -321,8 +323,8 @@ class StudentConfig(Settings):
     """The field that the student sees."""
     label: str
     """The field that it learns to predict."""
-    seed: int = 0
-    regularisation: PositiveFloat = 10.0
+    seed: Seed = 0
+    regularisation: Annotated[float, Field(ge=1e-6, le=1e6)] = 10.0
     """Inverse strength C of the L2 penalty of the logistic regression."""
 
 
@@ -335,7 +337,7 @@ class EvaluateConfig(Settings):
     gold: str | None = None
     """The field with the right answer; by default the `gold` of the step named by `ask`."""
     metrics: list[Literal["accuracy", "macro_f1"]] = ["accuracy", "macro_f1"]
-    bootstrap: PositiveInt = 1000
+    bootstrap: Count = 1000
     """Resamples behind each 95 % interval."""
 
 
@@ -357,7 +359,7 @@ class PipelineConfig(Settings):
     """A whole pipeline file."""
 
     name: Name
-    seed: int = 0
+    seed: Seed = 0
     teachers: dict[Name, TeacherConfig] = {}
     budget: BudgetConfig = BudgetConfig()
     source: SourceConfig

@@ -273,5 +273,9 @@ def _run_here(work: Coroutine[Any, Any, T]) -> T:
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with suppress(ImportError):
         from uvloop import new_event_loop as factory  # the extra `fast`
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(work)
+    except asyncio.CancelledError:
+        # Nobody but Ctrl-C cancels the outermost task; one that was stopping anyway says it so.
+        raise KeyboardInterrupt from None

@@ -144,7 +144,7 @@ def test_every_fault_comes_at_once_with_its_place_and_value() -> None:
     for says in (
         "p.yaml: sead: ",
         "p.yaml: source: must name exactly one of jsonl, csv",
-        "p.yaml: steps[1].in_flight: input should be greater than 0, got 0",
+        "p.yaml: steps[1].in_flight: input should be greater than or equal to 1, got 0",
         "p.yaml: limits.max_failed: ",
         "got 'many'",
     ):

@@ -22,6 +22,7 @@ import importlib.metadata
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,9 @@ def train_linear(
     _check(texts, labels, config)
     mark = fingerprint(texts, labels, config)
     if _holds(folder, mark):
-        return load_linear(folder)
+        # A damaged one is trained anew: nothing else would mend it.
+        with suppress(UserError):
+            return load_linear(folder)
     model = _unfitted(config)
     model.fit(list(texts), list(labels))
     about = {

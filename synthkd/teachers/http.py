@@ -176,7 +176,7 @@ class HttpTeacher:
         message = self._quoted(said)
         where = f"{endpoint.label} answers HTTP {status}"
         if 300 <= status < 400:
-            target = self._quoted(URL(headers.get("Location", "")).host or "another path")
+            target = self._quoted(_host_of(headers.get("Location", "")) or "another path")
             return TeacherRefused(
                 f"{where}, a redirect to {target}, which is not followed because of the API key: "
                 f"write the final address into `endpoint`"
@@ -257,11 +257,18 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             return wait_s
     try:
         when = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def _host_of(location: str) -> str | None:
+    try:
+        return URL(location).host
+    except ValueError:
+        return location[:100]
 
 
 def _error_of(reply: bytes) -> tuple[set[str], str]:

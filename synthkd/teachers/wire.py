@@ -124,4 +124,5 @@ def _usage(usage: object) -> Usage:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    # Beyond any context window it is no count, and the ledger's integers have 64 bits.
+    return value if type(value) is int and 0 <= value < 2**31 else None

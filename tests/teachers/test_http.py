@@ -416,3 +416,15 @@ def test_a_body_has_one_spelling() -> None:
     )
     assert one == other
     assert b'"max_tokens":5' in one
+
+
+@pytest.mark.parametrize("odd", [2**64 - 1, 2**63, True, -1, 1.5, "7", None])
+def test_a_count_that_cannot_be_is_none(odd: object) -> None:
+    reply = orjson.dumps(
+        {"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": odd}}
+    )
+    assert parse_chat(reply).usage.completion_tokens is None
+
+
+def test_a_date_beyond_all_calendars_is_no_wait() -> None:
+    assert retry_after_s({"retry-after": "Wed, 21 Oct 2015 99999999999999999999:28:00 GMT"}) is None
