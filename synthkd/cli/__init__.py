@@ -1,0 +1,34 @@
+"""The command line: a thin skin over the Python API.
+
+    cli/app.py      the application, the options that commands share, the exit codes
+    cli/runs.py     run, plan, show, train, eval
+    cli/steps.py    steps
+
+The commands appear in `--help` in the order of the imports here.
+"""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from synthkd.cli import runs, steps
+from synthkd.cli.app import app
+
+__all__ = ["app", "main", "runs", "steps"]
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from synthkd import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """The entry point of the `synthkd` command."""
+    # Arrow's default allocator keeps 20 MB more than it uses; read when pyarrow is imported.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    app(prog_name="synthkd")

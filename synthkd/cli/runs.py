@@ -1,0 +1,199 @@
+"""The commands around a run: `run`, `plan`, `show`, `train`, `eval`; a skin over `Pipeline`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from synthkd.cli.app import (
+    AsJson,
+    Debug,
+    LedgerUrl,
+    Limit,
+    Offline,
+    Out,
+    Overrides,
+    PipelineFile,
+    Quiet,
+    RunFolder,
+    app,
+    print_json,
+    reported,
+)
+from synthkd.errors import SourceError
+
+if TYPE_CHECKING:
+    from synthkd.manifest import Manifest
+
+
+@app.command()
+@reported
+def run(
+    pipeline: PipelineFile,
+    out: Out = None,
+    overrides: Overrides = None,
+    ledger: LedgerUrl = None,
+    limit: Limit = None,
+    offline: Offline = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again what the teacher refused before.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a pipeline; running it again resumes it, and buys nothing twice."""
+    from synthkd.display import console_for, summary, watch
+    from synthkd.pipeline import Pipeline
+
+    loaded = Pipeline.load(pipeline, overrides=overrides or (), out=out, ledger=ledger, limit=limit)
+    console = console_for(sys.stderr if as_json else sys.stdout)
+    with watch(console, quiet=quiet) as on_progress:
+        manifest = loaded.run_sync(
+            offline=offline, retry_failed=retry_failed, on_progress=on_progress
+        )
+    if as_json:
+        print_json(manifest)
+    elif not quiet:
+        console.print(summary(manifest, loaded.out))
+
+
+@app.command()
+@reported
+def plan(
+    pipeline: PipelineFile,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a run would ask and cost, before anything is spent."""
+    import orjson
+
+    from synthkd.pipeline import Pipeline
+
+    forecast = Pipeline.load(pipeline, overrides=overrides or (), limit=limit).plan()
+    typer.echo(orjson.dumps(forecast.as_json()).decode() if as_json else forecast.table())
+
+
+@app.command()
+@reported
+def show(
+    folder: RunFolder,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows of the dataset to show.")] = 3,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show a run: account, funnel, spend, sample rows, rejections, evaluation, why it stopped."""
+    from synthkd.display import console_for, rejections_table, sample_text, stopped_view, summary
+    from synthkd.pipeline import read_manifest, read_stopped
+
+    console = console_for(sys.stdout)
+    stopped = read_stopped(folder)
+    if stopped is not None:
+        if as_json:
+            print_json(stopped)
+            return
+        console.print(stopped_view(stopped))
+        console.print(rejections_table(stopped.funnel, _examples(folder / "stopped")))
+        if not (folder / "manifest.json").exists():
+            return
+        console.print("an earlier run in this folder is complete:")
+    manifest = read_manifest(folder)
+    if as_json:
+        print_json(manifest)
+        return
+    console.print(summary(manifest, folder))
+    if any(step.reasons for step in manifest.funnel.values()):
+        console.print(rejections_table(manifest.funnel, _examples(folder)))
+    if samples := _first_rows(folder / "dataset" / "train.jsonl", rows):
+        console.print(sample_text(samples), soft_wrap=True)
+
+
+@app.command()
+@reported
+def train(
+    folder: RunFolder,
+    overrides: Overrides = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Train the student again on the rows of a run, with other settings if you like."""
+    from synthkd.pipeline import Pipeline
+
+    pipeline = Pipeline.reopen(folder, overrides=overrides or ())
+    _again(pipeline.train, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
+
+
+@app.command("eval")
+@reported
+def evaluate(
+    folder: RunFolder,
+    overrides: Overrides = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare base, teachers and student again on the rows that a run held out."""
+    from synthkd.pipeline import Pipeline
+
+    pipeline = Pipeline.reopen(folder, overrides=overrides or ())
+    _again(pipeline.evaluate, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
+
+
+def _again(
+    stage: Callable[..., Coroutine[Any, Any, Manifest]],
+    folder: Path,
+    *,
+    offline: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run a stage of a complete run with the display, and show what came of it."""
+    from synthkd.display import console_for, summary, watch
+    from synthkd.flow import run_loop
+
+    console = console_for(sys.stderr if as_json else sys.stdout)
+    with watch(console, quiet=quiet) as on_progress:
+        manifest = run_loop(stage(offline=offline, on_progress=on_progress))
+    if as_json:
+        print_json(manifest)
+    elif not quiet:
+        console.print(summary(manifest, folder))
+
+
+def _first_rows(path: Path, rows: int) -> list[dict[str, Any]]:
+    """The first rows of a JSONL file, which may be far too large to read whole."""
+    import itertools
+
+    import orjson
+
+    with path.open("rb") as lines:
+        return [orjson.loads(line) for line in itertools.islice(lines, rows)]
+
+
+def _examples(folder: Path) -> dict[str, str]:
+    """For each step and reason, what the first such row said; batch by batch, never whole."""
+    import pyarrow.parquet
+
+    found: dict[str, str] = {}
+    for name, columns in (
+        ("rejected.parquet", ["step", "reason", "detail"]),
+        ("failed.parquet", ["step", "error", "message"]),
+    ):
+        path = folder / name
+        if not path.exists():
+            raise SourceError(f"{path}: missing, though {folder} is a finished run; run it again")
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=columns):
+                for row in batch.to_pylist():
+                    step, reason, detail = (row[column] for column in columns)
+                    found.setdefault(f"{step} {reason}", detail or "")
+    return found
