@@ -33,7 +33,7 @@ from synthkd.plan import (
 from synthkd.rows import Row
 from synthkd.steps import BUILTIN, Desk, Kit
 from synthkd.survey import Survey, survey
-from synthkd.teachers.layers import prompt_bound
+from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.open import OpenTeacher, check_teachers, price_for
 from synthkd.teachers.prices import FREE, nano_usd
 from synthkd.teachers.request import Completion, Request

@@ -11,31 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import tenacity
 
-from synthkd.config import Price
 from synthkd.errors import (
     AttemptFailed,
     NotInLedger,
     RequestRefused,
     TeacherError,
-    TeacherRefused,
     Unanswered,
-    UserError,
 )
-from synthkd.ledger import Cost, Entry, Ledger
-from synthkd.rows import Json, canonical
-from synthkd.teachers.limits import Budget, Limits
-from synthkd.teachers.prices import nano_usd
-from synthkd.teachers.request import Completion, Identity, Request, Teacher, Usage, key_of
+from synthkd.ledger import Entry, Ledger
+from synthkd.teachers.budget import prompt_bound
+from synthkd.teachers.limits import Limits
+from synthkd.teachers.request import Completion, Identity, Request, Teacher, key_of
 from synthkd.teachers.stats import TeacherStats
 from synthkd.teachers.wire import parse_chat
 
-NOTHING = Cost()
 Sleep = Callable[[float], Awaitable[None]]
 InAir = dict[tuple[str, int | None], asyncio.Future[Completion | Exception | None]]
 """(key, max_tokens) of what is being asked -> its outcome; None = who asked was cancelled."""
@@ -284,130 +278,3 @@ class Limited:
             return await self.inner.complete(request)
         finally:
             self.limits.leave()
-
-
-class Budgeted:
-    """Hold an attempt at its worst cost before it leaves, settle at what it cost.
-
-    The hold is durable before the attempt leaves, so that a kill at any moment leaves at least as
-    much recorded as the provider billed, and a budget that is set later knows of it. Only without
-    `max_tokens`, which no budget of dollars or tokens allows, the length of the answer is not in
-    the hold: it may be any.
-
-    Args:
-        inner: makes one attempt.
-        budget: shared by all teachers of the run.
-        price: None = unknown, which `budget.usd` does not allow.
-        ledger: where holds and costs are kept.
-        run_id: the run that pays.
-        stats: counts attempts, tokens and latency.
-    """
-
-    def __init__(
-        self,
-        inner: Teacher,
-        *,
-        budget: Budget,
-        price: Price | None,
-        ledger: Ledger,
-        run_id: str,
-        stats: TeacherStats,
-    ) -> None:
-        self.inner = inner
-        self.budget = budget
-        self.price = price
-        self.ledger = ledger
-        self.run_id = run_id
-        self.stats = stats
-
-    async def complete(self, request: Request) -> Completion:
-        """Make one attempt.
-
-        Raises:
-            BudgetReached: it does not fit into what is left.
-        """
-        worst = self._cost(prompt_bound(request.body), request.max_tokens or 0)
-        await self.budget.hold(worst)
-        try:
-            await self.ledger.hold(self.run_id, worst)
-        except BaseException:
-            self.budget.settle(worst, NOTHING)  # it never left
-            raise
-        cost = worst  # cancelled or ended by a fault of ours: it may have been billed
-        try:
-            completion = await self._attempt(request)
-            cost = self._settled(completion.usage, worst)
-            return completion
-        except AttemptFailed as error:
-            cost = worst if error.maybe_billed else NOTHING
-            raise
-        except (TeacherError, TeacherRefused, UserError):
-            cost = NOTHING
-            raise
-        finally:
-            self.budget.settle(worst, cost)
-            self.ledger.settle(self.run_id, worst, cost)
-
-    async def _attempt(self, request: Request) -> Completion:
-        stats = self.stats
-        stats.attempts += 1
-        stats.in_flight += 1
-        started = time.perf_counter()
-        try:
-            completion = await self.inner.complete(request)
-        except AttemptFailed as error:
-            stats.rate_limited += error.status == 429
-            raise
-        finally:
-            stats.in_flight -= 1
-        stats.latencies_s.append(time.perf_counter() - started)
-        return completion
-
-    def _settled(self, usage: Usage, worst: Cost) -> Cost:
-        """What the provider says it used; where it does not say, what was held."""
-        prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        cost = self._cost(
-            worst.prompt_tokens if prompt is None else prompt,
-            worst.completion_tokens if completion is None else completion,
-        )
-        self.stats.prompt_tokens += prompt or 0
-        self.stats.completion_tokens += completion or 0
-        if self.stats.nano_usd is not None:
-            self.stats.nano_usd += cost.nano_usd
-        return cost
-
-    def _cost(self, prompt_tokens: int, completion_tokens: int) -> Cost:
-        price = 0
-        if self.price is not None:
-            price = nano_usd(
-                self.price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
-            )
-        return Cost(
-            requests=1,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            nano_usd=price,
-        )
-
-
-MESSAGE_TOKENS = 16
-"""What a chat template puts around one message, at most, in the templates that are in use."""
-
-
-def prompt_bound(body: Mapping[str, Json]) -> int:
-    """The most tokens that the prompt can be: no tokenizer makes more tokens than UTF-8 bytes."""
-    bound = 0
-    for name, value in body.items():
-        if name == "messages" and isinstance(value, Sequence):
-            bound += sum(_message_bound(message) for message in value)
-        elif isinstance(value, Mapping | list | tuple):  # tools, a schema: part of the prompt too
-            bound += len(canonical(value))
-    return bound
-
-
-def _message_bound(message: Json) -> int:
-    if isinstance(message, Mapping) and message.keys() == {"role", "content"}:
-        content = message["content"]
-        if isinstance(content, str):
-            return MESSAGE_TOKENS + (len(content) if content.isascii() else len(content.encode()))
-    return MESSAGE_TOKENS + len(canonical(message))

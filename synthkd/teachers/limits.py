@@ -1,6 +1,6 @@
-"""What admits an attempt: a free slot at a steady pace (`Limits`), and money (`Budget`).
+"""What admits an attempt: a free slot, at a steady pace (`Limits`).
 
-Both wait on the loop's clock or on each other's release, never on a poll.
+It waits on the loop's clock or on a release, never on a poll.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterator
-
-from synthkd.config import BudgetConfig
-from synthkd.errors import BudgetReached
-from synthkd.ledger import Cost
 
 AUTO_CONCURRENCY = 256
 """What `concurrency: auto` means for now: fixed, as much as one core of ours keeps busy against a
@@ -27,8 +23,6 @@ a minute would lose a tenth. The window bounds what is made up, so no minute exc
 
 CLOCK_S = 1e-6
 """Shorter than this is now: a timer set for less may fire without the clock having moved."""
-
-NOTHING = Cost()
 
 
 class Pace:
@@ -145,91 +139,3 @@ class Limits:
         for pace, amount in self._paces(tokens):
             pace.start(loop.time(), amount)
         self.in_use += 1
-
-
-class Budget:
-    """The hard stop of one run, shared by all its teachers.
-
-    Every attempt is held at its worst cost before it leaves. One that does not fit waits while
-    others are in the air, because they may cost less than was held.
-
-    Args:
-        config: the limits.
-        spent: what the run spent before it was resumed.
-    """
-
-    def __init__(self, config: BudgetConfig, spent: Cost) -> None:
-        self.config = config
-        self.spent = spent
-        self.held = NOTHING
-        self._in_air = 0
-        self._queue: deque[tuple[Cost, asyncio.Future[None]]] = deque()
-        self._limit_nano_usd = None if config.usd is None else int(config.usd * 1e9)
-
-    async def hold(self, worst: Cost) -> None:
-        """Set `worst` aside; `settle` must follow.
-
-        Raises:
-            BudgetReached: it does not fit, and nothing is in the air that could free any.
-        """
-        if not self._queue and self._short(worst) is None:
-            self._take(worst)
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((worst, turn))
-        self._serve()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.settle(worst, NOTHING)  # it was taken in the same moment
-            raise
-
-    def settle(self, worst: Cost, cost: Cost) -> None:
-        """Release what was held and spend what it cost in the end."""
-        self._in_air -= 1
-        self.held = self.held - worst
-        self.spent = self.spent + cost
-        self._serve()
-
-    def _take(self, worst: Cost) -> None:
-        self._in_air += 1
-        self.held = self.held + worst
-
-    def _serve(self) -> None:
-        while self._queue:
-            worst, turn = self._queue[0]
-            if not turn.cancelled():
-                short = self._short(worst)
-                if short is None:
-                    self._take(worst)
-                    turn.set_result(None)
-                elif self._in_air:
-                    return
-                else:
-                    turn.set_exception(BudgetReached(short))
-            self._queue.popleft()
-
-    def _short(self, worst: Cost) -> str | None:
-        """Why `worst` does not fit, or None when it does."""
-        config, spent, held = self.config, self.spent, self.held
-        if config.requests is not None:
-            needed = spent.requests + held.requests + worst.requests
-            if needed > config.requests:
-                return _reached("requests", config.requests, spent.requests, worst.requests)
-        if config.tokens is not None:
-            needed = spent.tokens + held.tokens + worst.tokens
-            if needed > config.tokens:
-                return _reached("tokens", config.tokens, spent.tokens, worst.tokens)
-        if self._limit_nano_usd is not None:
-            needed = spent.nano_usd + held.nano_usd + worst.nano_usd
-            if needed > self._limit_nano_usd:
-                return _reached("usd", config.usd, round(spent.usd, 6), round(worst.usd, 6))
-        return None
-
-
-def _reached(name: str, limit: float | None, spent: float, worst: float) -> str:
-    return (
-        f"the budget is reached: budget.{name} is {limit}, the run has spent {spent} and the next "
-        f"request may cost {worst}. Raise budget.{name} and run again: everything bought is kept"
-    )

@@ -18,9 +18,10 @@ from synthkd.errors import UserError
 from synthkd.io.paths import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
+from synthkd.teachers.budget import Budget, Budgeted
 from synthkd.teachers.endpoint import api_key, chat_urls, http_identity
-from synthkd.teachers.layers import Budgeted, Cached, InAir, Limited, Retrying, Sleep
-from synthkd.teachers.limits import AUTO_CONCURRENCY, Budget, Limits
+from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
+from synthkd.teachers.limits import AUTO_CONCURRENCY, Limits
 from synthkd.teachers.prices import FREE, price_of
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats

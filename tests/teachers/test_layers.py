@@ -1,16 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
-from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from synthkd.config import BudgetConfig, Price
 from synthkd.errors import (
     AttemptFailed,
     BudgetReached,
@@ -18,13 +13,10 @@ from synthkd.errors import (
     TeacherRefused,
     Unanswered,
 )
-from synthkd.ledger import Cost
-from synthkd.rows import Json
-from synthkd.teachers.layers import Budgeted, Limited, Retrying, prompt_bound
-from synthkd.teachers.limits import Budget, Limits
+from synthkd.teachers.layers import Limited, Retrying
+from synthkd.teachers.limits import Limits
 from synthkd.teachers.request import Completion, Request
-from synthkd.teachers.stats import TeacherStats
-from tests.teachers.acting import Acting, Noting, Playing, ask, cached, said
+from tests.teachers.acting import Acting, Playing, ask, said
 from tests.virtual_time import run_virtually
 
 # ------------------------------------------------------------------------------------ Retrying
@@ -107,165 +99,3 @@ def test_what_waits_to_retry_holds_no_slot() -> None:
 
     _, took_s = run_virtually(work())
     assert 30 <= took_s <= 60
-
-
-# ------------------------------------------------------------------------------------ Budgeted
-
-PRICE = Price(prompt=1, completion=3)
-TOKENS = BudgetConfig(tokens=1000, requests=100, usd=1)
-
-
-def budgeted(
-    inner: Acting, ledger: Noting, config: BudgetConfig = TOKENS, price: Price | None = PRICE
-) -> Budgeted:
-    stats = TeacherStats(nano_usd=0)
-    return Budgeted(
-        inner,
-        budget=Budget(config, ledger.spent),
-        price=price,
-        ledger=ledger,
-        run_id="r",
-        stats=stats,
-    )
-
-
-WORST = Cost(requests=1, prompt_tokens=4 + 16, completion_tokens=50, nano_usd=20 * 1000 + 50 * 3000)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "cost"),
-    [
-        (said("x"), Cost(requests=1, prompt_tokens=10, completion_tokens=5, nano_usd=25_000)),
-        (said("x", prompt=None, completion=None), WORST),
-        (said("x", completion=None), replace(WORST, prompt_tokens=10, nano_usd=160_000)),
-        (AttemptFailed("timed out", maybe_billed=True), WORST),
-        (AttemptFailed("HTTP 429"), Cost()),
-        (RequestRefused(400, "no"), Cost()),
-        (TeacherRefused("no"), Cost()),
-        (RuntimeError("a bug"), WORST),
-        (asyncio.CancelledError(), WORST),
-    ],
-)
-async def test_what_each_outcome_costs(outcome: BaseException | Completion, cost: Cost) -> None:
-    ledger = Noting()
-    seen: list[Cost] = []
-
-    async def act(_: Request) -> Completion:
-        seen.append(ledger.held)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    layer = budgeted(Acting(act), ledger)
-    if isinstance(outcome, BaseException):
-        with pytest.raises(type(outcome)):
-            await layer.complete(ask())
-    else:
-        await layer.complete(ask())
-    assert seen == [WORST], "held, durably, before the attempt left"
-    assert ledger.spent == layer.budget.spent == cost
-    assert ledger.held == layer.budget.held == Cost()
-    assert (layer.stats.attempts, layer.stats.in_flight) == (1, 0)
-
-
-async def test_cancelled_before_it_left_costs_nothing() -> None:
-    layer = budgeted(teacher := Playing(), ledger := Noting())
-    task = asyncio.create_task(layer.complete(ask()))
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
-    assert teacher.asked == []
-    assert layer.budget.spent == ledger.spent == Cost()
-    assert layer.budget.held == Cost()
-
-
-async def test_without_limits_too_every_attempt_is_held() -> None:
-    ledger = Noting()
-    seen: list[Cost] = []
-
-    async def act(_: Request) -> Completion:
-        seen.append(ledger.held)
-        return said("fine")
-
-    layer = budgeted(Acting(act), ledger, BudgetConfig(), price=None)
-    layer.stats.nano_usd = None
-    await layer.complete(ask(max_tokens=None))
-    assert seen == [Cost(requests=1, prompt_tokens=4 + 16)], "the answer may be of any length"
-    assert ledger.held == Cost()
-    assert ledger.spent == Cost(requests=1, prompt_tokens=10, completion_tokens=5)
-    counts = layer.stats.counts()
-    assert (counts.prompt_tokens, counts.completion_tokens, counts.usd) == (10, 5, None)
-
-
-async def test_what_is_settled_is_kept_before_the_answer_is() -> None:
-    ledger = Noting()
-    await cached(budgeted(Playing(), ledger), ledger).complete(ask())  # type: ignore[arg-type]
-    assert ledger.told == ["hold", "settle", "store"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    limit=st.integers(50, 2000),
-    slots=st.integers(1, 40),
-    outcomes=st.lists(
-        st.tuples(
-            st.sampled_from(["answered", "lost", "429", "refused"]),
-            st.integers(0, 50),
-            st.floats(0, 3),
-        ),
-        min_size=1,
-        max_size=60,
-    ),
-)
-def test_the_provider_never_bills_more_than_the_budget(
-    limit: int, slots: int, outcomes: list[tuple[str, int, float]]
-) -> None:
-    billed = 0
-    play = itertools.cycle(outcomes)
-
-    async def attempt(request: Request) -> Completion:
-        nonlocal billed
-        kind, completion, takes_s = next(play)
-        await asyncio.sleep(takes_s)
-        if kind == "429":
-            raise failed(1)
-        if kind == "refused":
-            raise RequestRefused(400, "no")
-        billed += prompt_bound(request.body) + completion
-        if kind == "lost":
-            raise AttemptFailed("reset", maybe_billed=True)
-        return said("x", prompt_bound(request.body), completion)
-
-    async def work() -> None:
-        ledger = Noting()
-        config = BudgetConfig(tokens=limit)
-        inner = Limited(budgeted(Acting(attempt), ledger, config), Limits(slots))
-        layer = Retrying(inner, max_attempts=3)
-
-        async def one(text: str) -> None:
-            with contextlib.suppress(BudgetReached, RequestRefused, Unanswered):
-                await layer.complete(ask(text))
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(60):
-                group.create_task(one(str(number)))
-        assert ledger.held == Cost()
-        assert billed <= ledger.spent.tokens <= limit
-
-    run_virtually(work())
-
-
-# ------------------------------------------------------------------------------------ the bound
-
-
-@given(st.lists(st.text(max_size=40), max_size=4))
-def test_a_prompt_is_bounded_by_its_bytes(texts: list[str]) -> None:
-    messages = [{"role": "user", "content": text} for text in texts]
-    expected = sum(len(text.encode()) + 16 for text in texts)
-    assert prompt_bound({"model": "m", "messages": messages, "temperature": 1}) == expected
-
-
-def test_what_else_is_part_of_the_prompt_is_bounded_too() -> None:
-    messages: Json = [{"role": "user", "content": [{"type": "text", "text": "x" * 100}]}]
-    assert prompt_bound({"messages": messages}) > 116
-    assert prompt_bound({"messages": [], "tools": [{"name": "y" * 100}]}) > 100

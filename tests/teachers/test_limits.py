@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthkd.config import BudgetConfig
-from synthkd.errors import BudgetReached
-from synthkd.ledger import Cost
-from synthkd.teachers.limits import LATENESS_S, Budget, Limits
+from synthkd.teachers.limits import LATENESS_S, Limits
 from tests.virtual_time import run_virtually
-
-
-def cost(tokens: int, requests: int = 1, nano_usd: int = 0) -> Cost:
-    return Cost(requests=requests, prompt_tokens=tokens, nano_usd=nano_usd)
-
 
 # ------------------------------------------------------------------------------------ slots
 
@@ -131,99 +123,3 @@ def test_one_that_is_larger_than_a_minute_goes_alone_instead_of_never() -> None:
     limits = Limits(1000, tokens_per_minute=100)
     when, _ = run_virtually(starts(limits, [250.0, 10.0], [0.0, 1.0]))
     assert when == pytest.approx([0, 150], abs=LATENESS_S + 0.01)
-
-
-# ------------------------------------------------------------------------------------ budget
-
-
-async def test_what_does_not_fit_waits_for_what_is_in_the_air() -> None:
-    budget = Budget(BudgetConfig(tokens=100), cost(20))
-    await budget.hold(cost(50))
-    waiting = asyncio.create_task(budget.hold(cost(40)))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    budget.settle(cost(50), cost(10))
-    await waiting
-    assert (budget.spent.tokens, budget.held.tokens) == (30, 40)
-
-
-async def test_what_can_never_fit_stops_the_run() -> None:
-    budget = Budget(BudgetConfig(tokens=100), cost(20))
-    await budget.hold(cost(50))
-    waiting = asyncio.create_task(budget.hold(cost(40)))
-    await asyncio.sleep(0)
-    budget.settle(cost(50), cost(50))
-    with pytest.raises(
-        BudgetReached,
-        match=r"budget\.tokens is 100, the run has spent 70 and the next request may cost 40\. "
-        r"Raise budget\.tokens and run again",
-    ):
-        await waiting
-    await budget.hold(cost(30))  # a smaller one still fits
-    assert budget.held.tokens == 30
-
-
-@pytest.mark.parametrize(
-    ("config", "spent", "worst"),
-    [
-        (BudgetConfig(requests=2), Cost(requests=2), cost(1)),
-        (BudgetConfig(usd=0.5), Cost(nano_usd=400_000_000), cost(1, nano_usd=100_000_001)),
-        (BudgetConfig(tokens=5), Cost(), cost(6)),
-    ],
-)
-async def test_each_limit_is_kept(config: BudgetConfig, spent: Cost, worst: Cost) -> None:
-    budget = Budget(config, spent)
-    with pytest.raises(BudgetReached):
-        await budget.hold(worst)
-    assert budget.held == Cost()
-
-
-async def test_no_limits_no_waiting() -> None:
-    budget = Budget(BudgetConfig(wall_s=1), Cost())
-    for _ in range(1000):
-        await budget.hold(cost(10**12))
-    assert budget.held.requests == 1000
-
-
-async def test_cancelled_while_waiting_gives_everything_back() -> None:
-    budget = Budget(BudgetConfig(tokens=100), Cost())
-    await budget.hold(cost(100))
-    waiting = [asyncio.create_task(budget.hold(cost(60))) for _ in range(3)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()
-    budget.settle(cost(100), cost(0))  # the first is gone, the second is let in now
-    waiting[1].cancel()  # ... and cancelled in the same moment
-    await asyncio.wait(waiting)
-    assert [task.cancelled() for task in waiting] == [True, True, False]
-    assert budget.held.tokens == 60
-    budget.settle(cost(60), cost(0))
-    assert budget.held == Cost()
-
-
-@given(
-    limit=st.integers(1, 300),
-    attempts=st.lists(st.tuples(st.integers(1, 60), st.floats(0, 1), st.floats(0, 9)), max_size=40),
-)
-def test_spent_and_held_together_never_exceed_the_limit(
-    limit: int, attempts: list[tuple[int, float, float]]
-) -> None:
-    async def work() -> int:
-        budget = Budget(BudgetConfig(tokens=limit), Cost())
-
-        async def attempt(worst: int, share: float, takes_s: float) -> None:
-            try:
-                await budget.hold(cost(worst))
-            except BudgetReached:
-                return
-            assert budget.spent.tokens + budget.held.tokens <= limit
-            await asyncio.sleep(takes_s)
-            budget.settle(cost(worst), cost(int(worst * share)))
-
-        async with asyncio.TaskGroup() as group:
-            for one in attempts:
-                group.create_task(attempt(*one))
-        assert budget.held == Cost()
-        return budget.spent.tokens
-
-    spent, _ = run_virtually(work())
-    assert spent <= limit

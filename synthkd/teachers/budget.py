@@ -1,0 +1,237 @@
+"""Money: `Budget` is the hard stop of a run, `Budgeted` the layer that holds and settles attempts.
+
+An attempt is held at its worst cost before it leaves and settled at what it cost; what a killed
+process held counts as spent. Both wait on each other's release, never on a poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from synthkd.config import BudgetConfig, Price
+from synthkd.errors import AttemptFailed, BudgetReached, TeacherError, TeacherRefused, UserError
+from synthkd.ledger import Cost, Ledger
+from synthkd.rows import Json, canonical
+from synthkd.teachers.prices import nano_usd
+from synthkd.teachers.request import Completion, Request, Teacher, Usage
+from synthkd.teachers.stats import TeacherStats
+
+NOTHING = Cost()
+
+
+class Budget:
+    """The hard stop of one run, shared by all its teachers.
+
+    Every attempt is held at its worst cost before it leaves. One that does not fit waits while
+    others are in the air, because they may cost less than was held.
+
+    Args:
+        config: the limits.
+        spent: what the run spent before it was resumed.
+    """
+
+    def __init__(self, config: BudgetConfig, spent: Cost) -> None:
+        self.config = config
+        self.spent = spent
+        self.held = NOTHING
+        self._in_air = 0
+        self._queue: deque[tuple[Cost, asyncio.Future[None]]] = deque()
+        self._limit_nano_usd = None if config.usd is None else int(config.usd * 1e9)
+
+    async def hold(self, worst: Cost) -> None:
+        """Set `worst` aside; `settle` must follow.
+
+        Raises:
+            BudgetReached: it does not fit, and nothing is in the air that could free any.
+        """
+        if not self._queue and self._short(worst) is None:
+            self._take(worst)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((worst, turn))
+        self._serve()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.settle(worst, NOTHING)  # it was taken in the same moment
+            raise
+
+    def settle(self, worst: Cost, cost: Cost) -> None:
+        """Release what was held and spend what it cost in the end."""
+        self._in_air -= 1
+        self.held = self.held - worst
+        self.spent = self.spent + cost
+        self._serve()
+
+    def _take(self, worst: Cost) -> None:
+        self._in_air += 1
+        self.held = self.held + worst
+
+    def _serve(self) -> None:
+        while self._queue:
+            worst, turn = self._queue[0]
+            if not turn.cancelled():
+                short = self._short(worst)
+                if short is None:
+                    self._take(worst)
+                    turn.set_result(None)
+                elif self._in_air:
+                    return
+                else:
+                    turn.set_exception(BudgetReached(short))
+            self._queue.popleft()
+
+    def _short(self, worst: Cost) -> str | None:
+        """Why `worst` does not fit, or None when it does."""
+        config, spent, held = self.config, self.spent, self.held
+        if config.requests is not None:
+            needed = spent.requests + held.requests + worst.requests
+            if needed > config.requests:
+                return _reached("requests", config.requests, spent.requests, worst.requests)
+        if config.tokens is not None:
+            needed = spent.tokens + held.tokens + worst.tokens
+            if needed > config.tokens:
+                return _reached("tokens", config.tokens, spent.tokens, worst.tokens)
+        if self._limit_nano_usd is not None:
+            needed = spent.nano_usd + held.nano_usd + worst.nano_usd
+            if needed > self._limit_nano_usd:
+                return _reached("usd", config.usd, round(spent.usd, 6), round(worst.usd, 6))
+        return None
+
+
+def _reached(name: str, limit: float | None, spent: float, worst: float) -> str:
+    return (
+        f"the budget is reached: budget.{name} is {limit}, the run has spent {spent} and the next "
+        f"request may cost {worst}. Raise budget.{name} and run again: everything bought is kept"
+    )
+
+
+class Budgeted:
+    """Hold an attempt at its worst cost before it leaves, settle at what it cost.
+
+    The hold is durable before the attempt leaves, so that a kill at any moment leaves at least as
+    much recorded as the provider billed, and a budget that is set later knows of it. Only without
+    `max_tokens`, which no budget of dollars or tokens allows, the length of the answer is not in
+    the hold: it may be any.
+
+    Args:
+        inner: makes one attempt.
+        budget: shared by all teachers of the run.
+        price: None = unknown, which `budget.usd` does not allow.
+        ledger: where holds and costs are kept.
+        run_id: the run that pays.
+        stats: counts attempts, tokens and latency.
+    """
+
+    def __init__(
+        self,
+        inner: Teacher,
+        *,
+        budget: Budget,
+        price: Price | None,
+        ledger: Ledger,
+        run_id: str,
+        stats: TeacherStats,
+    ) -> None:
+        self.inner = inner
+        self.budget = budget
+        self.price = price
+        self.ledger = ledger
+        self.run_id = run_id
+        self.stats = stats
+
+    async def complete(self, request: Request) -> Completion:
+        """Make one attempt.
+
+        Raises:
+            BudgetReached: it does not fit into what is left.
+        """
+        worst = self._cost(prompt_bound(request.body), request.max_tokens or 0)
+        await self.budget.hold(worst)
+        try:
+            await self.ledger.hold(self.run_id, worst)
+        except BaseException:
+            self.budget.settle(worst, NOTHING)  # it never left
+            raise
+        cost = worst  # cancelled or ended by a fault of ours: it may have been billed
+        try:
+            completion = await self._attempt(request)
+            cost = self._settled(completion.usage, worst)
+            return completion
+        except AttemptFailed as error:
+            cost = worst if error.maybe_billed else NOTHING
+            raise
+        except (TeacherError, TeacherRefused, UserError):
+            cost = NOTHING
+            raise
+        finally:
+            self.budget.settle(worst, cost)
+            self.ledger.settle(self.run_id, worst, cost)
+
+    async def _attempt(self, request: Request) -> Completion:
+        stats = self.stats
+        stats.attempts += 1
+        stats.in_flight += 1
+        started = time.perf_counter()
+        try:
+            completion = await self.inner.complete(request)
+        except AttemptFailed as error:
+            stats.rate_limited += error.status == 429
+            raise
+        finally:
+            stats.in_flight -= 1
+        stats.latencies_s.append(time.perf_counter() - started)
+        return completion
+
+    def _settled(self, usage: Usage, worst: Cost) -> Cost:
+        """What the provider says it used; where it does not say, what was held."""
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        cost = self._cost(
+            worst.prompt_tokens if prompt is None else prompt,
+            worst.completion_tokens if completion is None else completion,
+        )
+        self.stats.prompt_tokens += prompt or 0
+        self.stats.completion_tokens += completion or 0
+        if self.stats.nano_usd is not None:
+            self.stats.nano_usd += cost.nano_usd
+        return cost
+
+    def _cost(self, prompt_tokens: int, completion_tokens: int) -> Cost:
+        price = 0
+        if self.price is not None:
+            price = nano_usd(
+                self.price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
+            )
+        return Cost(
+            requests=1,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            nano_usd=price,
+        )
+
+
+MESSAGE_TOKENS = 16
+"""What a chat template puts around one message, at most, in the templates that are in use."""
+
+
+def prompt_bound(body: Mapping[str, Json]) -> int:
+    """The most tokens that the prompt can be: no tokenizer makes more tokens than UTF-8 bytes."""
+    bound = 0
+    for name, value in body.items():
+        if name == "messages" and isinstance(value, Sequence):
+            bound += sum(_message_bound(message) for message in value)
+        elif isinstance(value, Mapping | list | tuple):  # tools, a schema: part of the prompt too
+            bound += len(canonical(value))
+    return bound
+
+
+def _message_bound(message: Json) -> int:
+    if isinstance(message, Mapping) and message.keys() == {"role", "content"}:
+        content = message["content"]
+        if isinstance(content, str):
+            return MESSAGE_TOKENS + (len(content) if content.isascii() else len(content.encode()))
+    return MESSAGE_TOKENS + len(canonical(message))
