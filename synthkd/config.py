@@ -70,6 +70,21 @@ class Price(Settings):
 
     prompt: NonNegativeFloat
     completion: NonNegativeFloat
+    """Reasoning is part of the completion."""
+    cached_prompt: NonNegativeFloat | None = None
+    """Of prompt tokens that the provider had cached; None = unknown, so they count as the others
+    do."""
+    batch_discount: Share | None = None
+    """The share that batch mode takes off; None = unknown, so none is counted on."""
+
+    @model_validator(mode="after")
+    def _full_price_is_the_worst(self) -> Price:
+        # The budget holds each attempt at the full price.
+        if self.cached_prompt is not None and self.cached_prompt > self.prompt:
+            raise ValueError(
+                f"cached_prompt must be <= prompt ({self.prompt:g}), got {self.cached_prompt:g}"
+            )
+        return self
 
 
 class RecordedConfig(Settings):

@@ -134,6 +134,7 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
         f"spent: {spend_text(manifest.spend)}; "
         f"this time {manifest.wall_s:.1f} s, {manifest.cpu_s:.1f} s of CPU"
     )
+    parts += prices_text(manifest)
     if manifest.evaluation is not None:
         parts.append(evaluation_view(manifest.evaluation))
     return Group(*parts, places_text(manifest, folder))
@@ -217,6 +218,27 @@ def spend_text(spend: Spend) -> str:
     if (wall_s := spend.budget.get("wall_s")) is not None:
         parts.append(_of_limit(f"{spend.wall_s:,.0f}", wall_s, "s"))
     return ", ".join(parts)
+
+
+def prices_text(manifest: Manifest) -> list[str]:
+    """What the spending was counted with, of teachers that charge; and what is not counted."""
+    lines = []
+    for name, price in manifest.prices.items():
+        if price is None:
+            lines.append(
+                f"the price of {name} is unknown, so its cost is not counted: give it as "
+                f"teachers.{name}.price"
+            )
+        elif price.prompt or price.completion:
+            lines.append(f"{name} costs {price.in_words()}")
+        counts = manifest.teachers.get(name, TeacherCounts())
+        if counts.cached_prompt_tokens or counts.reasoning_tokens:
+            lines.append(
+                f"{name}: {counts.cached_prompt_tokens:,} of {counts.prompt_tokens:,} prompt "
+                f"tokens were cached at the provider, {counts.reasoning_tokens:,} of "
+                f"{counts.completion_tokens:,} completion tokens were reasoning"
+            )
+    return lines
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:

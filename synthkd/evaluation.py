@@ -324,7 +324,12 @@ def _nano_usd(teacher: OpenTeacher, reply: Completion) -> int | None:
         return 0
     if teacher.price is None or prompt_tokens is None or completion_tokens is None:
         return None
-    return nano_usd(teacher.price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    return nano_usd(
+        teacher.price,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cached_prompt_tokens=reply.usage.cached_prompt_tokens or 0,
+    )
 
 
 def _usd_per_1000(costs: Sequence[int | None], rows: int) -> float | None:

@@ -22,6 +22,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import NotInLedger, RowError, UserError
 from synthkd.flow import run_loop
 from synthkd.io.sources import SourceRow, open_source
+from synthkd.manifest import PriceRecord
 from synthkd.plan import (
     BoundRowStep,
     BoundTableStep,
@@ -34,8 +35,8 @@ from synthkd.rows import Row
 from synthkd.steps import BUILTIN, Desk, Kit
 from synthkd.survey import Survey, survey
 from synthkd.teachers.budget import prompt_bound
-from synthkd.teachers.open import OpenTeacher, check_teachers, price_for
-from synthkd.teachers.prices import FREE, nano_usd
+from synthkd.teachers.open import OpenTeacher, check_teachers
+from synthkd.teachers.prices import FREE, nano_usd, price_for, price_record
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.stats import TeacherStats
 
@@ -88,6 +89,8 @@ class Forecast:
     warnings: Sequence[str]
     """What would stop the run, or is hardly meant, in words."""
     budget: Mapping[str, float | int]
+    prices: Mapping[str, PriceRecord | None]
+    """Of the teachers that are asked; None = unknown."""
 
     @property
     def usd(self) -> float | None:
@@ -97,7 +100,11 @@ class Forecast:
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {**asdict(self), "usd": self.usd}
+        prices = {
+            name: None if price is None else price.model_dump(mode="json")
+            for name, price in self.prices.items()
+        }
+        return {**asdict(self), "prices": prices, "usd": self.usd}
 
     def table(self) -> str:
         """For people."""
@@ -108,6 +115,10 @@ class Forecast:
         lines.append(
             f"altogether about {_usd(self.usd)}; retries add to it, what the ledger has does not"
         )
+        lines += [
+            f"  {name} costs {'an unknown price' if price is None else price.in_words()}"
+            for name, price in self.prices.items()
+        ]
         if self.budget:
             limits = ", ".join(f"{name} {limit:g}" for name, limit in self.budget.items())
             lines.append(f"the budget stops the run at {limits}")
@@ -147,6 +158,7 @@ def forecast(plan: Plan) -> Forecast:
         unknown=list(dict.fromkeys(unknown)),
         warnings=list(_warnings(plan)),
         budget=config.budget.model_dump(exclude_none=True),
+        prices={call.teacher: price_record(config.teachers[call.teacher]) for call in calls},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,11 +62,39 @@ class TeacherCounts(Record):
     in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    """Of the prompt tokens, those that the provider had cached."""
+    reasoning_tokens: int = 0
+    """Of the completion tokens, those of reasoning, as far as the provider says."""
     usd: float | None = None
     """None = the price is unknown."""
     latency_s: float | None = None
     """Median seconds of an attempt that was answered; None = none was."""
     simulated: bool = False
+
+
+class PriceRecord(Record):
+    """What a teacher costs, in US dollars per million tokens, and who says so."""
+
+    prompt: float
+    completion: float
+    cached_prompt: float | None = None
+    """None = unknown: cached tokens are counted at the price of the others."""
+    batch_discount: float | None = None
+    """The share that batch mode takes off; None = unknown."""
+    date: datetime.date | None = None
+    """The day for which the source gives the price; None = the user's own, or free."""
+    source: str
+
+    def in_words(self) -> str:
+        """One line for people."""
+        cached = "unknown" if self.cached_prompt is None else f"{self.cached_prompt:g}"
+        batch = "unknown" if self.batch_discount is None else f"{self.batch_discount:.0%}"
+        when = "" if self.date is None else f" of {self.date}"
+        return (
+            f"{self.prompt:g} USD per million prompt tokens (cached {cached}),"
+            f" {self.completion:g} of completion, batch discount {batch}; {self.source}{when}"
+        )
 
 
 class Spend(Record):
@@ -161,6 +190,8 @@ class Manifest(Record):
     funnel: Mapping[str, StepCounts]
     teachers: Mapping[str, TeacherCounts]
     spend: Spend
+    prices: Mapping[str, PriceRecord | None] = {}
+    """Teacher -> what it costs; None = unknown, so nothing is counted for it."""
     wall_s: float
     cpu_s: float
     dataset: Mapping[str, Any]

@@ -50,6 +50,7 @@ from synthkd.steps import Desk
 from synthkd.students.linear import LinearStudent, load_linear
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
+from synthkd.teachers.prices import price_record
 from synthkd.training import student_in_words, train
 
 TICK_S = 0.25
@@ -376,6 +377,7 @@ class Run:
             funnel=progress.funnel,
             teachers=progress.teachers,
             spend=progress.spend,
+            prices={name: price_record(teacher) for name, teacher in config.teachers.items()},
             wall_s=round(progress.elapsed_s, 3),
             cpu_s=round(time.process_time() - self._started_cpu, 3),
             dataset=dataset,

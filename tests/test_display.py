@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from synthkd.manifest import (
     Evaluation,
     Interval,
     Manifest,
+    PriceRecord,
     Progress,
     Spend,
     StepCounts,
@@ -104,6 +106,35 @@ def test_a_source_of_unknown_length_has_no_total() -> None:
 def test_an_unknown_price_is_not_zero() -> None:
     assert "unknown USD" in spend_text(Spend())
     assert "0.0000 USD" in spend_text(Spend(usd=0.0))
+
+
+def test_a_summary_says_what_prices_it_counted_with() -> None:
+    listed = PriceRecord(
+        prompt=2,
+        completion=8,
+        cached_prompt=0.5,
+        date=datetime.date(2026, 5, 4),
+        source="a.example",
+    )
+    prices = {
+        "main": listed,
+        "odd": None,
+        "free": PriceRecord(prompt=0, completion=0, source="simulated: free"),
+    }
+    counts = TeacherCounts(
+        asked=1,
+        prompt_tokens=900,
+        completion_tokens=70,
+        cached_prompt_tokens=800,
+        reasoning_tokens=50,
+    )
+    view = summary(manifest(prices=prices, teachers={"main": counts}), Path("out"))
+    text = " ".join(shown(view).split())
+    assert "main costs 2 USD per million prompt tokens (cached 0.5), 8 of completion" in text
+    assert "a.example of 2026-05-04" in text
+    assert "the price of odd is unknown, so its cost is not counted: give it as" in text
+    assert "free costs" not in text
+    assert "main: 800 of 900 prompt tokens were cached at the provider, 50 of 70" in text
 
 
 def test_the_view_gives_reasons() -> None:

@@ -103,6 +103,9 @@ def test_who_is_free(tmp_path: Path) -> None:
     unknown = planned(tmp_path, teachers={"main": teacher(price=None)}, steps=steps)
     assert unknown.usd is None
     assert "the price of fake: set teachers.main.price" in unknown.unknown
+    assert unknown.as_json()["prices"] == {"main": None}
+    assert "main costs an unknown price" in unknown.table()
+    assert "main costs 0 USD per million prompt tokens" in free.table()
 
 
 @pytest.mark.parametrize(

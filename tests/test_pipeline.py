@@ -75,6 +75,7 @@ async def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     assert [row["instruction"] for row in kept] == [f"say {i}" for i in range(12)]
     assert manifest.teachers["main"].attempts == 12
     assert manifest.spend.usd is None  # the fake's price is unknown, so it is not 0
+    assert manifest.prices == {"main": None}
     assert set(manifest.files) == set(tree_bytes(out)) - {"manifest.json", "run.json"}
     stages = list(dict.fromkeys(moment.stage for moment in seen))
     assert stages == ["asking", "sorting", "exporting", "done"]

@@ -193,18 +193,26 @@ class Budgeted:
         cost = self._cost(
             worst.prompt_tokens if prompt is None else prompt,
             worst.completion_tokens if completion is None else completion,
+            usage.cached_prompt_tokens or 0,
         )
         self.stats.prompt_tokens += prompt or 0
         self.stats.completion_tokens += completion or 0
+        self.stats.cached_prompt_tokens += usage.cached_prompt_tokens or 0
+        self.stats.reasoning_tokens += usage.reasoning_tokens or 0
         if self.stats.nano_usd is not None:
             self.stats.nano_usd += cost.nano_usd
         return cost
 
-    def _cost(self, prompt_tokens: int, completion_tokens: int) -> Cost:
+    def _cost(
+        self, prompt_tokens: int, completion_tokens: int, cached_prompt_tokens: int = 0
+    ) -> Cost:
         price = 0
         if self.price is not None:
             price = nano_usd(
-                self.price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
+                self.price,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+                cached_prompt_tokens=cached_prompt_tokens,
             )
         return Cost(
             requests=1,

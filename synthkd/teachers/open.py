@@ -22,7 +22,7 @@ from synthkd.teachers.budget import Budget, Budgeted
 from synthkd.teachers.endpoint import api_key, chat_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
 from synthkd.teachers.limits import AUTO_CONCURRENCY, Limits
-from synthkd.teachers.prices import FREE, price_of
+from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
 
@@ -152,15 +152,6 @@ def check_teachers(
             chat_urls(name, config)
             if not offline:
                 api_key(name, config)
-
-
-def price_for(config: TeacherConfig) -> Price | None:
-    """What the teacher costs; None = unknown. Recorded and simulated ones are free."""
-    if config.price is not None:
-        return config.price
-    if config.kind != "http":
-        return FREE
-    return None if config.model is None else price_of(config.model)
 
 
 def _open_attempt(

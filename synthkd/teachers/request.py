@@ -49,6 +49,10 @@ class Usage:
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
+    """Of the prompt tokens, those that the provider had cached."""
+    reasoning_tokens: int | None = None
+    """Of the completion tokens, those of reasoning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ class TeacherStats:
     in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    reasoning_tokens: int = 0
     nano_usd: int | None = None
     """None = the price is unknown."""
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
@@ -40,6 +42,8 @@ class TeacherStats:
             in_flight=self.in_flight,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
+            cached_prompt_tokens=self.cached_prompt_tokens,
+            reasoning_tokens=self.reasoning_tokens,
             usd=None if self.nano_usd is None else self.nano_usd / 1e9,
             latency_s=statistics.median(self.latencies_s) if self.latencies_s else None,
             simulated=self.simulated,

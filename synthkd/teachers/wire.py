@@ -117,10 +117,27 @@ def _text(value: object) -> str | None:
 def _usage(usage: object) -> Usage:
     if not isinstance(usage, dict):
         return Usage()
+    prompt = _count(usage.get("prompt_tokens"))
+    completion = _count(usage.get("completion_tokens"))
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    if cached is None:
+        cached = _count(usage.get("prompt_cache_hit_tokens"))  # DeepSeek's name for it
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    if reasoning and None not in (prompt, completion):
+        # Grok counts reasoning beside the completion: both are billed as completion.
+        beside = _count(usage.get("total_tokens")) == (prompt or 0) + (completion or 0) + reasoning
+        completion = (completion or 0) + (reasoning if beside else 0)
     return Usage(
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_prompt_tokens=cached,
+        reasoning_tokens=reasoning,
     )
+
+
+def _detail(usage: dict[str, Any], details: str, name: str) -> int | None:
+    block = usage.get(details)
+    return _count(block.get(name)) if isinstance(block, dict) else None
 
 
 def _count(value: object) -> int | None:
