@@ -1,54 +1,18 @@
-"""What whole-run tests share: a provider in a process of its own, and the real command."""
+"""What whole-run tests share: the real command, run to its end or killed at a chosen moment."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
+from synthkd.fake_teacher import TeacherProcess
+
 DEADLINE_S = 60
 """When to give up on a process that should long have answered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedProvider:
-    """A fake provider in another process, so that killing a run leaves its books alone."""
-
-    url: str
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        """What it was asked and what it billed."""
-        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/stats", timeout=10) as reply:
-            stats: dict[str, Any] = json.load(reply)
-            return stats
-
-    @property
-    def repeats(self) -> int:
-        """Requests beyond the first of each body."""
-        return sum(count - 1 for count in self.stats["bodies"].values())
-
-
-@contextmanager
-def served_provider(*options: str) -> Iterator[ServedProvider]:
-    """Start tests/provider.py with these options; stop it afterwards."""
-    command = [sys.executable, str(HERE / "provider.py"), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield ServedProvider(url=process.stdout.readline().strip())
-        finally:
-            process.send_signal(signal.SIGTERM)
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -72,7 +36,7 @@ def finished(
 
 
 def killed_after(
-    provider: ServedProvider, requests: int, *arguments: str | Path, cwd: Path
+    provider: TeacherProcess, requests: int, *arguments: str | Path, cwd: Path
 ) -> bool:
     """Run the command, and SIGKILL it once the provider was asked so many more times.
 

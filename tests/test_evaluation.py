@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from synthkd.errors import ConfigError, TooManyLost, UserError
+from synthkd.fake_teacher import FakeTeacher
 from synthkd.folder import read_stopped
 from synthkd.manifest import Contestant, Evaluation, Progress
 from synthkd.pipeline import Pipeline
-from tests.provider import Provider
 
 SAY = "---\ninputs: [text]\noutput: text\n---\n{# user #}\n{{ text }}\n"
 PRICE = {"prompt": 1_000_000, "completion": 0}
@@ -26,7 +26,9 @@ ROWS = [{"id": f"r{i}", "text": f"item{i:02} is {i % 3}", "gold": i % 3} for i i
 STUDENT = {"kind": "linear", "text": "text", "label": "label"}
 
 
-def write(folder: Path, provider: Provider, rows: list[dict[str, Any]] = ROWS, **more: Any) -> Path:
+def write(
+    folder: Path, provider: FakeTeacher, rows: list[dict[str, Any]] = ROWS, **more: Any
+) -> Path:
     """A pipeline that holds half of the rows out. Returns the file."""
     (folder / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
     (folder / "say.md.j2").write_text(SAY, encoding="utf-8")
@@ -43,7 +45,7 @@ def write(folder: Path, provider: Provider, rows: list[dict[str, Any]] = ROWS, *
     return file
 
 
-def teacher(provider: Provider, **more: Any) -> dict[str, Any]:
+def teacher(provider: FakeTeacher, **more: Any) -> dict[str, Any]:
     return {"endpoint": provider.url, "model": "fake", "max_attempts": 1, **more}
 
 
@@ -66,7 +68,7 @@ def accuracy(one: Contestant) -> float:
 
 
 async def test_a_row_whose_asking_failed_is_left_out_for_everybody(tmp_path: Path) -> None:
-    async with Provider(rates={"500": 0.2}).serve() as provider:
+    async with FakeTeacher(rates={"500": 0.2}).serve() as provider:
         file = write(tmp_path, provider, limits={"max_failed": 0.5}, student=STUDENT)
         manifest = await Pipeline.load(file, out="out").run()
     evaluation = manifest.evaluation
@@ -81,7 +83,7 @@ async def test_a_row_whose_asking_failed_is_left_out_for_everybody(tmp_path: Pat
 
 
 async def test_too_many_failures_stop_the_run_and_it_can_be_resumed(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
 
         def break_down(progress: Progress) -> None:
             if progress.stage == "evaluating":
@@ -105,7 +107,7 @@ async def test_a_reply_that_cannot_be_read_is_wrong(tmp_path: Path) -> None:
     rows = [
         {**row, "text": f"item{i:02} is no"} if i % 4 == 0 else row for i, row in enumerate(ROWS)
     ]
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         evaluation = await result(Pipeline.load(write(tmp_path, provider, rows), out="out"))
     funnel, main = evaluation.funnel, named(evaluation, "main")
     assert (evaluation.left_out, funnel.failed) == (0, 0)
@@ -115,7 +117,7 @@ async def test_a_reply_that_cannot_be_read_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_offline_without_answers_invents_no_scores(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         alone = write(tmp_path, provider, evaluate=None)
         await Pipeline.load(alone, out="out").run()
         pipeline = Pipeline.load(write(tmp_path, provider), out="out")
@@ -127,7 +129,7 @@ async def test_offline_without_answers_invents_no_scores(tmp_path: Path) -> None
 
 
 async def test_every_teacher_asked_is_listed_and_scored_by_its_own_answers(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         # Two words of the echo are no label.
         teachers = {"main": teacher(provider), "mute": teacher(provider, params={"max_tokens": 2})}
         step = label(teachers=["mute", "main"])
@@ -145,7 +147,7 @@ async def test_every_teacher_asked_is_listed_and_scored_by_its_own_answers(tmp_p
 
 
 async def test_a_failed_teacher_is_not_outvoted_in_silence(tmp_path: Path) -> None:
-    async with Provider().serve() as provider, Provider(rates={"500": 0.3}).serve() as shaky:
+    async with FakeTeacher().serve() as provider, FakeTeacher(rates={"500": 0.3}).serve() as shaky:
         teachers = {"main": teacher(provider), "shaky": teacher(shaky)}
         step = label(teachers=["main", "shaky"])
         file = write(tmp_path, provider, teachers=teachers, steps=[step])
@@ -159,7 +161,7 @@ async def test_a_failed_teacher_is_not_outvoted_in_silence(tmp_path: Path) -> No
 
 async def test_one_sample_is_charged_to_a_teacher_and_all_to_the_vote(tmp_path: Path) -> None:
     tokens = len("item00 is 0") + 16  # as the fake counts them
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         steps = [label(teacher="main", samples=3)]
         teachers = {"main": teacher(provider, price=PRICE)}
         file = write(tmp_path, provider, teachers=teachers, steps=steps)
@@ -178,18 +180,8 @@ async def test_one_sample_is_charged_to_a_teacher_and_all_to_the_vote(tmp_path: 
     assert named(unpriced, "label: vote").usd_per_1000 is None
 
 
-async def test_tokens_that_the_provider_does_not_tell_are_not_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tests import provider as fake
-
-    honest = fake.answer
-
-    def silent(body: dict[str, Any], digest: bytes) -> dict[str, Any]:
-        return {**honest(body, digest), "usage": None}
-
-    monkeypatch.setattr(fake, "answer", silent)
-    async with Provider().serve() as provider:
+async def test_tokens_that_the_provider_does_not_tell_are_not_free(tmp_path: Path) -> None:
+    async with FakeTeacher(tells_usage=False).serve() as provider:
         teachers = {"main": teacher(provider, price=PRICE)}
         evaluation = await result(
             Pipeline.load(write(tmp_path, provider, teachers=teachers), out="out")
@@ -203,7 +195,7 @@ async def test_without_a_student_a_rationale_is_not_taken_for_the_answer(tmp_pat
     ]
     source = {"jsonl": "rows.jsonl", "id": ["id"], "holdout": {"test": 0.5, "by": ["n"]}}
     step = {"use": "rationale", "with": {"teacher": "main", "prompt": "say", "gold": "gold"}}
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(
             tmp_path,
             provider,
@@ -231,7 +223,7 @@ async def test_held_out_rows_without_gold_or_text_cost_nothing(
     row: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     source = {"jsonl": "rows.jsonl", "id": ["id"], "holdout": {"test": 0.5, "by": ["id"]}}
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         rows = [{**one, **row} for one in ROWS]
         file = write(tmp_path, provider, rows, source=source, student=STUDENT)
         with pytest.raises(UserError, match=says):
@@ -284,7 +276,7 @@ async def test_a_step_that_cannot_be_asked_about_held_out_rows(
         SAY.replace("[text", "[text, gold").replace("{{ text", "{{ gold }} {{ text"),
         encoding="utf-8",
     )
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, provider, **changes)
         with pytest.raises(ConfigError, match=says):
             await Pipeline.load(file, out="out").run()
@@ -292,7 +284,7 @@ async def test_a_step_that_cannot_be_asked_about_held_out_rows(
 
 
 async def test_a_recorded_teacher_matches_by_inputs_that_the_prompt_has(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         recorded = {"jsonl": "rows.jsonl", "match": ["text", "question"], "text": "text"}
         file = write(tmp_path, provider, teachers={"main": {"recorded": recorded}})
     with pytest.raises(ConfigError) as caught:

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from synthkd.errors import BudgetReached, LedgerFailed, UserError
+from synthkd.fake_teacher import FakeTeacher
 from synthkd.folder import RunFolder, open_folder, read_manifest
 from synthkd.io.lock import locked
 from synthkd.pipeline import Pipeline
-from tests.provider import Provider
 from tests.runs import tree_bytes
 from tests.test_pipeline import teacher, write
 
@@ -90,7 +90,9 @@ def test_a_run_keeps_its_ledger(tmp_path: Path) -> None:
         opened(tmp_path / "out", ledger="other.db")
 
 
-async def paid_project(tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Path:
+async def paid_project(
+    tmp_path: Path, provider: FakeTeacher, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A project folder with a run that has used up its budget of 40 requests; we stand in it."""
     project = tmp_path / "project"
     project.mkdir()
@@ -103,7 +105,7 @@ async def paid_project(tmp_path: Path, provider: Provider, monkeypatch: pytest.M
 async def test_a_moved_project_pays_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         project = await paid_project(tmp_path, provider, monkeypatch)
         monkeypatch.chdir(project.rename(tmp_path / "elsewhere"))
         assert (await Pipeline.load("small.yaml", out="out").run()).counts.kept == 40
@@ -115,7 +117,7 @@ async def test_a_moved_project_pays_nothing_twice(
 async def test_without_its_ledger_a_run_does_not_start(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         project = await paid_project(tmp_path, provider, monkeypatch)
         ledger = project / ".synthkd" / "ledger.sqlite"
         ledger.unlink()
@@ -132,7 +134,7 @@ async def test_without_its_ledger_a_run_does_not_start(
 async def test_a_copied_folder_does_not_spend_beside_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         project = await paid_project(tmp_path, provider, monkeypatch)
         shutil.copytree("out", "copy")
         provider.latency_s = 0.05
@@ -151,7 +153,7 @@ async def test_a_copied_folder_does_not_spend_beside_the_original(
 
 
 async def test_a_ledger_taken_away_in_mid_run_stops_the_run(tmp_path: Path) -> None:
-    async with Provider(latency_s=0.05).serve() as provider:
+    async with FakeTeacher(latency_s=0.05).serve() as provider:
         file = write(tmp_path, rows=40, teachers=teacher(provider, concurrency=2))
         run = asyncio.create_task(Pipeline.load(file, out="out").run())
         await provider.reached(6)
@@ -179,7 +181,7 @@ def test_a_mistake_in_a_folder_that_was_there_leaves_it_as_it_was(tmp_path: Path
 
 
 async def test_a_student_that_was_damaged_is_trained_anew(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write_labelled(tmp_path, provider.url)
         await Pipeline.load(file, out="out").run()
         (tmp_path / "out" / "student" / "model.skops").write_bytes(b"")
@@ -229,7 +231,7 @@ def write_labelled(folder: Path, url: str, rows: int = 60, **changes: Any) -> Pa
 
 
 async def test_train_and_eval_use_the_runs_ledger_and_budget(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write_labelled(tmp_path, provider.url, budget={"requests": 60})
         old = await Pipeline.load(file, out="out", ledger="mine.db").run()
         asked = provider.requests
@@ -258,7 +260,7 @@ async def test_train_and_eval_use_the_runs_ledger_and_budget(tmp_path: Path) -> 
 
 
 async def test_a_stop_in_the_evaluation_publishes_nothing_and_trains_once(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write_labelled(tmp_path, provider.url, budget={"requests": 45})
         with pytest.raises(BudgetReached):
             await Pipeline.load(file, out="out").run()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import DEADLINE_S, command, finished, served_provider
+from synthkd.fake_teacher import in_process
+from tests.runs import DEADLINE_S, command, finished
 
 ROWS = 30
 MODULE = """
@@ -56,7 +57,7 @@ def write_inputs(folder: Path, url: str) -> None:
 def test_an_interrupt_during_a_slow_table_step_is_quick_quiet_and_resumable(
     tmp_path: Path,
 ) -> None:
-    with served_provider() as provider:
+    with in_process() as provider:
         write_inputs(tmp_path, provider.url)
         plugin = {"PYTHONPATH": str(tmp_path / "plugin"), "SLOW_S": "0.5"}
         process = subprocess.Popen(

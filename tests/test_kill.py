@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import finished, killed_after, served_provider, tree_bytes
+from synthkd.fake_teacher import in_process
+from tests.runs import finished, killed_after, tree_bytes
 
 IN_FLIGHT = 8
 ROWS = 40
@@ -48,7 +49,7 @@ def write_inputs(folder: Path, url: str, *, budget: int = 100_000) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_killed_at_any_point_and_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    with served_provider("--latency", "0.01") as provider:
+    with in_process("--latency", "0.01") as provider:
         pipeline = write_inputs(tmp_path, provider.url)
         calm = finished("run", pipeline, "--out", "calm", "--ledger", "calm.db", cwd=tmp_path)
         assert calm.returncode == 0, calm.stderr
@@ -74,7 +75,7 @@ def test_killed_at_any_point_and_run_again_gives_the_same_bytes(tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_warm_second_run_asks_nothing_and_writes_the_same(tmp_path: Path) -> None:
-    with served_provider() as provider:
+    with in_process() as provider:
         pipeline = write_inputs(tmp_path, provider.url)
         assert finished("run", pipeline, "--out", "a", cwd=tmp_path).returncode == 0
         asked = provider.stats["requests"]
@@ -92,7 +93,7 @@ def test_a_warm_second_run_asks_nothing_and_writes_the_same(tmp_path: Path) -> N
 def test_twenty_kills_in_a_row_never_pass_the_budget(tmp_path: Path) -> None:
     budget = 60
     faults = ("--fault", "lost=0.1", "--fault", "500=0.1", "--fault", "429=0.1")
-    with served_provider("--latency", "0.005", "--retry-after", "0", *faults) as provider:
+    with in_process("--latency", "0.005", "--retry-after", "0", *faults) as provider:
         pipeline = write_inputs(tmp_path, provider.url, budget=budget)
         run = ("run", pipeline, "--out", "out", "--set", "limits.max_failed=1.0")
         for _ in range(20):

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from synthkd.fake_teacher import TeacherProcess, in_process
 from synthkd.pipeline import read_manifest
-from tests.runs import ServedProvider, finished, killed_at, served_provider, tree_bytes
+from tests.runs import finished, killed_at, tree_bytes
 from tests.test_folder import write_labelled
 
 STAGES = ["sorting", "exporting", "training", "evaluating", "done"]
 
 
-def prepared(folder: Path, provider: ServedProvider) -> Path:
+def prepared(folder: Path, provider: TeacherProcess) -> Path:
     return write_labelled(folder, provider.url, rows=200)
 
 
@@ -30,7 +31,7 @@ def is_whole(folder: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_killed_at_any_stage_and_run_again(tmp_path: Path) -> None:
-    with served_provider() as provider:
+    with in_process() as provider:
         pipeline = prepared(tmp_path, provider)
         calm = finished("run", pipeline, "--out", "calm", cwd=tmp_path)
         assert calm.returncode == 0, calm.stderr
@@ -50,7 +51,7 @@ def test_killed_at_any_stage_and_run_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_kill_while_training_again_leaves_the_complete_run(tmp_path: Path) -> None:
-    with served_provider() as provider:
+    with in_process() as provider:
         pipeline = prepared(tmp_path, provider)
         assert finished("run", pipeline, "--out", "out", cwd=tmp_path).returncode == 0
         before = tree_bytes(tmp_path / "out")

@@ -41,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "running",
         "pipeline",
         "display",
+        "fake_teacher",
         "cli",
         "__main__",
     )

@@ -25,11 +25,11 @@ from synthkd.errors import (
     TooManyLost,
     UserError,
 )
+from synthkd.fake_teacher import FakeTeacher
 from synthkd.flow import run_loop
 from synthkd.folder import read_stopped
 from synthkd.manifest import Progress
 from synthkd.pipeline import Pipeline, read_manifest
-from tests.provider import Provider
 from tests.runs import tree_bytes
 
 KEY = "sk-planted-7f3a9c"
@@ -51,13 +51,13 @@ def write(folder: Path, rows: int = 12, **changes: Any) -> Path:
     return file
 
 
-def teacher(provider: Provider, **more: Any) -> dict[str, Any]:
+def teacher(provider: FakeTeacher, **more: Any) -> dict[str, Any]:
     return {"main": {"endpoint": provider.url, "model": "fake", "max_attempts": 2, **more}}
 
 
 async def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider))
         manifest = await Pipeline.load(file, out="out").run(on_progress=seen.append)
     out = tmp_path / "out"
@@ -82,7 +82,7 @@ async def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
 
 
 async def test_a_stream_gives_the_same_rows_and_can_be_left_and_taken_up(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider, concurrency=2))
         stream = Pipeline.load(file, out="out").stream()
         first = await anext(stream)
@@ -97,7 +97,7 @@ async def test_a_stream_gives_the_same_rows_and_can_be_left_and_taken_up(tmp_pat
 
 
 async def test_plan_and_run_sync_work_inside_a_running_loop(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider, params={"max_tokens": 7}))
         loaded = Pipeline.load(file, out="out")
         forecast = loaded.plan()
@@ -111,7 +111,7 @@ async def test_plan_and_run_sync_work_inside_a_running_loop(tmp_path: Path) -> N
 
 
 async def test_offline_asks_nobody_and_fails_what_was_never_bought(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider), limits={"max_failed": 1.0})
         await Pipeline.load(file, out="out", limit=5).run()
         manifest = await Pipeline.load(file, out="again").run(offline=True)
@@ -122,7 +122,7 @@ async def test_offline_asks_nobody_and_fails_what_was_never_bought(tmp_path: Pat
 
 
 async def test_a_stored_refusal_is_asked_again_only_when_told(tmp_path: Path) -> None:
-    async with Provider(script=["400"]).serve() as provider:
+    async with FakeTeacher(script=["400"]).serve() as provider:
         file = write(tmp_path, rows=1, teachers=teacher(provider), limits={"max_failed": 1.0})
         pipeline = Pipeline.load(file, out="out")
         assert (await pipeline.run()).counts.failed == 1
@@ -147,7 +147,7 @@ async def test_how_runs_end_early_and_what_they_leave(
 ) -> None:
     rates = {} if fault is None else {fault: 1.0}
     headers = {"Retry-After": "0"}
-    async with Provider(rates=rates, retry_after=headers).serve() as provider:
+    async with FakeTeacher(rates=rates, retry_after=headers).serve() as provider:
         file = write(tmp_path, teachers=teacher(provider, max_attempts=1), **changes)
         with pytest.raises(error):
             await Pipeline.load(file, out="out").run()
@@ -171,7 +171,7 @@ async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere/on/the.disk")
 
     student = {"kind": "linear", "text": "instruction", "label": "gold"}
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider), student=student)
         with monkeypatch.context() as broken:
             broken.setattr(f"synthkd.running.{where}", full)
@@ -186,7 +186,7 @@ async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
 
 
 async def test_a_run_that_stops_leaves_the_complete_one_before_it_alone(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider))
         await Pipeline.load(file, out="out").run()
         before = tree_bytes(tmp_path / "out")
@@ -205,7 +205,7 @@ async def test_the_key_shows_nowhere(
 ) -> None:
     monkeypatch.setenv("PLANTED_KEY", KEY)
     headers = {"Retry-After": "0"}
-    async with Provider(rates={fault: 1.0}, retry_after=headers).serve() as provider:
+    async with FakeTeacher(rates={fault: 1.0}, retry_after=headers).serve() as provider:
         named = teacher(provider, api_key_env="PLANTED_KEY", max_attempts=1)
         file = write(tmp_path, rows=2, teachers=named, limits={"max_failed": 1.0})
         shown = ""
@@ -220,7 +220,7 @@ async def test_the_key_shows_nowhere(
 
 
 async def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
-    async with Provider(latency_s=0.05).serve() as provider:
+    async with FakeTeacher(latency_s=0.05).serve() as provider:
         file = write(tmp_path, teachers=teacher(provider, concurrency=1))
         first = asyncio.create_task(Pipeline.load(file, out="out").run())
         await provider.reached(2)
@@ -230,7 +230,7 @@ async def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
 
 
 async def test_wall_time_is_a_budget_too(tmp_path: Path) -> None:
-    async with Provider(latency_s=0.2).serve() as provider:
+    async with FakeTeacher(latency_s=0.2).serve() as provider:
         file = write(tmp_path, teachers=teacher(provider, concurrency=1), budget={"wall_s": 0.5})
         with pytest.raises(BudgetReached, match=r"wall_s of 0\.5 s"):
             await Pipeline.load(file, out="out").run()
@@ -379,7 +379,7 @@ async def test_a_bad_template_stops_before_anything_is_asked(
 
 
 async def test_an_unreadable_row_is_a_failed_row_not_the_end(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider), limits={"max_failed": 0.2})
         lines = (tmp_path / "rows.jsonl").read_bytes().split(b"\n")
         lines[6] = b'{"id": "r6", "instruc'
@@ -399,7 +399,7 @@ async def test_a_value_that_the_template_cannot_take_fails_its_row_alone(tmp_pat
     prompt = "---\ninputs: [tags]\n---\n{# user #}\n{{ tags | join(', ') }}\n"
     (tmp_path / "tagged.md.j2").write_text(prompt, encoding="utf-8")
     steps = [{"use": "generate", "with": {"teacher": "main", "prompt": "tagged"}}]
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider), steps=steps, limits={"max_failed": 0.5})
         tagged = [{"id": f"r{i}", "tags": [f"tag {i}"] if i != 7 else None} for i in range(12)]
         (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, tagged)))
@@ -414,7 +414,7 @@ async def test_rows_without_a_text_to_export_are_rejected_and_the_rest_is_publis
     tmp_path: Path,
 ) -> None:
     export = {"format": "messages", "prompt": "instruction", "completion": "gold"}
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider), export=export)
         lines = [{"id": f"r{i}", "instruction": f"say {i}", "gold": "x"} for i in range(12)]
         lines[3]["gold"] = None  # type: ignore[assignment]
@@ -449,7 +449,7 @@ async def test_rows_that_cannot_teach_stop_the_run_and_nothing_is_bought_twice(
     if label == "none":
         gate = {"use": "gate.length", "with": {"field": "instruction", "min_words": 99}}
         steps.append(gate)
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(
             tmp_path, teachers=teacher(provider), student=student, limits=limits, steps=steps
         )
@@ -470,7 +470,7 @@ async def test_rows_that_cannot_teach_stop_the_run_and_nothing_is_bought_twice(
 
 async def test_discarded_candidates_are_written_down_with_their_row(tmp_path: Path) -> None:
     steps = [{"use": "generate", "with": {"teacher": "main", "samples": 3}}]
-    async with Provider(script=["400"]).serve() as provider:
+    async with FakeTeacher(script=["400"]).serve() as provider:
         file = write(tmp_path, rows=2, teachers=teacher(provider), steps=steps)
         manifest = await Pipeline.load(file, out="out").run()
     assert (manifest.counts.kept, manifest.counts.rejected, manifest.counts.failed) == (2, 0, 0)
@@ -487,7 +487,7 @@ async def test_held_out_rows_are_not_read_and_never_reach_the_dataset(tmp_path: 
         "id": ["id"],
         "holdout": {"dev": 0.2, "test": 0.3, "by": ["instruction"]},
     }
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write(tmp_path, rows=200, teachers=teacher(provider), source=source)
         manifest = await Pipeline.load(file, out="out").run()
         assert provider.requests == manifest.counts.read

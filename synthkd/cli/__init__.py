@@ -3,6 +3,7 @@
     cli/app.py      the application, the options that commands share, the exit codes
     cli/runs.py     run, plan, show, train, eval
     cli/steps.py    steps
+    cli/teachers.py fake-teacher
 
 The commands appear in `--help` in the order of the imports here.
 """
@@ -13,10 +14,10 @@ import os
 
 import typer
 
-from synthkd.cli import runs, steps
+from synthkd.cli import runs, steps, teachers
 from synthkd.cli.app import app
 
-__all__ = ["app", "main", "runs", "steps"]
+__all__ = ["app", "main", "runs", "steps", "teachers"]
 
 
 @app.command()

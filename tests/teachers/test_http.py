@@ -29,17 +29,17 @@ from synthkd.errors import (
     TeacherRefused,
     UserError,
 )
+from synthkd.fake_teacher import FakeTeacher
 from synthkd.teachers.http import open_http, retry_after_s
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.wire import chat_body, parse_chat
-from tests.provider import Provider
 
 KEY = "sk-planted-0123456789"
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with Provider().serve() as serving:
+async def provider() -> AsyncIterator[FakeTeacher]:
+    async with FakeTeacher().serve() as serving:
         yield serving
 
 
@@ -77,14 +77,14 @@ async def complete(
         return await teacher.complete(request or ask())
 
 
-async def error_of(provider: Provider, *faults: str, **settings: Any) -> SynthkdError:
+async def error_of(provider: FakeTeacher, *faults: str, **settings: Any) -> SynthkdError:
     provider.script.extend(faults)
     with pytest.raises(SynthkdError) as caught:
         await complete(provider.url, **settings)
     return caught.value
 
 
-async def test_an_answer(provider: Provider) -> None:
+async def test_an_answer(provider: FakeTeacher) -> None:
     completion = await complete(provider.url, ask(max_tokens=4))
     assert completion.text == "echo -: one two"
     assert (completion.finish, completion.served_model) == ("length", "m-served")
@@ -99,14 +99,14 @@ async def test_an_answer(provider: Provider) -> None:
     assert "Authorization" not in provider.headers[0]
 
 
-async def test_the_seed_goes_out_as_seed_plus_sample(provider: Provider) -> None:
+async def test_the_seed_goes_out_as_seed_plus_sample(provider: FakeTeacher) -> None:
     for sample in (0, 2):
         await complete(provider.url, ask(body={"seed": 40}, sample=sample))
     assert [body["seed"] for body in provider.seen] == [40, 42]
 
 
 async def test_headers_and_query_go_out(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch
+    provider: FakeTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     await complete(provider.url + "/?tier=1", headers={"X-Tier": "fast"}, api_key_env="MY_KEY")
@@ -119,7 +119,7 @@ async def test_headers_and_query_go_out(
 
 @pytest.mark.parametrize("key", ["EMPTY", "none", "x", "echo"])
 async def test_an_answer_that_has_the_key_in_it_stays_as_it_is(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch, key: str
+    provider: FakeTeacher, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("MY_KEY", key)
     completion = await complete(provider.url, ask(f"next {key}"), api_key_env="MY_KEY")
@@ -185,7 +185,7 @@ async def test_a_certificate_that_nobody_vouches_for(self_signed: ssl.SSLContext
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "408", "409"])
-async def test_passing_statuses(provider: Provider, fault: str) -> None:
+async def test_passing_statuses(provider: FakeTeacher, fault: str) -> None:
     error = await error_of(provider, fault)
     assert isinstance(error, AttemptFailed)
     assert (error.maybe_billed, error.wait_s, error.status) == (False, None, int(fault))
@@ -193,14 +193,14 @@ async def test_passing_statuses(provider: Provider, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["lost", "reset", "cut", "json", "empty"])
-async def test_half_replies_may_have_been_billed(provider: Provider, fault: str) -> None:
+async def test_half_replies_may_have_been_billed(provider: FakeTeacher, fault: str) -> None:
     error = await error_of(provider, fault)
     assert isinstance(error, AttemptFailed)
     assert error.maybe_billed
     assert provider.requests == 1, "nothing below retries"
 
 
-async def test_a_stall_ends_at_the_timeout(provider: Provider) -> None:
+async def test_a_stall_ends_at_the_timeout(provider: FakeTeacher) -> None:
     error = await error_of(provider, "stall", timeout_s=0.05)
     assert isinstance(error, AttemptFailed)
     assert error.maybe_billed
@@ -217,7 +217,7 @@ async def test_a_refused_connection_is_not_billed() -> None:
 
 
 @pytest.mark.parametrize("fault", ["400", "413", "422"])
-async def test_this_request_will_never_be_answered(provider: Provider, fault: str) -> None:
+async def test_this_request_will_never_be_answered(provider: FakeTeacher, fault: str) -> None:
     error = await error_of(provider, fault)
     assert isinstance(error, RequestRefused)
     assert error.status == int(fault)
@@ -236,7 +236,7 @@ async def test_this_request_will_never_be_answered(provider: Provider, fault: st
     ],
 )
 async def test_no_request_will_ever_be_answered(
-    provider: Provider, fault: str, way_out: str
+    provider: FakeTeacher, fault: str, way_out: str
 ) -> None:
     error = await error_of(provider, fault)
     assert isinstance(error, TeacherRefused)
@@ -272,7 +272,7 @@ def test_a_retry_after_that_says_nothing(value: str) -> None:
     assert retry_after_s({}) is None
 
 
-async def test_retry_after_reaches_the_error(provider: Provider) -> None:
+async def test_retry_after_reaches_the_error(provider: FakeTeacher) -> None:
     provider.retry_after = {"retry-after-ms": "1500"}
     error = await error_of(provider, "429")
     assert isinstance(error, AttemptFailed)
@@ -281,7 +281,10 @@ async def test_retry_after_reaches_the_error(provider: Provider) -> None:
 
 
 async def test_of_several_endpoints_the_least_loaded_is_asked() -> None:
-    async with Provider(latency_s=0.05).serve() as one, Provider(latency_s=0.05).serve() as other:
+    async with (
+        FakeTeacher(latency_s=0.05).serve() as one,
+        FakeTeacher(latency_s=0.05).serve() as other,
+    ):
         config = TeacherConfig(endpoint=[one.url, other.url], model="m")
         async with open_http("main", config) as teacher, asyncio.TaskGroup() as group:
             for number in range(10):
@@ -295,7 +298,7 @@ async def test_an_endpoint_that_is_no_url(endpoint: Any) -> None:
         await complete(endpoint)
 
 
-async def test_a_missing_key_is_named(provider: Provider) -> None:
+async def test_a_missing_key_is_named(provider: FakeTeacher) -> None:
     with pytest.raises(UserError, match=r"teachers\.main.* MY_KEY, which is not set: export MY"):
         await complete(provider.url, api_key_env="MY_KEY")
     assert provider.requests == 0
@@ -311,7 +314,7 @@ async def test_a_password_in_the_endpoint_is_not_taken_and_not_shown() -> None:
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX: y", f" {KEY}", f"{KEY}é"])
 async def test_a_malformed_key_is_not_shown(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch, key: str
+    provider: FakeTeacher, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UserError, match="the API key in the environment variable MY_KEY") as caught:
@@ -327,7 +330,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_the_key_is_shown_by_nothing(
-    provider: Provider,
+    provider: FakeTeacher,
     fault: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 
 from synthkd.config import BudgetConfig, RecordedConfig, SimulatedConfig, TeacherConfig
 from synthkd.errors import BudgetReached, RequestRefused, SynthkdError, UserError
+from synthkd.fake_teacher import FakeTeacher
+from synthkd.fake_teacher.chat import usage_of
 from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields
 from synthkd.teachers.open import Gateway, OpenTeacher, check_teachers, open_teachers
 from synthkd.teachers.prices import nano_usd, price_of
 from synthkd.teachers.request import Completion, Request
-from tests.provider import Provider, usage_of
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).parent / "driver.py"
@@ -34,8 +35,8 @@ KEY = "sk-planted-0123456789"
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with Provider().serve() as serving:
+async def provider() -> AsyncIterator[FakeTeacher]:
+    async with FakeTeacher().serve() as serving:
         yield serving
 
 
@@ -89,7 +90,7 @@ async def ask_all(teacher: OpenTeacher, texts: list[str]) -> None:
 # ------------------------------------------------------------------------------------ pay once
 
 
-async def test_a_second_run_sends_nothing(provider: Provider, ledger: SqliteLedger) -> None:
+async def test_a_second_run_sends_nothing(provider: FakeTeacher, ledger: SqliteLedger) -> None:
     texts = [f"question {number}" for number in range(30)]
     for hits in (0, 30):
         async with gateway(ledger, provider.url) as opened:
@@ -101,7 +102,7 @@ async def test_a_second_run_sends_nothing(provider: Provider, ledger: SqliteLedg
 
 async def test_faults_that_pass_leave_no_trace(ledger: SqliteLedger) -> None:
     rates = {"429": 0.2, "500": 0.1, "lost": 0.05, "cut": 0.05, "json": 0.05, "surrogate": 0.05}
-    async with Provider(rates=rates).serve() as provider:
+    async with FakeTeacher(rates=rates).serve() as provider:
         async with gateway(ledger, provider.url, max_attempts=12) as opened:
             await ask_all(opened.teachers["main"], [f"question {n}" for n in range(100)])
         counts = opened.teachers["main"].stats.counts()
@@ -113,7 +114,7 @@ async def test_faults_that_pass_leave_no_trace(ledger: SqliteLedger) -> None:
 
 async def test_another_port_hits_where_the_same_one_serves(ledger: SqliteLedger) -> None:
     for served_by, asked in (("lab", (1, 0)), (None, (1, 1))):
-        async with Provider().serve() as one, Provider().serve() as other:
+        async with FakeTeacher().serve() as one, FakeTeacher().serve() as other:
             for serving in (one, other):
                 async with gateway(ledger, serving.url, served_by=served_by) as opened:
                     await ask(opened.teachers["main"])
@@ -132,7 +133,7 @@ async def test_another_port_hits_where_the_same_one_serves(ledger: SqliteLedger)
     ],
 )
 async def test_which_params_ask_again(
-    provider: Provider, ledger: SqliteLedger, params: dict[str, Any], asked: int
+    provider: FakeTeacher, ledger: SqliteLedger, params: dict[str, Any], asked: int
 ) -> None:
     for chosen in ({"max_tokens": 20}, params):
         async with gateway(ledger, provider.url, params=chosen) as opened:
@@ -141,7 +142,7 @@ async def test_which_params_ask_again(
 
 
 async def test_from_five_samples_to_eight_buys_three(
-    provider: Provider, ledger: SqliteLedger
+    provider: FakeTeacher, ledger: SqliteLedger
 ) -> None:
     for samples in (5, 8):
         async with gateway(ledger, provider.url, params={"seed": 7}) as opened:
@@ -152,7 +153,7 @@ async def test_from_five_samples_to_eight_buys_three(
 
 
 async def test_refusals_are_not_asked_again_unless_told(
-    provider: Provider, ledger: SqliteLedger
+    provider: FakeTeacher, ledger: SqliteLedger
 ) -> None:
     provider.script.append("400")
     for _ in range(2):
@@ -172,7 +173,7 @@ async def test_an_endpoint_that_is_no_url(ledger: SqliteLedger) -> None:
 
 
 async def test_offline_needs_no_key(
-    provider: Provider, ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+    provider: FakeTeacher, ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     async with gateway(ledger, provider.url, api_key_env="MY_KEY") as opened:
@@ -199,7 +200,7 @@ def test_the_provider_bills_no_more_than_the_budget(
     async def work(folder: str) -> None:
         ledger = SqliteLedger(Path(folder) / "ledger.sqlite")
         rates = {"lost": lost, "429": 0.1, "cut": 0.1}
-        async with Provider(rates=rates, seed=seed).serve() as provider:
+        async with FakeTeacher(rates=rates, seed=seed).serve() as provider:
             async with gateway(
                 ledger,
                 provider.url,
@@ -220,7 +221,7 @@ def test_the_provider_bills_no_more_than_the_budget(
 
 
 async def test_the_budget_is_the_runs_and_survives_a_restart(
-    provider: Provider, ledger: SqliteLedger
+    provider: FakeTeacher, ledger: SqliteLedger
 ) -> None:
     budget = BudgetConfig(requests=5)
     for number in range(2):
@@ -243,7 +244,7 @@ async def run_driver(url: str, path: Path, questions: int, in_flight: int, token
 
 
 async def killed_at(
-    requests: int, provider: Provider, path: Path, questions: int, in_flight: int, tokens: int
+    requests: int, provider: FakeTeacher, path: Path, questions: int, in_flight: int, tokens: int
 ) -> bool:
     """Start the driver, kill it when the provider has seen so many; False if it ended before."""
     process = await run_driver(provider.url, path, questions, in_flight, tokens)
@@ -263,7 +264,7 @@ async def killed_at(
 async def test_twenty_kills_in_a_row_never_overspend(tmp_path: Path) -> None:
     path, tokens = tmp_path / "ledger.sqlite", 30_000
     rates = {"lost": 0.1, "429": 0.1}
-    async with Provider(rates=rates, latency_s=0.002).serve() as provider:
+    async with FakeTeacher(rates=rates, latency_s=0.002).serve() as provider:
         kills = 0
         for number in range(20):
             before = provider.requests
@@ -280,7 +281,7 @@ async def test_twenty_kills_in_a_row_never_overspend(tmp_path: Path) -> None:
 
 async def test_a_kill_repeats_at_most_what_was_in_the_air(tmp_path: Path) -> None:
     path, in_flight, questions = tmp_path / "ledger.sqlite", 8, 300
-    async with Provider(latency_s=0.002).serve() as provider:
+    async with FakeTeacher(latency_s=0.002).serve() as provider:
         kills = 0
         for requests in (30, 90, 200):
             kills += await killed_at(requests, provider, path, questions, in_flight, 0)
@@ -309,7 +310,7 @@ async def test_a_kill_repeats_at_most_what_was_in_the_air(tmp_path: Path) -> Non
     ],
 )
 async def test_a_budget_that_cannot_be_kept(
-    provider: Provider,
+    provider: FakeTeacher,
     ledger: SqliteLedger,
     budget: dict[str, Any],
     changes: dict[str, Any],
@@ -321,7 +322,7 @@ async def test_a_budget_that_cannot_be_kept(
     assert provider.requests == 0
 
 
-async def test_what_it_cost(provider: Provider, ledger: SqliteLedger) -> None:
+async def test_what_it_cost(provider: FakeTeacher, ledger: SqliteLedger) -> None:
     price = {"prompt": 0.15, "completion": 0.6}
     async with gateway(ledger, provider.url, price=price) as opened:
         await ask(opened.teachers["main"])
@@ -383,7 +384,7 @@ async def test_a_wrong_column_of_recorded_answers_is_found_before_a_ledger_is_ma
         check_teachers(configs, base=tmp_path, budget=BudgetConfig(), offline=False)
 
 
-async def test_teachers_that_are_one_buy_once(provider: Provider, ledger: SqliteLedger) -> None:
+async def test_teachers_that_are_one_buy_once(provider: FakeTeacher, ledger: SqliteLedger) -> None:
     config = TeacherConfig(endpoint=provider.url, model="m")
     async with (
         open_teachers(
@@ -408,7 +409,7 @@ def content_of(folder: Path) -> bytes:
 
 @pytest.mark.parametrize("fault", ["429", "500", "400", "401", "404", "quota", "lost", "cut"])
 async def test_no_key_in_logs_errors_or_the_ledger(
-    provider: Provider,
+    provider: FakeTeacher,
     tmp_path: Path,
     fault: str,
     monkeypatch: pytest.MonkeyPatch,
