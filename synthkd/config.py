@@ -28,6 +28,17 @@ SECRET_HEADERS = re.compile(
 )
 """Names of headers and of query parameters that hold secrets; `max-tokens` is none."""
 
+SET_BY_SYNTHKD = {
+    "model": "remove it",
+    "messages": "remove it",
+    "prompt": "remove it",
+    "input": "remove it",
+    "n": "use `samples` of a step, which keeps each answer under a key of its own",
+    "stream": "use `stream` of the teacher",
+    "stream_options": "remove it",
+}
+"""Parameters that may not stand in `params`, and what to do instead."""
+
 # What numpy and scikit-learn take, and far below what JSON holds.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
@@ -148,13 +159,38 @@ class TeacherConfig(Settings):
     mode: Literal["online"] = "online"
     """Only online in this version; batch is to come."""
     timeout_s: PositiveFloat = 120.0
-    """Seconds for one attempt, from connecting to the last byte."""
+    """Seconds for one attempt, from connecting to the last byte; a streamed one has others."""
+    stream: bool | Literal["auto"] = "auto"
+    """Whether answers come in pieces, so that a long one is not taken for a stalled one; `auto` =
+    where `max_tokens` is above 4,096."""
+    connect_timeout_s: PositiveFloat = 30.0
+    """Seconds to take a connection: a server that takes none in this time is down."""
+    first_token_timeout_s: PositiveFloat = 600.0
+    """Seconds to the first piece of a streamed answer: it may queue, and think out of sight."""
+    idle_timeout_s: PositiveFloat = 60.0
+    """Seconds between two pieces of a streamed answer."""
     max_attempts: Count = 6
     """Tries per request, the first included; what passes by itself usually does within a minute."""
     price: Price | None = None
     """Overrides the price list; needed for `budget.usd` where the list does not know the model."""
     params: Annotated[dict[Any, Any], AfterValidator(_plain_json)] = {}
     """Sampling parameters as the API names them: temperature, max_tokens, seed, ..."""
+
+    @property
+    def length_param(self) -> str:
+        """What the provider calls the longest answer."""
+        newer = "max_completion_tokens"
+        return newer if newer in self.params else "max_tokens"
+
+    @property
+    def max_tokens(self) -> Any:
+        """The longest answer, in tokens, as the file has it; None leaves it to the provider."""
+        return self.params.get(self.length_param)
+
+    @property
+    def sampling(self) -> dict[str, Json]:
+        """The parameters without the longest answer, which is no part of the question."""
+        return {name: value for name, value in self.params.items() if name != self.length_param}
 
     @property
     def kind(self) -> Literal["http", "recorded", "simulated"]:
@@ -171,9 +207,11 @@ class TeacherConfig(Settings):
             raise ValueError(f"must have exactly one of endpoint, recorded, simulated; has {found}")
         if self.endpoint is not None and self.model is None:
             raise ValueError("needs `model` beside `endpoint`")
-        for name in ("model", "messages", "prompt", "input", "n", "stream"):
+        for name, instead in SET_BY_SYNTHKD.items():
             if name in self.params:
-                raise ValueError(f"params.{name} is set by synthkd: remove it")
+                raise ValueError(f"params.{name} is set by synthkd: {instead}")
+        if {"max_tokens", "max_completion_tokens"} <= self.params.keys():
+            raise ValueError("params has max_tokens and max_completion_tokens: keep one of them")
         return self
 
     @model_validator(mode="after")

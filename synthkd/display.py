@@ -111,6 +111,7 @@ def progress_line(progress: Progress) -> str:
     parts.append(spend_text(progress.spend))
     if names := simulated_of(progress.teachers):
         parts.append(f"simulated: {', '.join(names)}")
+    parts += changes_text(progress.teachers)
     return " | ".join(parts)
 
 
@@ -130,6 +131,7 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
             "Figures won on a simulated teacher prove code, not method."
         )
     parts += [funnel_table(manifest.funnel), teachers_table(manifest.teachers)]
+    parts += changes_text(manifest.teachers)
     parts.append(
         f"spent: {spend_text(manifest.spend)}; "
         f"this time {manifest.wall_s:.1f} s, {manifest.cpu_s:.1f} s of CPU"
@@ -205,6 +207,18 @@ def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:
             _known(teacher.latency_s, ".2f"),
         )
     return table
+
+
+def changes_text(teachers: Mapping[str, TeacherCounts]) -> list[str]:
+    """A warning for each teacher behind whose name the model changed while the run asked it."""
+    return [
+        printable(
+            f"warning: {name} was answered by {len(teacher.served)} models or states of one: "
+        )
+        + printable(", then ".join(teacher.served))
+        for name, teacher in teachers.items()
+        if len(teacher.served) > 1
+    ]
 
 
 def spend_text(spend: Spend) -> str:

@@ -273,8 +273,8 @@ def _opened(plan: Plan, name: str, note: _Note) -> OpenTeacher:
     return OpenTeacher(
         name=name,
         model=config.model or "",
-        params={key: value for key, value in config.params.items() if key != "max_tokens"},
-        max_tokens=config.params.get("max_tokens"),
+        params=config.sampling,
+        max_tokens=config.max_tokens,
         simulated=config.simulated is not None,
         stack=_NotingTeacher(note),
         stats=TeacherStats(),
@@ -292,7 +292,7 @@ def _calls(
         prompt_bytes = round(calls * note.prompt_bytes / note.calls)
     elif note is not None:
         unknown.append(f"the length of the prompts of {asking.label}: no row tried got that far")
-    max_tokens: int | None = config.params.get("max_tokens")
+    max_tokens: int | None = config.max_tokens
     if not isinstance(max_tokens, int):
         max_tokens = None
         if config.kind == "http":

@@ -71,6 +71,9 @@ class TeacherCounts(Record):
     latency_s: float | None = None
     """Median seconds of an attempt that was answered; None = none was."""
     simulated: bool = False
+    served: list[str] = []
+    """Who answered, as the server calls the model (and its own state), in order of appearance: more
+    than one is a change within the run, and rows before and after it may differ."""
 
 
 class PriceRecord(Record):

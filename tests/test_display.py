@@ -247,3 +247,15 @@ def test_foreign_text_is_one_printable_line(text: str, width: int) -> None:
     line = printable(text, width)
     assert line.isprintable()
     assert len(line) <= width
+
+
+def test_a_model_that_changed_behind_its_name_is_a_warning() -> None:
+    same = {"main": TeacherCounts(served=["m-1"])}
+    changed = {"main": TeacherCounts(served=["m-1 (fp_a)", "m-1 (fp_b)\x1b[2J"])}
+    assert "warning" not in progress_line(progress(teachers=same))
+    for text in (
+        progress_line(progress(teachers=changed)),
+        shown(summary(manifest(teachers=changed), Path("out"))),
+    ):
+        assert "warning: main was answered by 2 models or states of one: m-1 (fp_a), then" in text
+        assert "\x1b" not in text

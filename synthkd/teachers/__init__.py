@@ -3,8 +3,11 @@
     request.py    Request, Completion, the key; imports nobody
     layers.py     Cached, Retrying, Limited, Budgeted: one class, one job
     limits.py     what admits an attempt: slots, pace, budget
-    wire.py       the chat wire shape: a Request as a body, a body as a Completion
+    wire.py       the wire shapes: a Request as a body, a body as a Completion
+    parts.py      images, by the hash of their bytes
     http.py       one attempt over an OpenAI-compatible endpoint
+    stream.py     a streamed answer, put together again
+    servers.py    which of several endpoints is asked
     recorded.py   answers from a file of recorded completions
     simulated/    teachers that can really do a small world
     prices.py     prices per model, as data

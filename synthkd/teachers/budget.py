@@ -225,6 +225,9 @@ class Budgeted:
 MESSAGE_TOKENS = 16
 """What a chat template puts around one message, at most, in the templates that are in use."""
 
+IMAGE_TOKENS = 16_384
+"""The most that one image is: what Qwen2-VL makes of the largest by default, and it makes most."""
+
 
 def prompt_bound(body: Mapping[str, Json]) -> int:
     """The most tokens that the prompt can be: no tokenizer makes more tokens than UTF-8 bytes."""
@@ -234,6 +237,8 @@ def prompt_bound(body: Mapping[str, Json]) -> int:
             bound += sum(_message_bound(message) for message in value)
         elif isinstance(value, Mapping | list | tuple):  # tools, a schema: part of the prompt too
             bound += len(canonical(value))
+        elif name in {"prompt", "input"} and isinstance(value, str):
+            bound += MESSAGE_TOKENS + len(value.encode())
     return bound
 
 
@@ -242,4 +247,5 @@ def _message_bound(message: Json) -> int:
         content = message["content"]
         if isinstance(content, str):
             return MESSAGE_TOKENS + (len(content) if content.isascii() else len(content.encode()))
-    return MESSAGE_TOKENS + len(canonical(message))
+    spelled = canonical(message)
+    return MESSAGE_TOKENS + len(spelled) + IMAGE_TOKENS * spelled.count(b'"type":"image_url"')

@@ -7,12 +7,14 @@ the ledger needs none of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from synthkd.config import TeacherConfig
 from synthkd.errors import UserError
 from synthkd.rows import canonical
-from synthkd.teachers.request import Identity
+from synthkd.teachers.request import Api, Identity
+from synthkd.teachers.wire import PATH
 
 
 def http_identity(config: TeacherConfig) -> Identity:
@@ -26,16 +28,19 @@ def http_identity(config: TeacherConfig) -> Identity:
     return Identity(served_by=canonical({"endpoints": urls, "headers": headers}).decode())
 
 
-def chat_urls(name: str, config: TeacherConfig) -> list[str]:
-    """Where to post chat requests, one for each endpoint.
+def api_urls(name: str, config: TeacherConfig) -> list[Mapping[Api, str]]:
+    """Where to post the requests of each API, for each endpoint; a query stays at the end.
 
     Raises:
         UserError: an endpoint that is no URL, or has a secret in it, or none at all.
     """
-    urls = [_chat_url(name, url) for url in _urls(config)]
-    if not urls:
+    bases = [_base(name, url) for url in _urls(config)]
+    if not bases:
         raise UserError(f"teachers.{name}.endpoint is an empty list: name at least one base URL")
-    return urls
+    return [
+        {api: base._replace(path=base.path + path).geturl() for api, path in PATH.items()}
+        for base in bases
+    ]
 
 
 def api_key(name: str, config: TeacherConfig) -> str | None:
@@ -68,7 +73,7 @@ def _urls(config: TeacherConfig) -> list[str]:
     return [endpoint] if isinstance(endpoint, str) else endpoint
 
 
-def _chat_url(name: str, base: str) -> str:
+def _base(name: str, base: str) -> SplitResult:
     url = _split(base)
     if url is None:
         raise UserError(
@@ -80,7 +85,7 @@ def _chat_url(name: str, base: str) -> str:
             f"teachers.{name}.endpoint holds a user or a password, and secrets have no place in a "
             f"pipeline file: put it into an environment variable and name that in `api_key_env`"
         )
-    return url._replace(path=url.path.rstrip("/") + "/chat/completions", fragment="").geturl()
+    return url._replace(path=url.path.rstrip("/"), fragment="")
 
 
 def _split(base: str) -> SplitResult | None:

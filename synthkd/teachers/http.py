@@ -10,6 +10,10 @@ What a reply means is told by its status and the error code in its body, never b
       insufficient_quota, model_not_found
     anything else, and no or half a reply    AttemptFailed: worth another attempt
 
+A long answer is streamed, because no total time tells a long one from a stalled one: there are
+limits for the connection, for the first piece and between pieces. `synthkd.teachers.stream` puts
+the pieces together.
+
 The API key is in the session's headers and in `_Secret`, which shows itself to nobody; it is cut
 out of what goes into an error. An answer is left as it is: local servers have keys such as `none`.
 """
@@ -17,9 +21,8 @@ out of what goes into an error. An answer is left as it is: local servers have k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -28,22 +31,36 @@ import orjson
 from yarl import URL
 
 from synthkd.config import TeacherConfig
-from synthkd.errors import AttemptFailed, RequestRefused, SynthkdError, TeacherRefused, UserError
-from synthkd.teachers.endpoint import api_key, chat_urls
+from synthkd.errors import AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
+from synthkd.rows import Json
+from synthkd.teachers.endpoint import api_key, api_urls
 from synthkd.teachers.request import Completion, Request
-from synthkd.teachers.wire import chat_body, parse_chat
-
-CONNECT_TIMEOUT_S = 30.0
-"""A server that takes no connection in this time is down; nothing was sent, so nothing billed."""
+from synthkd.teachers.servers import Server, Servers
+from synthkd.teachers.stream import Assembling
+from synthkd.teachers.wire import parse_reply, wire_body
 
 LARGEST_REPLY = 64 * 2**20
 """Bytes: no answer is that long, but a broken server may send without end."""
+LARGEST_STREAM = 512 * 2**20
+"""Bytes: every token of a stream comes in a wrapping of some 200, with log-probabilities in 3,000;
+what is kept of it is far less."""
+
+STREAMED_FROM_TOKENS = 4096
+"""`stream: auto` streams answers that may be longer: at 30 tokens/s that is over two minutes."""
+LINGER_S = 1.0
+"""How long a server may take to end a stream after its [DONE]; the connection serves on then."""
 
 LONGEST_MESSAGE = 500
 """Characters of a provider's error message that are kept: some echo the whole prompt."""
 
 REFUSED_REQUEST = {400, 413, 422}
 REFUSED_TEACHER = {401, 402, 403, 404, 405, 410}
+USAGE_OPTION: Mapping[str, Json] = {"stream_options": {"include_usage": True}}
+"""Without it a server does not say what a stream cost."""
+BROKEN = (aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
+"""What a connection may end in; a timeout is an OSError too."""
+AWAY = {502, 503, 504}
+"""What a proxy says for a server that is not there."""
 
 WAY_OUT = {
     401: "Check the API key",
@@ -70,17 +87,8 @@ class _Secret:
         return text.replace(self._value, "[API key]")
 
 
-@dataclass(slots=True)
-class _Endpoint:
-    """One base URL and how busy we keep it."""
-
-    url: URL
-    in_flight: int = 0
-
-    @property
-    def label(self) -> str:
-        """For messages: without the query, which may hold a key."""
-        return str(self.url.with_query(None))
+class _Unreachable(AttemptFailed):
+    """The server is not there; another one of the same teacher may be."""
 
 
 class HttpTeacher:
@@ -92,14 +100,21 @@ class HttpTeacher:
     def __init__(
         self,
         config: TeacherConfig,
-        endpoints: Sequence[URL],
+        servers: Servers,
         session: aiohttp.ClientSession,
         secret: _Secret | None,
     ) -> None:
         self._config = config
-        self._endpoints = [_Endpoint(url) for url in endpoints]
+        self._servers = servers
         self._session = session
         self._secret = secret
+        self._length = config.length_param
+        self._untimed = aiohttp.ClientTimeout(
+            total=None, sock_connect=config.connect_timeout_s
+        )  # of a stream: its own limits are in `_pieces`
+        self._usage_option: Mapping[str, Json] = USAGE_OPTION
+        self._takes_option = False
+        """Whether a stream with `stream_options` was ever answered."""
 
     async def complete(self, request: Request) -> Completion:
         """Make one attempt.
@@ -109,57 +124,155 @@ class HttpTeacher:
             TeacherRefused: no request will.
             AttemptFailed: another attempt may succeed.
         """
-        if request.api != "chat":
-            raise UserError(f"the API {request.api!r} is not in this version: use a chat model")
-        endpoint = min(self._endpoints, key=lambda endpoint: endpoint.in_flight)
-        endpoint.in_flight += 1
+        server = self._servers.choose(request)
+        server.in_flight += 1
         try:
-            status, headers, reply = await self._post(endpoint, chat_body(request))
+            ask = self._stream if self._is_streamed(request) else self._post
+            reply = await ask(server, request)
+        except _Unreachable as error:
+            self._servers.failed(server)
+            if self._servers.another_than(server):
+                error.wait_s = 0.0
+            raise
         finally:
-            endpoint.in_flight -= 1
-        if not 200 <= status < 300:
-            raise self._refusal(endpoint, status, headers, reply)
+            server.in_flight -= 1
+        if server.failures:
+            self._servers.answered(server)
         try:
-            return parse_chat(reply)
+            return parse_reply(request.api, reply)
         except AttemptFailed as error:
             raise AttemptFailed(
-                f"{endpoint.label} answers HTTP {status}, but without an answer: "
+                f"{server.label(request.api)} answers HTTP 200, but without an answer: "
                 f"{self._quoted(reply.decode(errors='replace'))}",
                 maybe_billed=error.maybe_billed,
-                status=status,
+                status=error.status,
             ) from None  # it quotes the reply too
 
-    async def _post(self, endpoint: _Endpoint, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def _is_streamed(self, request: Request) -> bool:
+        stream = self._config.stream
+        if stream == "auto":
+            stream = request.max_tokens is not None and request.max_tokens > STREAMED_FROM_TOKENS
+        return stream and request.api != "embeddings"
+
+    async def _post(self, server: Server, request: Request) -> bytes:
+        """One request, one reply."""
         # The causes are not chained: an aiohttp error may carry the request with all its headers.
         try:
             # A redirect could carry the key to another host.
             async with self._session.post(
-                endpoint.url, data=body, allow_redirects=False
+                server.urls[request.api],
+                data=wire_body(request, length=self._length),
+                allow_redirects=False,
             ) as response:
-                return response.status, response.headers, await _read(response)
-        except aiohttp.ConnectionTimeoutError:
+                reply = await _read(response)
+                if 200 <= response.status < 300:
+                    return reply
+                raise self._refusal(
+                    server.label(request.api), response.status, response.headers, reply
+                )
+        except BROKEN as error:
+            timeout_s = self._config.timeout_s
+            late = f"gave no whole answer in {timeout_s:g} s (timeout_s)"
+            raise self._broken(server.label(request.api), error, late) from None
+
+    async def _stream(self, server: Server, request: Request) -> bytes:
+        """One request, the reply put together of its pieces."""
+        option = self._usage_option
+        try:
+            reply = await self._pieces(server, request, option)
+        except RequestRefused:
+            # Some servers refuse `stream_options`, and no code says so: ask once without it.
+            if not option or self._takes_option:
+                raise
+            reply = await self._pieces(server, request, {})
+            self._usage_option = {}
+        self._takes_option = bool(self._usage_option)
+        return reply
+
+    async def _pieces(self, server: Server, request: Request, option: Mapping[str, Json]) -> bytes:
+        label = server.label(request.api)
+        answer = Assembling("completions" if request.api == "completions" else "chat")
+        body = wire_body(request, length=self._length, more={"stream": True, **option})
+        try:
+            async with (
+                asyncio.timeout(self._config.first_token_timeout_s) as limit,
+                self._session.post(
+                    server.urls[request.api],
+                    data=body,
+                    allow_redirects=False,
+                    timeout=self._untimed,
+                ) as response,
+            ):
+                if not 200 <= response.status < 300:
+                    reply = await _read(response)
+                    raise self._refusal(label, response.status, response.headers, reply)
+                if response.content_type != "text/event-stream":
+                    return await _read(response)  # it does not stream, and answers all the same
+                await self._follow(response, answer, limit)
+        except BROKEN as error:
+            if not answer.done:  # else all of it came, and only the stream did not end
+                late = f"began no answer in {self._config.first_token_timeout_s:g} s "
+                late += "(first_token_timeout_s)"
+                if answer.began:
+                    late = f"sent nothing more of its answer for {self._config.idle_timeout_s:g} s "
+                    late += "(idle_timeout_s)"
+                raise self._broken(label, error, late) from None
+        return self._whole(label, answer)
+
+    async def _follow(
+        self, response: aiohttp.ClientResponse, answer: Assembling, limit: asyncio.Timeout
+    ) -> None:
+        """Take in the pieces; each one that is of the answer gives it time for the next."""
+        now = asyncio.get_running_loop().time
+        size = 0
+        async for block in response.content.iter_any():
+            size += len(block)
+            if size > LARGEST_STREAM:
+                raise _too_long(response, LARGEST_STREAM)
+            if answer.feed(block):
+                limit.reschedule(now() + self._config.idle_timeout_s)
+            if answer.done:
+                limit.reschedule(now() + LINGER_S)
+            if answer.loop is not None or answer.error is not None:
+                response.close()  # the server need not go on
+                return
+
+    def _whole(self, label: str, answer: Assembling) -> bytes:
+        """The reply.
+
+        Raises:
+            TeacherRefused, AttemptFailed: an error came in mid-stream, or no end.
+        """
+        if answer.error is not None:
+            codes, said = _error_of(answer.error)
+            for code in CODE_WAY_OUT.keys() & codes:
+                raise TeacherRefused(
+                    f"{label} ({code}): {self._quoted(said)}. {CODE_WAY_OUT[code]}"
+                )
             raise AttemptFailed(
-                f"{endpoint.label} took no connection in {CONNECT_TIMEOUT_S:g} s"
-            ) from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise TeacherRefused(
-                f"{endpoint.label} shows a certificate that is not trusted "
+                f"{label} broke off its answer: {self._quoted(said)}", maybe_billed=True
+            )
+        if not answer.ended and answer.loop is None:
+            raise AttemptFailed(f"{label} ended the stream before the answer", maybe_billed=True)
+        return answer.reply()
+
+    def _broken(self, label: str, error: Exception, late: str) -> SynthkdError:
+        """The error that a connection without a whole reply means."""
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            limit_s = self._untimed.sock_connect
+            return _Unreachable(f"{label} took no connection in {limit_s:g} s (connect_timeout_s)")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return TeacherRefused(
+                f"{label} shows a certificate that is not trusted "
                 f"({error.certificate_error}): check `endpoint`, or name the file of the authority "
                 f"that signed it in the environment variable SSL_CERT_FILE"
-            ) from None
-        except aiohttp.ClientConnectorError as error:
+            )
+        if isinstance(error, aiohttp.ClientConnectorError):
             reason = error.os_error.strerror or type(error.os_error).__name__
-            raise AttemptFailed(f"no connection to {endpoint.label}: {reason}") from None
-        except TimeoutError:
-            raise AttemptFailed(
-                f"{endpoint.label} gave no whole answer in {self._config.timeout_s:g} s "
-                f"(timeout_s)",
-                maybe_billed=True,
-            ) from None
-        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
-            raise AttemptFailed(
-                f"{endpoint.label} broke off ({type(error).__name__})", maybe_billed=True
-            ) from None
+            return _Unreachable(f"no connection to {label}: {reason}")
+        if isinstance(error, TimeoutError):
+            return AttemptFailed(f"{label} {late}", maybe_billed=True)
+        return AttemptFailed(f"{label} broke off ({type(error).__name__})", maybe_billed=True)
 
     def _quoted(self, text: str) -> str:
         """What a provider said, fit for an error: without the key, in one line, not too long."""
@@ -169,12 +282,12 @@ class HttpTeacher:
         return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "..."
 
     def _refusal(
-        self, endpoint: _Endpoint, status: int, headers: Mapping[str, str], reply: bytes
+        self, label: str, status: int, headers: Mapping[str, str], reply: bytes
     ) -> SynthkdError:
         """The error that a status other than 2xx means."""
         codes, said = _error_of(reply)
         message = self._quoted(said)
-        where = f"{endpoint.label} answers HTTP {status}"
+        where = f"{label} answers HTTP {status}"
         if 300 <= status < 400:
             target = self._quoted(_host_of(headers.get("Location", "")) or "another path")
             return TeacherRefused(
@@ -190,7 +303,8 @@ class HttpTeacher:
             return RequestRefused(status, message)
         wait_s = retry_after_s(headers)
         asked = "" if wait_s is None else f", asks to wait {wait_s:g} s"
-        return AttemptFailed(f"{where}{asked}: {message}", wait_s=wait_s, status=status)
+        kind = _Unreachable if status in AWAY else AttemptFailed
+        return kind(f"{where}{asked}: {message}", wait_s=wait_s, status=status)
 
     def _key_hint(self, status: int) -> str:
         if status not in {401, 403}:
@@ -208,7 +322,9 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
     Raises:
         UserError: an endpoint that is no URL, or an API key that is missing or malformed.
     """
-    endpoints = [URL(url) for url in chat_urls(name, config)]
+    servers = Servers(
+        [{api: URL(url) for api, url in urls.items()} for urls in api_urls(name, config)]
+    )
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "synthkd",
@@ -224,11 +340,11 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
         timeout=aiohttp.ClientTimeout(
-            total=config.timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, config.timeout_s)
+            total=config.timeout_s, sock_connect=min(config.connect_timeout_s, config.timeout_s)
         ),
     )
     async with session:
-        yield HttpTeacher(config, endpoints, session, None if key is None else _Secret(key))
+        yield HttpTeacher(config, servers, session, None if key is None else _Secret(key))
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -237,13 +353,17 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for block in response.content.iter_any():
         size += len(block)
         if size > LARGEST_REPLY:
-            raise AttemptFailed(
-                f"the reply of {response.url.host} is longer than {LARGEST_REPLY >> 20} MiB",
-                maybe_billed=True,
-                status=response.status,
-            )
+            raise _too_long(response, LARGEST_REPLY)
         blocks.append(block)
     return b"".join(blocks)
+
+
+def _too_long(response: aiohttp.ClientResponse, most: int) -> AttemptFailed:
+    return AttemptFailed(
+        f"the reply of {response.url.host} is longer than {most >> 20} MiB",
+        maybe_billed=True,
+        status=response.status,
+    )
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -26,9 +26,9 @@ from synthkd.errors import (
 from synthkd.ledger import Entry, Ledger
 from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.limits import Limits
-from synthkd.teachers.request import Completion, Identity, Request, Teacher, key_of
+from synthkd.teachers.request import Api, Completion, Identity, Request, Teacher, key_of
 from synthkd.teachers.stats import TeacherStats
-from synthkd.teachers.wire import parse_chat
+from synthkd.teachers.wire import parse_reply
 
 Sleep = Callable[[float], Awaitable[None]]
 InAir = dict[tuple[str, int | None], asyncio.Future[Completion | Exception | None]]
@@ -81,6 +81,8 @@ class Cached:
             self.stats.failed += 1
             raise
         self.stats.hits += completion.hit
+        if completion.served_model is not None:
+            self.stats.saw(completion.served_model, completion.fingerprint)
         return completion
 
     async def _answer(self, request: Request) -> Completion:
@@ -96,7 +98,7 @@ class Cached:
             # found below; if not, whoever wakes first asks in its place.
             await self.ledger.flush()
         if (entry := self._stored(key, request.max_tokens)) is not None:
-            return _replayed(entry)
+            return _replayed(entry, request.api)
         if self.offline:
             raise NotInLedger(
                 f"the run is offline and the ledger has no answer to prompt {request.prompt!r} "
@@ -147,7 +149,7 @@ class Cached:
             stored = await self.ledger.store(bought)
             if stored is bought:
                 return replace(completion, key=key)
-        return replace(_replayed(stored), hit=False)
+        return replace(_replayed(stored, request.api), hit=False)
 
 
 def _entry_of_refusal(key: str, request: Request, refusal: RequestRefused) -> Entry:
@@ -172,10 +174,10 @@ def _entry_of_answer(key: str, request: Request, completion: Completion) -> Entr
     )
 
 
-def _replayed(entry: Entry) -> Completion:
+def _replayed(entry: Entry, api: Api) -> Completion:
     if entry.status != 200:
         raise RequestRefused(entry.status, entry.reply.decode())
-    return parse_chat(entry.reply, key=entry.key, hit=True)
+    return parse_reply(api, entry.reply, key=entry.key, hit=True)
 
 
 BACKOFF_S = 1.0

@@ -19,7 +19,7 @@ from synthkd.io.paths import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
 from synthkd.teachers.budget import Budget, Budgeted
-from synthkd.teachers.endpoint import api_key, chat_urls, http_identity
+from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
 from synthkd.teachers.limits import AUTO_CONCURRENCY, Limits
 from synthkd.teachers.prices import price_for
@@ -115,8 +115,8 @@ async def open_teachers(
             teachers[name] = OpenTeacher(
                 name=name,
                 model=config.model or config.kind,
-                params={key: value for key, value in config.params.items() if key != "max_tokens"},
-                max_tokens=config.params.get("max_tokens"),
+                params=config.sampling,
+                max_tokens=config.max_tokens,
                 simulated=stats.simulated,
                 stack=cached,
                 stats=stats,
@@ -149,7 +149,7 @@ def check_teachers(
 
             open_world(config.simulated)
         if config.kind == "http":
-            chat_urls(name, config)
+            api_urls(name, config)
             if not offline:
                 api_key(name, config)
 
@@ -202,10 +202,11 @@ class _Late:
 
 def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> None:
     """Refuse what could not be held at its worst cost."""
-    max_tokens = config.params.get("max_tokens")
+    max_tokens = config.max_tokens
     if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
         raise UserError(
-            f"teachers.{name}.params.max_tokens must be a whole number >= 1, got {max_tokens!r}"
+            f"teachers.{name}.params.{config.length_param} must be a whole number >= 1, "
+            f"got {max_tokens!r}"
         )
     price = price_for(config)
     if budget.usd is not None and price is None:

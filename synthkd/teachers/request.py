@@ -7,15 +7,19 @@ A `Request` is one sample of one question. Its key says what was asked of whom:
 `body` is what goes over the wire, without `max_tokens` (an answer that ended by itself within the
 asked length is the same answer) and without the parts that are transport (`n`, `stream`).
 Prompt name and inputs ride along unsent; they enter the key only for teachers that answer from
-them (recorded, simulated).
+them (recorded, simulated). Images ride along too: in `body`, and so in the key, stands the hash of
+their bytes (`synthkd.teachers.parts`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import orjson
 
 from synthkd.rows import Fields, Json, canonical
 
@@ -41,6 +45,8 @@ class Request:
     """Exactly the inputs that the prompt's front matter declares, so never gold."""
     rank: int = 0
     """Place of the asking step in the pipeline: later steps get the free slot first."""
+    images: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """`sha256:HEX`, as it stands in `body`, -> the data: URL that goes out in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +62,41 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that the model wants made. Nothing here makes it."""
+
+    id: str
+    name: str
+    arguments: str
+    """As the model wrote them: JSON, if it did well."""
+
+    @property
+    def parsed(self) -> Json:
+        """The arguments as JSON values; None = they are no JSON."""
+        try:
+            parsed: Json = orjson.loads(self.arguments)
+        except orjson.JSONDecodeError:
+            return None
+        return parsed
+
+
+class Logprob(NamedTuple):
+    """How likely a token was to the model."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+    """The likeliest tokens at this place and their log-probabilities, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """One answer."""
 
     text: str
     finish: str
-    """`stop`, `length` (cut at max_tokens), `content_filter`, `tool_calls`, ... as sent."""
+    """`stop`, `length` (cut at max_tokens), `content_filter`, `tool_calls`, ... as sent;
+    `repetition` = it went round in circles and was broken off."""
     usage: Usage
     reply: bytes
     """The body as it came over the wire: what the ledger keeps."""
@@ -69,11 +104,26 @@ class Completion:
     """`reasoning_content` / `reasoning`, where the server gives it."""
     refusal: str | None = None
     """Why the model declined, where the server says so in a field of its own."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    other_parts: tuple[str, ...] = ()
+    """Types of the parts that are no text, such as `image_url`; they are in `reply` alone."""
     served_model: str | None = None
+    """The model that answered, by the server's own name for it."""
+    fingerprint: str | None = None
+    """`system_fingerprint`: the state of the server that answered."""
     key: str = ""
     """The ledger's key; filled in by the Cached layer."""
     hit: bool = False
     """Whether it came from the ledger instead of being bought now."""
+
+    @property
+    def logprobs(self) -> tuple[Logprob, ...]:
+        """Each token's log-probability, read anew at each use; empty where none were asked for."""
+        if b'"logprobs"' not in self.reply:
+            return ()
+        # Not orjson: some servers send half a surrogate pair as a token.
+        told = json.loads(self.reply)["choices"][0].get("logprobs")
+        return _logprobs(told) if isinstance(told, dict) else ()
 
 
 class Teacher(Protocol):
@@ -104,6 +154,25 @@ class Identity:
     served_by: str
     reads_inputs: bool = False
     """Whether it answers from prompt name and inputs (recorded, simulated)."""
+
+
+def _logprobs(told: dict[str, Any]) -> tuple[Logprob, ...]:
+    """Of a chat reply, or of the older shape of raw completions."""
+    if isinstance(content := told.get("content"), list):
+        return tuple(
+            Logprob(
+                one["token"],
+                one["logprob"],
+                tuple((top["token"], top["logprob"]) for top in one.get("top_logprobs") or ()),
+            )
+            for one in content
+        )
+    tokens, values = told.get("tokens") or (), told.get("token_logprobs") or ()
+    tops = told.get("top_logprobs") or [None] * len(tokens)
+    return tuple(
+        Logprob(token, value, tuple((top or {}).items()))
+        for token, value, top in zip(tokens, values, tops, strict=True)
+    )
 
 
 def key_of(request: Request, identity: Identity) -> str:

@@ -10,6 +10,8 @@ from synthkd.manifest import TeacherCounts
 
 LATENCY_SAMPLES = 1000
 """The median of the last thousand says how the teacher is now, in 8 kB."""
+MOST_SERVED = 20
+"""Names that are kept of who answered: who sees so many knows that there are many."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +32,14 @@ class TeacherStats:
     """None = the price is unknown."""
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
     simulated: bool = False
+    served: dict[tuple[str, str | None], None] = field(default_factory=dict)
+    """Model and fingerprint of whoever answered, in the order in which they appeared."""
+
+    def saw(self, model: str, fingerprint: str | None) -> None:
+        """Note who answered."""
+        who = (model, fingerprint)
+        if who not in self.served and len(self.served) < MOST_SERVED:
+            self.served[who] = None
 
     def counts(self) -> TeacherCounts:
         """A snapshot for displays and the manifest."""
@@ -47,4 +57,5 @@ class TeacherStats:
             usd=None if self.nano_usd is None else self.nano_usd / 1e9,
             latency_s=statistics.median(self.latencies_s) if self.latencies_s else None,
             simulated=self.simulated,
+            served=[f"{model} ({state})" if state else model for model, state in self.served],
         )

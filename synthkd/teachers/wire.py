@@ -1,29 +1,55 @@
-"""The chat wire shape of OpenAI-compatible APIs: a Request as a body, a body as a Completion.
+"""The wire shapes of OpenAI-compatible APIs: a Request as a body, a body as a Completion.
 
-Fresh replies, ledger hits and the recorded and simulated teachers all go through `parse_chat`, so
+    chat          messages in, one message out
+    completions   raw text in, its continuation out; the model sees no template but the caller's
+    embeddings    text in, a vector out (`synthkd.teachers.embeddings` reads it)
+
+Fresh replies, ledger hits and the recorded and simulated teachers all go through `parse_reply`, so
 what is read from an answer cannot depend on where it came from.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from synthkd.errors import AttemptFailed
 from synthkd.rows import Json, clean
-from synthkd.teachers.request import Completion, Request, Usage
+from synthkd.teachers.parts import put_back
+from synthkd.teachers.request import Api, Completion, Request, ToolCall, Usage
+
+PATH: Mapping[Api, str] = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+}
+"""What comes after the base URL."""
+
+NO_USAGE = Usage()
 
 
-def chat_body(request: Request) -> bytes:
-    """What goes over the wire, in one spelling: JSON with sorted keys."""
+def wire_body(
+    request: Request, *, length: str = "max_tokens", more: Mapping[str, Json] | None = None
+) -> bytes:
+    """What goes over the wire, in one spelling: JSON with sorted keys.
+
+    Args:
+        request: what is asked.
+        length: how the provider names the longest answer.
+        more: what belongs to the transport: `stream` and its options.
+    """
     body: dict[str, Json] = dict(request.body)
     if request.max_tokens is not None:
-        body["max_tokens"] = request.max_tokens
-    seed = body.get("seed")
-    if isinstance(seed, int) and request.sample:
+        body[length] = request.max_tokens
+    if request.sample and isinstance(seed := body.get("seed"), int):
         body["seed"] = seed + request.sample  # else every sample would be the same answer
+    if request.images:
+        body["messages"] = put_back(body.get("messages"), request.images)
+    if more:
+        body |= more
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
@@ -54,32 +80,61 @@ def chat_reply(
     )
 
 
-def parse_chat(reply: bytes, *, key: str = "", hit: bool = False) -> Completion:
-    """Read a reply of status 200; one from the ledger comes with its key.
+def parse_reply(api: Api, reply: bytes, *, key: str = "", hit: bool = False) -> Completion:
+    """Read a reply of status 200 to a request of that API.
 
     Raises:
         AttemptFailed: it is cut, no JSON, or no answer; perhaps billed all the same.
     """
+    if api == "chat":
+        return parse_chat(reply, key=key, hit=hit)
     body = read_json(reply)
+    try:
+        if api == "completions":
+            return _continuation(body, reply, key, hit)
+        return _embedding(body, reply, key, hit)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        missing = "choices[0].text" if api == "completions" else "data[0].embedding"
+        raise _no_answer(reply, missing) from error
+
+
+def parse_chat(reply: bytes, *, key: str = "", hit: bool = False) -> Completion:
+    """Read a chat reply of status 200; one from the ledger comes with its key.
+
+    Raises:
+        AttemptFailed: it is cut, no JSON, or no answer; perhaps billed all the same.
+    """
+    # Every row of a replay comes through here: what most replies lack is looked at, not called for.
+    try:
+        body = orjson.loads(reply)
+    except orjson.JSONDecodeError:
+        body = read_json(reply)
     try:
         choice = body["choices"][0]
         message = choice["message"]
-        text = message.get("content")
+        get = message.get
+        text, calls, refusal = get("content"), get("tool_calls"), get("refusal")
+        reasoning = get("reasoning_content") or get("reasoning")
+        finish, fingerprint = choice.get("finish_reason"), body.get("system_fingerprint")
+        parts: tuple[str, ...] = ()
+        if type(text) is not str:
+            text, parts = _joined(text)
         return Completion(
-            text=text if isinstance(text, str) else _joined(text),
-            finish=_text(choice.get("finish_reason")) or "",
+            text=text,
+            finish=finish if type(finish) is str else "",
             usage=_usage(body.get("usage")),
             reply=reply,
-            reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
-            refusal=_text(message.get("refusal")),
+            reasoning=_text(reasoning) if reasoning else None,
+            refusal=_text(refusal) if refusal else None,
+            tool_calls=_tool_calls(calls) if calls else (),
+            other_parts=parts,
             served_model=_text(body.get("model")),
+            fingerprint=_text(fingerprint) if fingerprint else None,
             key=key,
             hit=hit,
         )
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise AttemptFailed(
-            f"the reply has no choices[0].message: {reply[:200]!r}", maybe_billed=True, status=200
-        ) from error
+        raise _no_answer(reply, "choices[0].message") from error
 
 
 def read_json(reply: bytes) -> Any:
@@ -100,13 +155,69 @@ def read_json(reply: bytes) -> Any:
         ) from error
 
 
-def _joined(content: object) -> str:
-    """The text of a message without a plain one: nothing, or a list of parts."""
+def _continuation(body: Any, reply: bytes, key: str, hit: bool) -> Completion:
+    choice = body["choices"][0]
+    text = choice["text"]
+    if not isinstance(text, str):
+        raise TypeError(f"text is {type(text).__name__}")
+    return Completion(
+        text=text,
+        finish=_text(choice.get("finish_reason")) or "",
+        usage=_usage(body.get("usage")),
+        reply=reply,
+        served_model=_text(body.get("model")),
+        fingerprint=_text(body.get("system_fingerprint")),
+        key=key,
+        hit=hit,
+    )
+
+
+def _embedding(body: Any, reply: bytes, key: str, hit: bool) -> Completion:
+    if not isinstance(body["data"][0]["embedding"], str | list):
+        raise TypeError("it is no vector")
+    usage = _usage(body.get("usage"))
+    return Completion(
+        text="",
+        finish="stop",
+        # Nothing is written, and most servers do not say so.
+        usage=Usage(prompt_tokens=usage.prompt_tokens, completion_tokens=0),
+        reply=reply,
+        served_model=_text(body.get("model")),
+        key=key,
+        hit=hit,
+    )
+
+
+def _no_answer(reply: bytes, missing: str) -> AttemptFailed:
+    return AttemptFailed(
+        f"the reply has no {missing}: {reply[:200]!r}", maybe_billed=True, status=200
+    )
+
+
+def _joined(content: object) -> tuple[str, tuple[str, ...]]:
+    """The text of a message without a plain one, and the types of the parts that are no text."""
     if content is None:
-        return ""
+        return "", ()
     if not isinstance(content, list):
         raise TypeError(f"content is {type(content).__name__}")
-    return "".join(part["text"] for part in content if part.get("type") == "text")
+    text = "".join(part["text"] for part in content if part.get("type") == "text")
+    return text, tuple(str(part["type"]) for part in content if part.get("type") != "text")
+
+
+def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:
+    return tuple(
+        ToolCall(
+            id=str(call.get("id") or ""),
+            name=str(call["function"]["name"]),
+            arguments=_arguments(call["function"].get("arguments")),
+        )
+        for call in calls
+    )
+
+
+def _arguments(value: Any) -> str:
+    """As text: some servers send the object itself."""
+    return value if isinstance(value, str) else orjson.dumps(value or {}).decode()
 
 
 def _text(value: object) -> str | None:
@@ -116,7 +227,7 @@ def _text(value: object) -> str | None:
 
 def _usage(usage: object) -> Usage:
     if not isinstance(usage, dict):
-        return Usage()
+        return NO_USAGE
     prompt = _count(usage.get("prompt_tokens"))
     completion = _count(usage.get("completion_tokens"))
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens")

@@ -14,7 +14,7 @@ from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.teachers.layers import InAir
 from synthkd.teachers.request import Completion, Request, Usage
 from synthkd.teachers.wire import chat_reply, parse_chat
-from tests.teachers.acting import Acting, Playing, ask, cached, said
+from tests.teachers.acting import Acting, Noting, Playing, ask, cached, said
 
 
 @pytest.fixture
@@ -210,3 +210,17 @@ async def test_from_five_samples_to_eight_buys_three(ledger: SqliteLedger) -> No
         for sample in range(samples):
             await layer.complete(ask(sample=sample))
     assert [request.sample for request in teacher.asked] == list(range(8))
+
+
+async def test_who_answers_is_noted_once_each() -> None:
+    async def answer(request: Request) -> Completion:
+        model = "m-2" if request.sample > 2 else "m-1"
+        return replace(said("fine"), served_model=model, fingerprint=f"fp{request.sample // 5}")
+
+    layer = cached(Acting(answer), Noting())
+    for sample in [*range(7), 0, 1]:
+        await layer.complete(ask(sample=sample))
+    assert layer.stats.counts().served == ["m-1 (fp0)", "m-2 (fp0)", "m-2 (fp1)", "m"]
+    for state in range(50):
+        layer.stats.saw("m", f"fp{state}")
+    assert len(layer.stats.counts().served) == 20

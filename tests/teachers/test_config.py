@@ -70,3 +70,26 @@ def test_other_names_are_taken() -> None:
         endpoint="http://x/v1?api-version=2026-01-01&max-tokens=3", headers={"X-Title": "mine"}
     )
     assert config.headers == {"X-Title": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("n", "use `samples` of a step"),
+        ("stream", "use `stream` of the teacher"),
+        ("messages", "remove it"),
+    ],
+)
+def test_params_that_are_ours(name: str, way_out: str) -> None:
+    with pytest.raises(ValidationError, match=rf"params\.{name} is set by synthkd: {way_out}"):
+        teacher(params={name: 1})
+
+
+def test_the_longest_answer_has_two_names() -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        config = teacher(params={name: 9, "temperature": 1})
+        assert (config.length_param, config.max_tokens) == (name, 9)
+        assert config.sampling == {"temperature": 1}
+    assert (teacher().length_param, teacher().max_tokens) == ("max_tokens", None)
+    with pytest.raises(ValidationError, match="keep one of them"):
+        teacher(params={"max_tokens": 1, "max_completion_tokens": 1})

@@ -2,24 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import ssl
 import subprocess
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
+from yarl import URL
 
 from synthkd.config import TeacherConfig
 from synthkd.errors import (
@@ -30,9 +26,12 @@ from synthkd.errors import (
     UserError,
 )
 from synthkd.fake_teacher import FakeTeacher
+from synthkd.rows import Json
 from synthkd.teachers.http import open_http, retry_after_s
-from synthkd.teachers.request import Completion, Request
-from synthkd.teachers.wire import chat_body, parse_chat
+from synthkd.teachers.parts import by_hash, image_part
+from synthkd.teachers.request import Request
+from synthkd.teachers.wire import parse_chat
+from tests.teachers.serving import DONE, ask, complete, piece, serving, streaming
 
 KEY = "sk-planted-0123456789"
 
@@ -41,40 +40,6 @@ KEY = "sk-planted-0123456789"
 async def provider() -> AsyncIterator[FakeTeacher]:
     async with FakeTeacher().serve() as serving:
         yield serving
-
-
-@asynccontextmanager
-async def serving(
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
-    tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[str]:
-    """The base URL of a server that answers any request so."""
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
-
-
-def ask(text: str = "one two three", **changes: Any) -> Request:
-    body: dict[str, Any] = {
-        "model": "m",
-        "messages": [{"role": "user", "content": text}],
-        "temperature": 0.5,
-    }
-    return Request(body={**body, **changes.pop("body", {})}, inputs={}, **changes)
-
-
-async def complete(
-    url: str | list[str], request: Request | None = None, **settings: Any
-) -> Completion:
-    config = TeacherConfig(endpoint=url, model="m", **settings)
-    async with open_http("main", config) as teacher:
-        return await teacher.complete(request or ask())
 
 
 async def error_of(provider: FakeTeacher, *faults: str, **settings: Any) -> SynthkdError:
@@ -280,6 +245,79 @@ async def test_retry_after_reaches_the_error(provider: FakeTeacher) -> None:
     assert "asks to wait 1.5 s" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("api", "path", "body"),
+    [
+        ("chat", "chat/completions", {}),
+        ("completions", "completions", {"prompt": "Once"}),
+        ("embeddings", "embeddings", {"input": "Once"}),
+    ],
+)
+async def test_each_api_has_its_path_and_a_query_stays_behind_it(
+    api: Any, path: str, body: dict[str, Any]
+) -> None:
+    asked: list[URL] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.rel_url)
+        choice = {"message": {"content": "x"}, "text": "x"}
+        return web.json_response({"choices": [choice], "data": [{"embedding": [1.0]}]})
+
+    async with serving(answer) as url:
+        azure = f"{url}/openai/deployments/d?api-version=2024-10-21"
+        await complete(azure, ask(api=api, body=body))
+    assert asked == [URL(f"/v1/openai/deployments/d/{path}?api-version=2024-10-21")]
+
+
+async def test_compressed_replies_are_asked_for_and_read() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert "gzip" in request.headers["Accept-Encoding"]
+        response = web.json_response({"choices": [{"message": {"content": "x" * 10_000}}]})
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with serving(answer) as url:
+        assert (await complete(url)).text == "x" * 10_000
+
+
+async def test_a_connection_serves_many_requests() -> None:
+    peers = set()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        peers.add(
+            request.remote and request.transport and request.transport.get_extra_info("peername")
+        )
+        if (await request.json()).get("stream"):
+            return await streaming([piece("stop", content="x"), DONE])(request)
+        return web.json_response({"choices": [{"message": {"content": "x"}}]})
+
+    async with serving(answer) as url:
+        for stream in (False, True):
+            config = TeacherConfig(endpoint=url, model="m", stream=stream)
+            async with open_http("main", config) as teacher:
+                for _ in range(5):
+                    await teacher.complete(ask())
+    assert len(peers) == 2, "one for each teacher"
+
+
+async def test_an_image_goes_out_as_its_bytes(provider: FakeTeacher) -> None:
+    seen: list[Mapping[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(await request.json())
+        return web.json_response({"choices": [{"message": {"content": "a cat"}}]})
+
+    content: list[Json] = [
+        {"type": "text", "text": "What is it?"},
+        image_part(b"\x89PNG", "image/png"),
+    ]
+    messages, images = by_hash([{"role": "user", "content": content}])
+    request = Request(body={"model": "m", "messages": messages}, images=images, inputs={})
+    async with serving(answer) as url:
+        await complete(url, request)
+    assert seen[0]["messages"][0]["content"] == content
+
+
 async def test_of_several_endpoints_the_least_loaded_is_asked() -> None:
     async with (
         FakeTeacher(latency_s=0.05).serve() as one,
@@ -354,80 +392,3 @@ async def test_the_key_is_shown_by_nothing(
         error = error.__cause__ or error.__context__
     # The provider echoes the key, and the endpoint's query has it too.
     assert KEY not in "".join(shown)
-
-
-# ------------------------------------------------------------------------------------ the wire
-
-
-def reply(**message: Any) -> bytes:
-    return orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
-
-
-def test_what_is_read_from_a_reply() -> None:
-    completion = parse_chat(reply(content="x", reasoning_content="hm", refusal=None))
-    assert (completion.text, completion.reasoning, completion.refusal) == ("x", "hm", None)
-    assert completion.usage.prompt_tokens is None
-    completion = parse_chat(reply(content=None, reasoning="hm", refusal="no"))
-    assert (completion.text, completion.reasoning, completion.refusal) == ("", "hm", "no")
-    parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
-    assert parse_chat(reply(content=parts)).text == "ab"
-
-
-def test_a_lone_surrogate_is_repaired() -> None:
-    raw = rb'{"choices": [{"message": {"content": "a\ud800b"}, "finish_reason": "stop"}]}'
-    assert parse_chat(raw).text == "a\ufffdb"
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"[]",
-        b"null",
-        b"{}",
-        b'{"choices": []}',
-        b'{"choices": [{}]}',
-        b'{"choices": [{"message": null}]}',
-        b'{"choices": [{"message": {"content": 7}}]}',
-        b'{"choices": {"message": 1}}',
-        b'{"error": {"message": "overloaded"}}',
-        b'{"choices": [{"message": {"content": "cu',
-        b"[" * 100_000,
-        b"\xff\xfe",
-    ],
-)
-def test_no_answer_in_the_reply(raw: bytes) -> None:
-    with pytest.raises(AttemptFailed) as caught:
-        parse_chat(raw)
-    assert caught.value.maybe_billed
-    assert len(str(caught.value)) < 1000
-
-
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(
-    st.sampled_from(["choices", "message", "content", "usage", "finish_reason"]), c)))  # fmt: skip
-def test_any_json_is_an_answer_or_a_failed_attempt(value: Any) -> None:
-    with contextlib.suppress(AttemptFailed):
-        completion = parse_chat(json.dumps(value).encode())
-        assert isinstance(completion.text, str)
-        assert isinstance(completion.finish, str)
-
-
-def test_a_body_has_one_spelling() -> None:
-    one = chat_body(ask(max_tokens=5))
-    other = chat_body(
-        Request(body=dict(reversed(list(ask().body.items()))), max_tokens=5, inputs={})
-    )
-    assert one == other
-    assert b'"max_tokens":5' in one
-
-
-@pytest.mark.parametrize("odd", [2**64 - 1, 2**63, True, -1, 1.5, "7", None])
-def test_a_count_that_cannot_be_is_none(odd: object) -> None:
-    reply = orjson.dumps(
-        {"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": odd}}
-    )
-    assert parse_chat(reply).usage.completion_tokens is None
-
-
-def test_a_date_beyond_all_calendars_is_no_wait() -> None:
-    assert retry_after_s({"retry-after": "Wed, 21 Oct 2015 99999999999999999999:28:00 GMT"}) is None
