@@ -12,6 +12,9 @@ A file `label/intent.md.j2`:
     {# user #}
     {{ text }}
 
+A prompt of one `{# raw #}` block is text that the model simply continues (the API `completions`),
+to the letter: only the last line break of the file is dropped.
+
 Blocks may repeat: pairs of user and assistant blocks are examples for the teacher. Outer blank
 lines of a message are dropped. Inputs that are undeclared or unused fail at load. What a template
 may do, and that what it renders is never executed, is the matter of `synthkd.templates`.
@@ -36,8 +39,8 @@ from synthkd.templates import RESERVED, Compiled, compiled
 
 SUFFIX = ".md.j2"
 
-Role = Literal["system", "user", "assistant"]
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+Role = Literal["system", "user", "assistant", "raw"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "raw")
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MARKER = re.compile(r"[ \t]*\{#-?[ \t]*(\w+)[ \t]*-?#\}[ \t]*")
@@ -60,6 +63,14 @@ class Block:
     role: Role
     content: str | Compiled
     """Text that is the same for every row, or the template that makes it."""
+    line: int = 0
+    """Where it begins in the file, from 0: so many empty lines keep a template's line numbers."""
+
+    def raw(self, inputs: Fields) -> str:
+        """The text to the letter."""
+        if isinstance(self.content, str):
+            return self.content
+        return self.content.render(inputs)[self.line :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +84,21 @@ class Prompt:
     """64 hex digits over the file's bytes."""
     path: Path
     blocks: tuple[Block, ...] = field(repr=False, compare=False)
+
+    @property
+    def api(self) -> Literal["chat", "completions"]:
+        """Whether it is messages, or raw text to be continued."""
+        return "completions" if self.blocks[0].role == "raw" else "chat"
+
+    def question(self, inputs: Fields) -> dict[str, Any]:
+        """What a request's body says of it: `messages`, or `prompt` where it is raw text.
+
+        Raises:
+            Unrenderable: an input is missing, or has not the shape that the template counts on.
+        """
+        if self.api == "completions":
+            return {"prompt": self.blocks[0].raw(inputs)}
+        return {"messages": self.render(inputs)}
 
     def render(self, inputs: Fields) -> list[dict[str, Any]]:
         """The chat messages: `role` and `content`.
@@ -140,7 +166,8 @@ def _read(name: str, path: Path) -> Prompt:
     end = _end_of_front_matter(path, lines)
     front = _front_matter(path, "\n".join(lines[1:end]))
     blocks = [
-        _block(path, front, role, source) for role, source in _sources(path, lines, start=end + 1)
+        _block(path, front, role, line, source)
+        for role, line, source in _sources(path, lines, start=end + 1)
     ]
     _check_roles(path, front, [block.role for block in blocks])
     used = set[str]().union(*(b.content.names for b in blocks if isinstance(b.content, Compiled)))
@@ -195,8 +222,8 @@ def _front_matter(path: Path, text: str) -> FrontMatter:
     return front
 
 
-def _sources(path: Path, lines: Sequence[str], *, start: int) -> Iterator[tuple[Role, str]]:
-    """Role and template of each block; empty lines before it keep the file's line numbers."""
+def _sources(path: Path, lines: Sequence[str], *, start: int) -> Iterator[tuple[Role, int, str]]:
+    """Role, first line and template of each block, behind as many empty lines as stand above it."""
     markers = [
         (index, match[1])
         for index, line in enumerate(lines)
@@ -216,10 +243,10 @@ def _sources(path: Path, lines: Sequence[str], *, start: int) -> Iterator[tuple[
                 f"{path} line {index + 1}: {{# {word} #}} is no role: use {', '.join(ROLES)}; a "
                 "comment needs more words than one"
             )
-        yield role, "\n" * (index + 1) + "\n".join(lines[index + 1 : end])
+        yield role, index + 1, "\n" * (index + 1) + "\n".join(lines[index + 1 : end])
 
 
-def _block(path: Path, front: FrontMatter, role: Role, source: str) -> Block:
+def _block(path: Path, front: FrontMatter, role: Role, line: int, source: str) -> Block:
     template = compiled(source, path=path)
     for name in sorted(template.names.difference(front.inputs), key=template.lines.__getitem__):
         raise PromptError(
@@ -227,17 +254,22 @@ def _block(path: Path, front: FrontMatter, role: Role, source: str) -> Block:
             f"{front.inputs}: declare it, or mend the name{near(name, front.inputs)}"
         )
     if not template.is_constant:
-        return Block(role=role, content=template)
-    text = _without_outer_blank_lines(template.render({}))
-    if not text:
-        line = len(source) - len(source.lstrip("\n"))
+        return Block(role=role, content=template, line=line)
+    whole = template.render({})
+    text = whole[line:] if role == "raw" else _without_outer_blank_lines(whole)
+    if not text.strip():
         raise PromptError(f"{path} line {line}: the {role} block is empty: write it or remove it")
-    return Block(role=role, content=text)
+    return Block(role=role, content=text, line=line)
 
 
 def _check_roles(path: Path, front: FrontMatter, roles: Sequence[Role]) -> None:
     if not roles:
         raise PromptError(f"{path}: the prompt has no block: begin it with a line {{# user #}}")
+    if "raw" in roles and len(roles) > 1:
+        raise PromptError(
+            f"{path}: a raw block is the whole prompt, and no message: remove the other blocks, or "
+            f"make it one of {', '.join(ROLES[:-1])}"
+        )
     if "system" in roles[1:]:
         raise PromptError(
             f"{path}: there may be one system block, before all others; the blocks are "

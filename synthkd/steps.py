@@ -41,12 +41,13 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from synthkd.errors import MissingField, Rejected, TeacherError, UserError
+from synthkd.errors import MissingField, Rejected, TeacherError, Unrenderable, UserError
 from synthkd.hints import near
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields, Json, Row, canonical
 from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.parts import has_parts
 from synthkd.teachers.request import Completion, Request
 
 ROUND_SAMPLES = 10**6
@@ -275,8 +276,8 @@ class Kit:
             TeacherError: there is none; left alone, it fails the row.
             Unrenderable: a value does not fit the prompt; left alone, it fails the row.
         """
-        messages = self.prompts[prompt].render(inputs)
-        completion = await self._complete(messages, prompt, inputs, teacher, sample)
+        question = self.prompts[prompt].question(inputs)
+        completion = await self._complete(question, prompt, inputs, teacher, sample)
         self.keys.append(completion.key)
         return completion
 
@@ -288,33 +289,34 @@ class Kit:
         Raises:
             Unrenderable: a value does not fit the prompt, and nobody was asked.
         """
-        messages = self.prompts[prompt].render(inputs)
+        question = self.prompts[prompt].question(inputs)
         pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
         if len(pairs) == 1:  # no task: most steps ask one teacher once
-            results = [await self._try(messages, prompt, inputs, *pairs[0])]
+            results = [await self._try(question, prompt, inputs, *pairs[0])]
         else:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._try(messages, prompt, inputs, *pair)) for pair in pairs
+                    group.create_task(self._try(question, prompt, inputs, *pair)) for pair in pairs
                 ]
             results = [task.result() for task in tasks]
         self.keys += [result.key for result in results if isinstance(result, Completion)]
         return results
 
     async def _try(
-        self, messages: Json, prompt: str, inputs: Fields, teacher: str, sample: int
+        self, question: Fields, prompt: str, inputs: Fields, teacher: str, sample: int
     ) -> Completion | TeacherError:
         try:
-            return await self._complete(messages, prompt, inputs, teacher, sample)
+            return await self._complete(question, prompt, inputs, teacher, sample)
         except TeacherError as error:
             return error
 
     async def _complete(
-        self, messages: Json, prompt: str, inputs: Fields, teacher: str, sample: int
+        self, question: Fields, prompt: str, inputs: Fields, teacher: str, sample: int
     ) -> Completion:
         who = self.desk.teachers[teacher]
         request = Request(
-            body={"model": who.model, "messages": messages, **who.params},
+            api=self.prompts[prompt].api,
+            body={"model": who.model, **question, **who.params},
             max_tokens=who.max_tokens,
             sample=sample + self.desk.round * ROUND_SAMPLES,
             prompt=prompt,
@@ -355,8 +357,16 @@ def inputs_of(row: Row, names: Iterable[str], **computed: Json) -> dict[str, Jso
 
     Raises:
         MissingField: the row has no such field.
+        Unrenderable: a field holds content parts that are no text.
     """
     try:
-        return {name: computed[name] if name in computed else row.fields[name] for name in names}
+        inputs = {name: computed[name] if name in computed else row.fields[name] for name in names}
     except KeyError as error:
         raise MissingField(f"the row has no field {error.args[0]!r}") from error
+    for name, value in inputs.items():
+        if type(value) is not str and has_parts(value):
+            raise Unrenderable(
+                f"the field {name!r} holds content parts such as an image, and this step is for "
+                "text: take a step that asks with images, or drop such rows before it"
+            )
+    return inputs

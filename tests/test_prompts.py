@@ -190,3 +190,24 @@ def test_shipped_files_lie_in_the_wheel_or_in_the_checkout(
     (tmp_path / "synthkd" / "shipped" / "prompts").mkdir(parents=True)
     assert shipped_folder("prompts") == tmp_path / "synthkd" / "shipped" / "prompts"
     assert shipped_folder("pipelines") == tmp_path / "pipelines"
+
+
+def test_a_raw_prompt_is_text_to_the_letter(tmp_path: Path) -> None:
+    prompt = load(tmp_path, body("\n{# raw #}\n  <|im_start|>{{ text }}\n\n"))
+    assert prompt.api == "completions"
+    assert prompt.question({"text": "user"}) == {"prompt": "  <|im_start|>user\n"}
+    constant = load(tmp_path, body("{# raw #}\n<|im_start|>user\n\n", "[]"))
+    assert constant.question({}) == {"prompt": "<|im_start|>user\n"}
+
+
+def test_a_prompt_of_messages_is_asked_as_messages(tmp_path: Path) -> None:
+    prompt = load(tmp_path, body("{# user #}\n{{ text }}"))
+    assert prompt.api == "chat"
+    assert prompt.question({"text": "a"}) == {"messages": prompt.render({"text": "a"})}
+
+
+def test_a_raw_block_is_alone(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="a raw block is the whole prompt"):
+        load(tmp_path, body("{# system #}\nx\n{# raw #}\n{{ text }}"))
+    with pytest.raises(PromptError, match=r"p\.md\.j2 line 5: the raw block is empty"):
+        load(tmp_path, body("\n{# raw #}\n \n", "[]"))

@@ -25,7 +25,7 @@ from synthkd.errors import (
 )
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt, load_prompt
-from synthkd.rows import Row, source_row
+from synthkd.rows import Json, Row, source_row
 from synthkd.steps import (
     BUILTIN,
     ROUND_SAMPLES,
@@ -202,6 +202,20 @@ async def test_a_request_holds_all_that_was_asked(prompt: Prompt) -> None:
     assert kit.keys == [completion.key] == ["a0"]
 
 
+async def test_a_raw_prompt_asks_for_a_continuation(tmp_path: Path) -> None:
+    text = "---\ninputs: []\n---\n{# raw #}\n<|im_start|>user\n\n"
+    (tmp_path / "p.md.j2").write_text(text, encoding="utf-8")
+    slow = Slow("a", [0])
+    await kit_for(load_prompt("p", folders=[tmp_path]), slow).ask("p", {}, teacher="a")
+    [request] = slow.asked
+    assert request.api == "completions"
+    assert request.body == {
+        "model": "model-a",
+        "prompt": "<|im_start|>user\n",
+        "temperature": 0.5,
+    }
+
+
 async def test_answers_come_teacher_by_teacher_whoever_is_quicker(prompt: Prompt) -> None:
     quick, slow = Slow("q", [5, 0, 3]), Slow("s", [9, 7, 0])
     kit = kit_for(prompt, quick, slow)
@@ -292,3 +306,11 @@ def test_inputs_come_from_the_step_before_the_row() -> None:
     assert inputs_of(row, ["a", "b"], b=9) == {"a": 1, "b": 9}
     with pytest.raises(MissingField, match="no field 'c'"):
         inputs_of(row, ["a", "c"])
+
+
+def test_a_step_for_text_refuses_a_field_with_an_image() -> None:
+    picture: Json = {"type": "image_url", "image_url": {"url": "https://host/x.png"}}
+    row = source_row("s", ["1"], ordinal=0, fields={"text": [picture], "labels": ["a"]})
+    assert inputs_of(row, ["labels"]) == {"labels": ["a"]}
+    with pytest.raises(Unrenderable, match="the field 'text' holds content parts"):
+        inputs_of(row, ["labels", "text"])

@@ -34,7 +34,8 @@ async def generate(row: Row, kit: Kit, config: GenerateSettings, /) -> AsyncIter
     """Ask the teacher; every sample becomes a row.
 
     Gives the answer (`into`), how it ended (`finish`: `length` = cut at max_tokens) and the
-    teacher's own `reasoning`, null where the server gives none. Rejects `refused`, `empty_answer`.
+    teacher's own `reasoning`, null where the server gives none. Rejects `refused`,
+    `content_filter`, `repetition`, `not_text`, `called_tools`, `empty_answer`.
     """
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs)
     replies = await kit.ask_many(

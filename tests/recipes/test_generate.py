@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from synthkd.errors import MissingField, Rejected, Unanswered
-from synthkd.teachers.request import Completion, Usage
+from synthkd.teachers.request import Completion, ToolCall, Usage
 
 ROW = {"instruction": "Say hello."}
 
@@ -36,7 +36,11 @@ async def test_the_teacher_is_sent_the_instruction_as_it_stands(ask: Callable[..
     ("reply", "reason"),
     [
         (said("", refusal="I cannot."), "refused"),
-        (said("Part", finish="content_filter"), "refused"),
+        (said("Part", finish="content_filter"), "content_filter"),
+        (said("Part", finish="repetition"), "repetition"),
+        (said("See:", other_parts=("image_url",)), "not_text"),
+        (said("", tool_calls=(ToolCall(id="1", name="f", arguments="{}"),)), "called_tools"),
+        (said("", finish="tool_calls"), "empty_answer"),
         (" \n", "empty_answer"),
     ],
 )
