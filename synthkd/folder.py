@@ -193,14 +193,39 @@ def _refuse_foreign(path: Path) -> None:
             )
 
 
+def ledger_of(path: Path, *, ledger: str | None, default_ledger: str) -> Path:
+    """The ledger that a run in this folder would use; makes nothing.
+
+    Args:
+        path: DIR.
+        ledger: the ledger that is asked for, or None.
+        default_ledger: of a new run.
+
+    Raises:
+        UserError: as a run would: run.json is damaged, or it names another ledger.
+    """
+    run = _run_there(path, ledger)
+    if run is not None:
+        return _ledger_path(path, run)
+    return Path((ledger or default_ledger).removeprefix("sqlite:///"))
+
+
 def _run_of(path: Path, ledger: str | None, default_ledger: str) -> RunFile:
     """What run.json says, or for a new run what it will say."""
+    run = _run_there(path, ledger)
+    if run is None:
+        run = RunFile(run_id=uuid.uuid4().hex, ledger=_from(path, ledger or default_ledger))
+        _write_run(path, run)
+    return run
+
+
+def _run_there(path: Path, ledger: str | None) -> RunFile | None:
+    """What run.json says; None = it is not there yet."""
     file = path / RUN
     try:
         run = RunFile.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        run = RunFile(run_id=uuid.uuid4().hex, ledger=_from(path, ledger or default_ledger))
-        _write_run(path, run)
+        return None
     except ValidationError as error:
         raise UserError(
             f"{file}: cannot be read, so what this run has spent cannot be told: restore it, or"

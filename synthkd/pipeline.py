@@ -14,16 +14,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthkd.errors import UserError
 from synthkd.flow import Emit, run_loop, streamed
-from synthkd.folder import RunFolder, open_folder, read_manifest, read_stopped
+from synthkd.folder import RunFolder, ledger_of, open_folder, read_manifest, read_stopped
 from synthkd.forecast import Forecast, forecast
 from synthkd.manifest import Manifest, Progress
 from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
 from synthkd.rows import Row
 from synthkd.running import Run, Ways
+
+if TYPE_CHECKING:
+    from synthkd.doctor import Report
 
 __all__ = ["Pipeline", "read_manifest", "read_stopped"]
 
@@ -107,6 +111,20 @@ class Pipeline:
     def plan(self) -> Forecast:
         """Rows x calls x tokens x price, and what is unknown, before anything is spent."""
         return forecast(self._plan)
+
+    async def examine(self, *, probe: bool = True) -> Report:
+        """Look at the teachers and at this machine; what the probes buy is kept nowhere.
+
+        Args:
+            probe: ask each endpoint a few tiny questions; else only its list of models is read.
+
+        Raises:
+            UserError: the folder belongs to a run with another ledger.
+        """
+        from synthkd.doctor import examine  # aiohttp takes its time, and runs may not need it
+
+        ledger = ledger_of(self.out, ledger=self.ledger, default_ledger=LEDGER)
+        return await examine(self._plan, out=self.out, ledger=ledger, probe=probe)
 
     async def run(
         self, *, offline: bool = False, retry_failed: bool = False, on_progress: Tell | None = None

@@ -15,6 +15,7 @@ from synthkd import __version__, errors, steps
 from synthkd.cli import app
 from synthkd.errors import BudgetReached, SynthkdError, TeacherRefused, TooManyLost
 from synthkd.pipeline import Pipeline
+from tests.runs import served_provider
 
 ROOT = Path(__file__).parent.parent
 
@@ -215,3 +216,54 @@ def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "synthkd", "version"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == __version__
+
+
+# ------------------------------------------------------------------------------------ doctor
+
+
+def with_teacher(url: str) -> Path:
+    file = Path("asked.yaml")
+    teacher = (
+        f"{{endpoint: {url}, model: fake, api_key_env: A_KEY, price: {{prompt: 1, completion: 1}}}}"
+    )
+    file.write_text(f"{PIPELINE}teachers:\n  main: {teacher}\n", encoding="utf-8")
+    return file
+
+
+def test_the_doctor_looks_and_leaves_nothing(pipeline: Path) -> None:
+    before = sorted(Path().rglob("*"))
+    result = invoke("doctor", pipeline)
+    assert result.exit_code == 0, result.output
+    assert "disk, results" in result.output
+    assert result.output.splitlines()[-1] == "ready to run; no question was asked"
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_the_doctors_exit_code_says_how_grave_it_is(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KEY", "sk-never-shown")
+    for fault, code in ((None, 0), ("401", 5), ("500", 2)):
+        with served_provider(*([] if fault is None else ["--fault", f"{fault}=1"])) as provider:
+            file = with_teacher(provider.url)
+            told = invoke("doctor", file)
+            as_json = invoke("doctor", file, "--json", "--debug")
+            free = invoke("doctor", file, "--no-probe")
+            asked = provider.stats["requests"]
+        assert (told.exit_code, as_json.exit_code, free.exit_code) == (code, code, 0), told.output
+        report = json.loads(as_json.stdout)
+        assert report["exit_code"] == code
+        assert asked == 2 * report["probes"] <= 20
+        assert f"{report['probes']} tiny questions used {report['tokens']:,} tokens" in told.output
+        assert "no question was asked" in free.output
+        assert "sk-never-shown" not in told.output + as_json.output + as_json.stderr
+
+
+def test_the_doctor_refuses_what_a_run_would(pipeline: Path) -> None:
+    result = invoke("doctor", pipeline, "--set", "steps.nothing.with.field=1")
+    assert result.exit_code == 2
+    assert invoke("run", pipeline, "--ledger", "own.sqlite").exit_code == 0
+    assert invoke("doctor", pipeline, "--ledger", "own.sqlite").exit_code == 0
+    other = invoke("doctor", pipeline, "--ledger", "other.sqlite")
+    assert other.exit_code == 2
+    assert "is in the ledger" in other.stderr

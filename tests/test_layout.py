@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "survey plan",
         "engines cards",
         "training evaluation",
-        "forecast",
+        "forecast doctor",
         "running",
         "pipeline",
         "display",

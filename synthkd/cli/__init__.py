@@ -3,7 +3,7 @@
     cli/app.py      the application, the options that commands share, the exit codes
     cli/runs.py     run, plan, show, train, eval
     cli/steps.py    steps
-    cli/teachers.py fake-teacher
+    cli/teachers.py doctor, fake-teacher
 
 The commands appear in `--help` in the order of the imports here.
 """

@@ -77,6 +77,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             hint = "\nrun the same command again to resume" if isinstance(error, RunStopped) else ""
             _explain(f"{error}{hint}", kwargs)
             raise typer.Exit(error.exit_code) from None
+        except typer.Exit:
+            raise  # a command that is done, and says with which code
         except BrokenPipeError:
             raise  # the reader has gone away, as in `synthkd show DIR | head`; typer ends quietly
         except Exception:  # noqa: BLE001  the outermost frame: shown in full and reported as a bug

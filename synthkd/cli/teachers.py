@@ -1,15 +1,80 @@
-"""The commands about teachers: `fake-teacher`."""
+"""The commands about teachers: `doctor`, `fake-teacher`."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthkd.cli.app import Debug, app, reported
+from synthkd.cli.app import (
+    AsJson,
+    Debug,
+    LedgerUrl,
+    Out,
+    Overrides,
+    PipelineFile,
+    app,
+    print_json,
+    reported,
+)
 
 if TYPE_CHECKING:
+    from synthkd.doctor import Report
     from synthkd.fake_teacher import FakeTeacher
+
+
+@app.command()
+@reported
+def doctor(
+    pipeline: PipelineFile,
+    out: Out = None,
+    overrides: Overrides = None,
+    ledger: LedgerUrl = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Ask no tiny questions; only read lists of models.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Look at a pipeline's teachers and at this machine, before anything is spent on it.
+
+    Each endpoint is asked up to ten tiny questions, a few hundred tokens in all, which go into no
+    ledger and no budget. Exit code 0: nothing keeps a run from starting; 2: something to mend;
+    5: a teacher refuses.
+    """
+    from synthkd.flow import run_loop
+    from synthkd.pipeline import Pipeline
+
+    loaded = Pipeline.load(pipeline, overrides=overrides or (), out=out, ledger=ledger)
+    report = run_loop(loaded.examine(probe=not no_probe))
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _show(report: Report) -> None:
+    """A table on a terminal, a line for each finding elsewhere."""
+    from rich import box
+    from rich.table import Table
+
+    from synthkd.display import console_for, printable
+
+    console = console_for(sys.stdout)
+    if console.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for heading in ("", "of", "check", "found"):
+            table.add_column(heading, overflow="fold")
+        for each in report.findings:
+            table.add_row(each.grade, each.about, each.check, printable(each.said))
+        console.print(table)
+    else:
+        for each in report.findings:
+            line = f"{each.grade:<8} {each.about}, {each.check}: {printable(each.said)}"
+            console.print(line, soft_wrap=True)
+    console.print(report.verdict(), soft_wrap=True)
 
 
 @app.command("fake-teacher")

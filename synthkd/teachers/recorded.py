@@ -50,6 +50,16 @@ class RecordedTeacher:
         self._answers = self._read(config)
         self.identity = Identity(served_by=_served_by(config, path), reads_inputs=True)
 
+    @property
+    def questions(self) -> int:
+        """How many questions the file has answers to."""
+        return len(self._answers)
+
+    @property
+    def answers(self) -> int:
+        """How many answers it has."""
+        return sum(map(len, self._answers.values()))
+
     async def complete(self, request: Request) -> Completion:
         """Look the answer up.
 

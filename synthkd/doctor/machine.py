@@ -1,0 +1,179 @@
+"""What a run needs of the machine: room on the disk, a sound ledger, a GPU if any, extras."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from synthkd.doctor.report import Finding, Grade
+from synthkd.ledger.sqlite import APPLICATION_ID, SCHEMA_VERSION
+
+LITTLE_ROOM = 2**30
+"""Bytes: a million short rows with their answers take about as much."""
+NO_ROOM = 64 * 2**20
+CHECKED_LEDGER = 2**30
+"""Bytes: up to here reading the whole file takes seconds."""
+GPU_ANSWERS_S = 10.0
+
+NETWORK = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "glusterfs"),
+    *("beegfs", "gpfs", "fuse.sshfs", "fuse.s3fs"),
+}
+"""Filesystems on which SQLite's write-ahead log does not work: its index is shared memory."""
+
+EXTRAS = {"fast": ("uvloop", "a quicker event loop")}
+"""Extra -> the module that it brings and what a run has of it; those that code uses today."""
+
+
+def disk(what: str, path: Path) -> Iterator[Finding]:
+    """Free space and permission where `path` is, or will be made."""
+    place = _existing(path)
+
+    def finding(grade: Grade, said: str) -> Finding:
+        return Finding(about="disk", check=what, grade=grade, said=said)
+
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        yield finding("mend", f"{place} cannot be looked at: {error.strerror}")
+        return
+    room = f"{path}: {size_text(free)} free"
+    if not place.is_dir() and place != path:
+        yield finding("mend", f"{place} is a file, so {path} cannot be made: choose another place")
+    elif not os.access(place, os.W_OK):
+        yield finding("mend", f"{place} cannot be written: mend its permissions")
+    elif free < NO_ROOM:
+        yield finding("mend", f"{room}: make some room, or choose another place")
+    elif free < LITTLE_ROOM:
+        yield finding("warning", f"{room}, which may not last")
+    else:
+        yield finding("fine", room)
+
+
+def ledger_file(path: Path) -> Iterator[Finding]:
+    """Whether the ledger opens and is sound; the file is only read, and none is made."""
+
+    def finding(check: str, grade: Grade, said: str) -> Finding:
+        return Finding(about="ledger", check=check, grade=grade, said=said)
+
+    filesystem = filesystem_of(_existing(path))
+    if filesystem in NETWORK:
+        yield finding(
+            "filesystem",
+            "mend",
+            f"{path} is on {filesystem}, a network filesystem, where the ledger cannot work: name "
+            f"a file on a local disk with --ledger",
+        )
+    elif filesystem is not None:
+        yield finding("filesystem", "fine", filesystem)
+    if not path.exists():
+        yield finding("sound", "fine", f"{path} is not there yet; the first run makes it")
+        return
+    try:
+        size = path.stat().st_size
+        yield finding("sound", *_soundness(path, size))
+    except OSError as error:
+        yield finding("sound", "mend", f"{path} cannot be read: {error.strerror}")
+
+
+def _soundness(path: Path, size: int) -> tuple[Grade, str]:
+    told = f"{path}, {size_text(size)}"
+    if size == 0:
+        return "fine", f"{path} is empty; the first run fills it"
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        return "mend", f"{told}: cannot be opened ({error})"
+    try:
+        application = connection.execute("pragma application_id").fetchone()[0]
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if application != APPLICATION_ID:
+            return "mend", f"{path} is no synthkd ledger: name another file with --ledger"
+        if version > SCHEMA_VERSION:
+            return "mend", (
+                f"{told}: has version {version}, this synthkd reads up to {SCHEMA_VERSION}: update "
+                f"synthkd, or name another file with --ledger"
+            )
+        if size > CHECKED_LEDGER:
+            return "note", f"{told}: opens; too large to be read through here"
+        found = connection.execute("pragma quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        return "mend", f"{told}: cannot be read ({error}): restore it from a copy"
+    finally:
+        connection.close()
+    if found != "ok":
+        return "mend", f"{told}: damaged ({found}): restore it from a copy"
+    return "fine", f"{told}: sound"
+
+
+def filesystem_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The type of the filesystem that holds the path, as Linux names it; None = it does not say."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    place = path.absolute().resolve()
+    # Later mounts hide earlier ones at the same place; a blank is written as \040.
+    found = {Path(fields[1].replace("\\040", " ")): fields[2] for fields in map(str.split, lines)}
+    return next((found[above] for above in (place, *place.parents) if above in found), None)
+
+
+def gpu() -> Iterator[Finding]:
+    """The GPUs as nvidia-smi tells them; none is needed to ask a teacher."""
+
+    def finding(grade: Grade, said: str) -> Finding:
+        return Finding(about="machine", check="GPU", grade=grade, said=said)
+
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        yield finding(
+            "note", "none (no nvidia-smi): asking teachers and the linear student need none"
+        )
+        return
+    command = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(  # noqa: S603  a fixed command, found on the PATH
+            command, capture_output=True, text=True, timeout=GPU_ANSWERS_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        yield finding("warning", f"{program} is there but fails: {type(error).__name__}")
+        return
+    names = [line.strip() for line in told.splitlines() if line.strip()]
+    yield finding("fine", "; ".join(names)) if names else finding("note", "none is listed")
+
+
+def extras() -> Iterator[Finding]:
+    """The optional packages that runs make use of."""
+    for extra, (module, gain) in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        version = importlib.metadata.version(module) if there else ""
+        yield Finding(
+            about="machine",
+            check=f"extra {extra}",
+            grade="fine" if there else "note",
+            said=f"{module} {version}"
+            if there
+            else f"not installed: `pip install 'synthkd[{extra}]'` gives {gain}",
+        )
+
+
+def size_text(size: int) -> str:
+    """Bytes for people."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    place = path.absolute()
+    return next(above for above in (place, *place.parents) if above.exists())
