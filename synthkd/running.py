@@ -59,7 +59,9 @@ WALL_TICK_S = 1.0
 """Seconds of wall time that a kill can give back to `budget.wall_s`."""
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
-UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", "stopped"})
+UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", "stopped"}) | {
+    "manifest.json.tmp"  # of a run that was killed while it wrote it
+}
 
 ROWS = Path("rows", "rows.parquet")
 
