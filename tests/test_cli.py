@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from synthkd import __version__, errors, steps
 from synthkd.cli import app
 from synthkd.errors import BudgetReached, SynthkdError, TeacherRefused, TooManyLost
+from synthkd.fake_teacher import FakeTeacher, in_thread
 from synthkd.pipeline import Pipeline
-from tests.runs import served_provider
 
 ROOT = Path(__file__).parent.parent
 
@@ -244,12 +244,12 @@ def test_the_doctors_exit_code_says_how_grave_it_is(
 ) -> None:
     monkeypatch.setenv("A_KEY", "sk-never-shown")
     for fault, code in ((None, 0), ("401", 5), ("500", 2)):
-        with served_provider(*([] if fault is None else ["--fault", f"{fault}=1"])) as provider:
+        with in_thread(FakeTeacher(rates={} if fault is None else {fault: 1.0})) as provider:
             file = with_teacher(provider.url)
             told = invoke("doctor", file)
             as_json = invoke("doctor", file, "--json", "--debug")
             free = invoke("doctor", file, "--no-probe")
-            asked = provider.stats["requests"]
+            asked = provider.requests
         assert (told.exit_code, as_json.exit_code, free.exit_code) == (code, code, 0), told.output
         report = json.loads(as_json.stdout)
         assert report["exit_code"] == code

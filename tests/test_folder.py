@@ -181,7 +181,7 @@ def test_a_mistake_in_a_folder_that_was_there_leaves_it_as_it_was(tmp_path: Path
 
 
 async def test_a_manifest_does_not_list_the_half_one_of_a_killed_run(tmp_path: Path) -> None:
-    async with Provider().serve() as provider:
+    async with FakeTeacher().serve() as provider:
         file = write_labelled(tmp_path, provider.url)
         whole = await Pipeline.load(file, out="out").run()
         (tmp_path / "out" / "manifest.json").rename(tmp_path / "out" / "manifest.json.tmp")

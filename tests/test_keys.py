@@ -28,7 +28,9 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from synthkd.cli import app
-from tests.runs import DEADLINE_S, command, killed_after, served_provider
+from synthkd.fake_teacher import FakeTeacher, in_process, in_thread
+from synthkd.fake_teacher.faults import ERRORS, OTHERS
+from tests.runs import DEADLINE_S, command, killed_after
 
 KEY = "sk-pl4nted+never/shown=anywhere~7Qz"
 """With characters that other spellings change."""
@@ -54,9 +56,10 @@ limits: {{max_failed: 1, max_rejected: 1}}
 
 ROWS = 3
 
-ROW_FAULTS = ("429", "500", "503", "408", "409", "400", "413", "422", "reset", "cut", "json")
-RUN_FAULTS = ("401", "403", "404", "quota", "no_model", "redirect")
-OTHER_FAULTS = ("empty", "stall", "lost", "surrogate")
+STOPPING = {"401", "403", "404", "quota", "no_model", "redirect"}
+"""Faults that end a run; the others lose rows at most."""
+ECHOED = STOPPING - {"redirect"} | {"400", "413", "422"}
+"""Faults whose message, with the key in it, is kept or shown at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -138,18 +141,18 @@ def assert_nowhere(folder: Path, *said: str) -> None:
 # ------------------------------------------------------------------------------------ every fault
 
 
-@pytest.mark.parametrize("fault", [*ROW_FAULTS, *RUN_FAULTS, *OTHER_FAULTS, None])
+@pytest.mark.parametrize("fault", [*ERRORS, *OTHERS, None])
 def test_the_key_shows_nowhere(
     fault: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
     runner = CliRunner()
-    with served_provider(*([] if fault is None else ["--fault", f"{fault}=1"])) as provider:
+    with in_thread(FakeTeacher(rates={} if fault is None else {fault: 1.0})) as provider:
         file = str(write_pipeline(tmp_path, provider.url))
         told = [runner.invoke(app, ["plan", file]).output]
         quick = ["--set", f"teachers.main.timeout_s={0.4 if fault == 'stall' else 10}"]
         result = runner.invoke(app, ["run", file, "--debug", "--json", *quick])
-        assert provider.stats["requests"] > 0, result.output
+        assert provider.requests > 0, result.output
         for arguments in (
             ["run", file, "--debug", "--retry-failed", *quick],
             ["show", "data/out/keyed", "--debug"],
@@ -159,16 +162,14 @@ def test_the_key_shows_nowhere(
             again = runner.invoke(app, arguments)
             told += [again.stdout, again.stderr]
             assert again.exit_code != 1, again.output
-    expected = {0} if fault not in RUN_FAULTS else {5}
-    assert result.exit_code in expected, result.output
+    assert result.exit_code == (5 if fault in STOPPING else 0), result.output
     assert_nowhere(tmp_path, result.stdout, result.stderr, caplog.text, *told)
-    if fault in RUN_FAULTS:
+    if fault in STOPPING:
         assert "Traceback" in result.stderr, "--debug shows where it came from"
         assert (tmp_path / "data/out/keyed/stopped/stopped.json").exists()
     else:
         assert (tmp_path / "data/out/keyed/manifest.json").exists()
-    errors = {"400", "413", "422", "401", "403", "404", "quota", "no_model"}
-    if fault in errors:
+    if fault in ECHOED:
         heard = result.stdout + result.stderr + "".join(told) + _failed_text(tmp_path)
         assert "[API key]" in heard, "the provider echoed the key, and it was cut out"
 
@@ -181,7 +182,7 @@ def _failed_text(folder: Path) -> str:
 @pytest.mark.parametrize("fault", ["401", "cut"])
 def test_not_even_a_developers_python_shows_it(fault: str, tmp_path: Path) -> None:
     """A process of its own, with every warning and asyncio's debugging switched on."""
-    with served_provider("--fault", f"{fault}=1") as provider:
+    with in_thread(FakeTeacher(rates={fault: 1.0})) as provider:
         file = write_pipeline(tmp_path, provider.url)
         run = subprocess.run(
             [sys.executable, "-X", "dev", *command("run", file, "--debug")[1:]],
@@ -196,7 +197,7 @@ def test_not_even_a_developers_python_shows_it(fault: str, tmp_path: Path) -> No
 
 
 def test_a_run_killed_in_mid_air_leaves_no_key(tmp_path: Path) -> None:
-    with served_provider("--fault", "stall=1") as provider:
+    with in_process("--fault", "stall=1") as provider:
         file = write_pipeline(tmp_path, provider.url)
         assert killed_after(provider, 1, "run", file, "--debug", cwd=tmp_path)
     assert list(tmp_path.rglob("*.sqlite*")), "the ledger was at work"
@@ -321,6 +322,10 @@ async def test_a_certificate_is_verified(certificates: tuple[Path, Path], tmp_pa
     assert_nowhere(tmp_path, said)
 
 
+RESERVED = re.compile(r"127\.0\.0\.1|localhost|[\w.-]+\.example")
+"""Loopback, and names that nobody can have."""
+
+
 def test_the_package_names_no_host_of_its_own() -> None:
     """No telemetry: whom the code talks to stands in pipeline files alone."""
     package = Path(__file__).parent.parent / "synthkd"
@@ -330,5 +335,5 @@ def test_the_package_names_no_host_of_its_own() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 hosts = re.findall(r"https?://([\w.-]+)", node.value)
-                found += [host for host in hosts if host not in {"127.0.0.1", "localhost"}]
+                found += [host for host in hosts if not RESERVED.fullmatch(host)]
     assert found == []
