@@ -21,7 +21,7 @@ from yarl import URL
 from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed
 from synthkd.rows import Json
-from synthkd.teachers.endpoint import api_key, chat_urls
+from synthkd.teachers.endpoint import api_key, api_urls
 from synthkd.teachers.http import CODE_WAY_OUT, REFUSED_TEACHER, WAY_OUT
 from synthkd.teachers.request import Completion
 from synthkd.teachers.wire import parse_chat
@@ -91,9 +91,7 @@ class Endpoint:
         """Questions, each of which costs a few tokens."""
         self.tokens = 0
         """What the provider says they used."""
-        self.length_name = next(
-            (name for name in LENGTH_NAMES if name in config.params), LENGTH_NAMES[0]
-        )
+        self.length_name = config.length_param
         """The parameter that bounds an answer."""
 
     @property
@@ -108,11 +106,10 @@ class Endpoint:
 
     async def ask(self, *, most: int = MAX_TOKENS, **changes: Json) -> Reply:
         """One tiny question, with the teacher's own parameters and these changes."""
-        params = {k: v for k, v in self._config.params.items() if k not in LENGTH_NAMES}
         body: dict[str, Json] = {
             "model": self._config.model,
             "messages": question(QUESTION),
-            **params,
+            **self._config.sampling,
             self.length_name: most,
             **changes,
         }
@@ -195,7 +192,7 @@ async def open_endpoints(name: str, config: TeacherConfig) -> AsyncIterator[Sequ
         timeout=aiohttp.ClientTimeout(total=patience_s(config)),
     )
     async with session:
-        yield [Endpoint(URL(url), config, session, key) for url in chat_urls(name, config)]
+        yield [Endpoint(URL(urls["chat"]), config, session, key) for urls in api_urls(name, config)]
 
 
 def refusal(reply: Reply) -> str | None:

@@ -135,7 +135,7 @@ async def _answer(
         return None
     reply = await endpoint.ask()
     if reply.status == 400:
-        reply = await _with_the_other_length(found, endpoint, reply)
+        reply = await _with_the_other_length(found, config, endpoint, reply)
     return reply if _is_answer(found, config, endpoint, reply) else None
 
 
@@ -164,13 +164,19 @@ def _listed(found: Examined, config: TeacherConfig, endpoint: Endpoint, listed: 
         found.add("model", "warning", f"{model} is not in the list of {len(ids)}{near(model, ids)}")
 
 
-async def _with_the_other_length(found: Examined, endpoint: Endpoint, refused: Reply) -> Reply:
+async def _with_the_other_length(
+    found: Examined, config: TeacherConfig, endpoint: Endpoint, refused: Reply
+) -> Reply:
     """The question again with the other name of `max_tokens`, in case that was it."""
     own = endpoint.length_name
     endpoint.length_name = LENGTH_NAMES[LENGTH_NAMES[0] == own]
     reply = await endpoint.ask()
     if reply.ok:
-        found.add("max_tokens", "warning", f"{own} is refused, {endpoint.length_name} is taken")
+        found.add(
+            "max_tokens",
+            "note" if config.max_tokens is None else "mend",
+            f"{own} is refused and {endpoint.length_name} taken: name that one in `params`",
+        )
         return reply
     endpoint.length_name = own
     return refused

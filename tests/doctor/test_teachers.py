@@ -105,10 +105,14 @@ async def test_a_parameter_that_is_refused_is_not_taken(name: str, check: str) -
 async def test_a_teacher_that_has_another_name_for_max_tokens() -> None:
     async with Server(refuses=["max_tokens"]).serve() as server:
         found = await examined(http(server.url, params={"max_tokens": 99}))
+        unnamed = await examined(http(server.url))
+        named = await examined(http(server.url, params={"max_completion_tokens": 99}))
     first = next(each for each in found.findings if each.check == "max_tokens")
-    assert first.said == "max_tokens is refused, max_completion_tokens is taken"
+    assert first.said.startswith("max_tokens is refused and max_completion_tokens taken")
     assert grades(found)["n"] == "fine", "the further questions use the name that is taken"
     assert found.probes <= 10
+    assert [exit_code(each) for each in (found, unnamed, named)] == [2, 0, 0]
+    assert named.probes == 6
 
 
 async def test_the_first_question_is_asked_as_a_run_would() -> None:
