@@ -153,9 +153,11 @@ class TeacherConfig(Settings):
     recorded: RecordedConfig | None = None
     simulated: SimulatedConfig | None = None
     concurrency: Literal["auto"] | Count = "auto"
-    """Requests in the air at once."""
+    """Requests in the air at once; `auto` finds out what the server takes, up to 1,024."""
     requests_per_minute: PositiveFloat | None = None
+    """No minute has more; None = as many as the provider's headers allow."""
     tokens_per_minute: PositiveFloat | None = None
+    """Prompt and completion together, estimated first and put right with the usage."""
     mode: Literal["online"] = "online"
     """Only online in this version; batch is to come."""
     timeout_s: PositiveFloat = 120.0

@@ -104,7 +104,7 @@ def progress_line(progress: Progress) -> str:
     parts = [f"{progress.elapsed_s:.0f} s", progress.stage, _entered(progress)]
     if progress.elapsed_s > 0:
         parts.append(f"{progress.rows_entered / progress.elapsed_s:,.1f} rows/s")
-    parts.append(f"{sum(t.in_flight for t in teachers):,} in flight")
+    parts.append(f"{sum(t.in_flight for t in teachers):,} in flight{_auto(teachers)}")
     parts.append(f"{sum(t.hits for t in teachers):,} hits")
     if limited := sum(t.rate_limited for t in teachers):
         parts.append(f"{limited:,} x 429")
@@ -341,6 +341,12 @@ def _entered(progress: Progress) -> str:
     if progress.rows_total is None:
         return f"{progress.rows_entered:,} rows"
     return f"{progress.rows_entered:,}/{progress.rows_total:,} rows"
+
+
+def _auto(teachers: Iterable[TeacherCounts]) -> str:
+    """How many may be in the air, where that adapts."""
+    limits = [t.concurrency for t in teachers if t.concurrency is not None]
+    return f" (auto: {sum(limits):,})" if limits else ""
 
 
 def _by_count(reasons: Mapping[str, int]) -> str:

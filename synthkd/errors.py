@@ -183,6 +183,7 @@ class AttemptFailed(TeacherError):
         wait_s: seconds the provider asked us to wait, or None.
         maybe_billed: whether the provider may have charged for a reply we did not get.
         status: the HTTP status, such as 429; None = there was no usable reply.
+        unreachable: nothing took the connection, so it is no fault of the request.
     """
 
     def __init__(
@@ -192,8 +193,10 @@ class AttemptFailed(TeacherError):
         wait_s: float | None = None,
         maybe_billed: bool = False,
         status: int | None = None,
+        unreachable: bool = False,
     ) -> None:
         self.wait_s = wait_s
         self.status = status
+        self.unreachable = unreachable
         self.maybe_billed = maybe_billed
         super().__init__(message)

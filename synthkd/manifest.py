@@ -74,6 +74,8 @@ class TeacherCounts(Record):
     served: list[str] = []
     """Who answered, as the server calls the model (and its own state), in order of appearance: more
     than one is a change within the run, and rows before and after it may differ."""
+    concurrency: int | None = None
+    """With `concurrency: auto`, how many may be in the air now; None = it is fixed."""
 
 
 class PriceRecord(Record):

@@ -20,7 +20,7 @@ from synthkd.pipeline_file import faults_of, parse_config
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Row
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
-from synthkd.teachers.limits import AUTO_CONCURRENCY
+from synthkd.teachers.concurrency import CEILING
 from synthkd.text import answer_text
 
 
@@ -217,7 +217,7 @@ class _Binder:
     def _ceiling(self, teachers: Iterable[str]) -> int:
         """Rows in flight: as many as the teachers may be asked at once; a CPU step takes one."""
         ceilings = [self.teachers[name].concurrency for name in teachers if name in self.teachers]
-        return max((AUTO_CONCURRENCY if c == "auto" else c for c in ceilings), default=1)
+        return max((CEILING if c == "auto" else c for c in ceilings), default=1)
 
 
 def teachers_of(config: StepSettings) -> tuple[str, ...]:

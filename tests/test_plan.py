@@ -16,7 +16,7 @@ from synthkd.io.spool import Table
 from synthkd.plan import BoundTableStep, Plan, asked_step, check_wiring, compile_plan, gold_field
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, TableKit, find_step, step, table_step
-from synthkd.teachers.limits import AUTO_CONCURRENCY
+from synthkd.teachers.concurrency import CEILING
 
 ENDPOINT = {"endpoint": "http://127.0.0.1:9/v1", "model": "m"}
 LABEL = {"teacher": "main", "labels": ["a", "b"]}
@@ -92,7 +92,7 @@ def test_a_step_needs_what_it_declares_and_what_its_prompt_reads() -> None:
 
 @pytest.mark.parametrize(
     ("concurrency", "in_flight", "expected"),
-    [(5, None, 5), ("auto", None, AUTO_CONCURRENCY), (5, 2, 2)],
+    [(5, None, 5), ("auto", None, CEILING), (5, 2, 2)],
 )
 def test_rows_in_flight_follow_the_teachers_unless_they_are_set(
     concurrency: object, in_flight: int | None, expected: int

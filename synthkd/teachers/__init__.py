@@ -2,7 +2,10 @@
 
     request.py    Request, Completion, the key; imports nobody
     layers.py     Cached, Retrying, Limited, Budgeted: one class, one job
-    limits.py     what admits an attempt: slots, pace, budget
+    limits.py     what admits an attempt: slots, pace, orders to wait
+    pace.py       how fast attempts may leave
+    concurrency.py  how many are in the air
+    headers.py    what a provider's headers say about limits
     wire.py       the wire shapes: a Request as a body, a body as a Completion
     parts.py      images, by the hash of their bytes
     http.py       one attempt over an OpenAI-compatible endpoint

@@ -23,8 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 
 import aiohttp
 import orjson
@@ -34,7 +33,8 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
 from synthkd.rows import Json
 from synthkd.teachers.endpoint import api_key, api_urls
-from synthkd.teachers.request import Completion, Request
+from synthkd.teachers.headers import rate_limits, retry_after_s
+from synthkd.teachers.request import Completion, RateLimits, Request
 from synthkd.teachers.servers import Server, Servers
 from synthkd.teachers.stream import Assembling
 from synthkd.teachers.wire import parse_reply, wire_body
@@ -91,6 +91,10 @@ class _Unreachable(AttemptFailed):
     """The server is not there; another one of the same teacher may be."""
 
 
+_Reply = tuple[bytes, RateLimits | None]
+"""A body, and what its headers say about limits."""
+
+
 class HttpTeacher:
     """An OpenAI-compatible endpoint, or several that serve the same model.
 
@@ -128,7 +132,7 @@ class HttpTeacher:
         server.in_flight += 1
         try:
             ask = self._stream if self._is_streamed(request) else self._post
-            reply = await ask(server, request)
+            reply, told = await ask(server, request)
         except _Unreachable as error:
             self._servers.failed(server)
             if self._servers.another_than(server):
@@ -139,7 +143,8 @@ class HttpTeacher:
         if server.failures:
             self._servers.answered(server)
         try:
-            return parse_reply(request.api, reply)
+            completion = parse_reply(request.api, reply)
+            return completion if told is None else replace(completion, rate_limits=told)
         except AttemptFailed as error:
             raise AttemptFailed(
                 f"{server.label(request.api)} answers HTTP 200, but without an answer: "
@@ -154,7 +159,7 @@ class HttpTeacher:
             stream = request.max_tokens is not None and request.max_tokens > STREAMED_FROM_TOKENS
         return stream and request.api != "embeddings"
 
-    async def _post(self, server: Server, request: Request) -> bytes:
+    async def _post(self, server: Server, request: Request) -> _Reply:
         """One request, one reply."""
         # The causes are not chained: an aiohttp error may carry the request with all its headers.
         try:
@@ -166,7 +171,7 @@ class HttpTeacher:
             ) as response:
                 reply = await _read(response)
                 if 200 <= response.status < 300:
-                    return reply
+                    return reply, rate_limits(response.headers)
                 raise self._refusal(
                     server.label(request.api), response.status, response.headers, reply
                 )
@@ -175,7 +180,7 @@ class HttpTeacher:
             late = f"gave no whole answer in {timeout_s:g} s (timeout_s)"
             raise self._broken(server.label(request.api), error, late) from None
 
-    async def _stream(self, server: Server, request: Request) -> bytes:
+    async def _stream(self, server: Server, request: Request) -> _Reply:
         """One request, the reply put together of its pieces."""
         option = self._usage_option
         try:
@@ -189,8 +194,9 @@ class HttpTeacher:
         self._takes_option = bool(self._usage_option)
         return reply
 
-    async def _pieces(self, server: Server, request: Request, option: Mapping[str, Json]) -> bytes:
+    async def _pieces(self, server: Server, request: Request, option: Mapping[str, Json]) -> _Reply:
         label = server.label(request.api)
+        told: RateLimits | None = None
         answer = Assembling("completions" if request.api == "completions" else "chat")
         body = wire_body(request, length=self._length, more={"stream": True, **option})
         try:
@@ -206,8 +212,10 @@ class HttpTeacher:
                 if not 200 <= response.status < 300:
                     reply = await _read(response)
                     raise self._refusal(label, response.status, response.headers, reply)
+                told = rate_limits(response.headers)
                 if response.content_type != "text/event-stream":
-                    return await _read(response)  # it does not stream, and answers all the same
+                    # It does not stream, and answers all the same.
+                    return await _read(response), told
                 await self._follow(response, answer, limit)
         except BROKEN as error:
             if not answer.done:  # else all of it came, and only the stream did not end
@@ -217,7 +225,7 @@ class HttpTeacher:
                     late = f"sent nothing more of its answer for {self._config.idle_timeout_s:g} s "
                     late += "(idle_timeout_s)"
                 raise self._broken(label, error, late) from None
-        return self._whole(label, answer)
+        return self._whole(label, answer), told
 
     async def _follow(
         self, response: aiohttp.ClientResponse, answer: Assembling, limit: asyncio.Timeout
@@ -260,7 +268,9 @@ class HttpTeacher:
         """The error that a connection without a whole reply means."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             limit_s = self._untimed.sock_connect
-            return _Unreachable(f"{label} took no connection in {limit_s:g} s (connect_timeout_s)")
+            return _Unreachable(
+                f"{label} took no connection in {limit_s:g} s (connect_timeout_s)", unreachable=True
+            )
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return TeacherRefused(
                 f"{label} shows a certificate that is not trusted "
@@ -269,7 +279,7 @@ class HttpTeacher:
             )
         if isinstance(error, aiohttp.ClientConnectorError):
             reason = error.os_error.strerror or type(error.os_error).__name__
-            return _Unreachable(f"no connection to {label}: {reason}")
+            return _Unreachable(f"no connection to {label}: {reason}", unreachable=True)
         if isinstance(error, TimeoutError):
             return AttemptFailed(f"{label} {late}", maybe_billed=True)
         return AttemptFailed(f"{label} broke off ({type(error).__name__})", maybe_billed=True)
@@ -364,24 +374,6 @@ def _too_long(response: aiohttp.ClientResponse, most: int) -> AttemptFailed:
         maybe_billed=True,
         status=response.status,
     )
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks to wait; None = it does not say, or not legibly."""
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            wait_s = float(headers.get(name, "")) * unit_s
-        except ValueError:
-            continue
-        if 0 <= wait_s < float("inf"):
-            return wait_s
-    try:
-        when = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (ValueError, OverflowError):
-        return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def _host_of(location: str) -> str | None:

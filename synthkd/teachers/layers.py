@@ -271,12 +271,17 @@ class Limited:
 
     async def complete(self, request: Request) -> Completion:
         """Answer, once there is a slot."""
-        tokens = 0.0
-        if self.limits.counts_tokens:
-            # Four bytes a token is right for English text; providers count the longest answer too.
-            tokens = prompt_bound(request.body) / 4 + (request.max_tokens or 0)
-        await self.limits.enter(request.rank, tokens)
+        limits = self.limits
+        # Four bytes a token is right for English text.
+        tokens = prompt_bound(request.body) / 4 + (request.max_tokens or 0)
+        ticket = await limits.enter(request.rank, tokens)
         try:
-            return await self.inner.complete(request)
-        finally:
-            self.limits.leave()
+            completion = await self.inner.complete(request)
+        except AttemptFailed as error:
+            limits.failed(ticket, error)
+            raise
+        except BaseException:
+            limits.leave(ticket)
+            raise
+        limits.answered(ticket, completion)
+        return completion

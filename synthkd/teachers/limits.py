@@ -1,5 +1,6 @@
-"""What admits an attempt: a free slot, at a steady pace (`Limits`).
+"""What admits an attempt: a free slot, the pace, and no order of the provider to wait (`Limits`).
 
+How many slots there are is decided in `concurrency.py`, how fast they may be filled in `pace.py`.
 It waits on the loop's clock or on a release, never on a poll.
 """
 
@@ -9,133 +10,160 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections import deque
-from collections.abc import Iterator
 
-AUTO_CONCURRENCY = 256
-"""What `concurrency: auto` means for now: fixed, as much as one core of ours keeps busy against a
-fast server. It does not yet adapt to what the server can take."""
+from synthkd.errors import AttemptFailed
+from synthkd.teachers.concurrency import Concurrency, Fixed
+from synthkd.teachers.pace import Allowance, Start
+from synthkd.teachers.request import Completion
 
-WINDOW_S = 60.0
-LATENESS_S = 0.1
-"""How much lost time a pace makes up for. Timers fire a little late; without it a pace of thousands
-a minute would lose a tenth. The window bounds what is made up, so no minute exceeds the limit."""
-
-CLOCK_S = 1e-6
-"""Shorter than this is now: a timer set for less may fire without the clock having moved."""
+MEMORY = 0.05
+"""How much one usage tells about the next: some twenty requests show what a typical one takes."""
 
 
-class Pace:
-    """So much a minute, evenly spread: no burst at the start, and no minute over the limit."""
+class Ticket:
+    """What one attempt holds while it is in the air."""
 
-    def __init__(self, per_minute: float) -> None:
-        self.per_minute = per_minute
-        self._started: deque[tuple[float, float]] = deque()
-        """(when, amount) of the last minute."""
-        self._amount = 0.0
-        self._next = -math.inf
-        """When the next start is due."""
+    __slots__ = ("estimate", "left_at", "number", "request", "tokens")
 
-    def delay_s(self, now: float, amount: float) -> float:
-        """Seconds until `amount` may start; 0 = now."""
-        while self._started and self._started[0][0] <= now - WINDOW_S + CLOCK_S:
-            self._amount -= self._started.popleft()[1]
-        # More than a whole minute's worth can only go alone.
-        excess = self._amount + min(amount, self.per_minute) - self.per_minute
-        free_at = now
-        for when, gone in self._started:
-            if excess <= 1e-6:  # a sum of floats
-                break
-            excess -= gone
-            free_at = when + WINDOW_S
-        delay_s = max(free_at, self._next) - now
-        return delay_s if delay_s > CLOCK_S else 0.0
-
-    def start(self, now: float, amount: float) -> None:
-        """Note that `amount` starts now."""
-        self._started.append((now, amount))
-        self._amount += amount
-        due = max(self._next, now - LATENESS_S)
-        self._next = due + amount * WINDOW_S / self.per_minute
+    def __init__(
+        self, number: int, left_at: float, request: Start, tokens: Start, estimate: float
+    ) -> None:
+        self.number = number
+        """How many left before it."""
+        self.left_at = left_at
+        self.request = request
+        self.tokens = tokens
+        self.estimate = estimate
 
 
 class Limits:
     """Slots and paces of one teacher. Later steps of the pipeline are served first.
 
     Args:
-        slots: attempts in the air at once.
-        requests_per_minute: None = any number.
-        tokens_per_minute: prompt and longest completion together, as estimated; None = any number.
+        concurrency: attempts in the air at once: a number, or what adapts it.
+        requests_per_minute: None = any number, until the provider says one.
+        tokens_per_minute: prompt and completion together; None likewise.
     """
 
     def __init__(
         self,
-        slots: int,
+        concurrency: Concurrency | int,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
-        self.slots = slots
+        self.concurrency = Fixed(concurrency) if isinstance(concurrency, int) else concurrency
         self.in_use = 0
-        self._requests = Pace(requests_per_minute) if requests_per_minute else None
-        self._tokens = Pace(tokens_per_minute) if tokens_per_minute else None
-        self._queue: list[tuple[int, int, float, asyncio.Future[None]]] = []
-        """A heap of (minus rank, number, tokens, future)."""
+        self._requests = Allowance(requests_per_minute)
+        self._tokens = Allowance(tokens_per_minute)
+        self._share = 1.0
+        """What a typical request takes of its estimate, which counts the longest answer."""
+        self._held_until = -math.inf
+        self._told_to_wait = -1
+        """The number of the latest attempt that was told to."""
+        self._left = 0
+        self._queue: list[tuple[int, int, float, asyncio.Future[Ticket]]] = []
+        """A heap of (minus rank, number, estimated tokens, future)."""
         self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether an estimate of the tokens is of any use."""
-        return self._tokens is not None
+    async def enter(self, rank: int = 0, tokens: float = 0.0) -> Ticket:
+        """Wait for a slot and for the pace; `leave` must follow.
 
-    async def enter(self, rank: int, tokens: float = 0.0) -> None:
-        """Wait for a slot and for the pace."""
+        Args:
+            rank: the higher is served first.
+            tokens: an estimate: the prompt and the longest answer.
+        """
         loop = asyncio.get_running_loop()
-        if not self._queue and self.in_use < self.slots and self._delay_s(loop, tokens) == 0:
-            self._take(loop, tokens)
-            return
-        turn: asyncio.Future[None] = loop.create_future()
+        if not self._queue:
+            now = loop.time()
+            if self.in_use >= self.concurrency.limit:
+                self.concurrency.pressed = True
+            elif self._delay_s(now, tokens) == 0:
+                return self._take(now, tokens)
+        turn: asyncio.Future[Ticket] = loop.create_future()
         heapq.heappush(self._queue, (-rank, next(self._numbers), tokens, turn))
         self._serve(loop)
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave()  # the slot was given in the same moment
+                self.leave(turn.result())  # the slot was given in the same moment
             raise
 
-    def leave(self) -> None:
-        """Give the slot back."""
+    def leave(self, ticket: Ticket) -> None:
+        """Give the slot back; nothing is learned of how it went."""
         self.in_use -= 1
         if self._queue:
             self._serve(asyncio.get_running_loop())
 
+    def answered(self, ticket: Ticket, completion: Completion) -> None:
+        """Give the slot back after an answer, and learn from it."""
+        now = asyncio.get_running_loop().time()
+        if completion.rate_limits is not None or self._tokens.counts:
+            self._learn(ticket, completion, now)
+        if ticket.number > self._told_to_wait:
+            self._held_until = -math.inf  # it answers those who came later: the order was for one
+        self.concurrency.answered(now, ticket.left_at)
+        self.leave(ticket)
+
+    def failed(self, ticket: Ticket, error: AttemptFailed) -> None:
+        """Give the slot back after a failure that passes, and learn from it."""
+        now = asyncio.get_running_loop().time()
+        if error.wait_s is not None and now + error.wait_s > self._held_until:
+            # The provider means everyone, as long as nobody who left later is answered.
+            self._held_until = now + error.wait_s
+            self._told_to_wait = max(self._told_to_wait, ticket.number)
+        if not error.unreachable:
+            self.concurrency.failed(now, ticket.left_at, error.status)
+        if not error.maybe_billed:
+            self._tokens.correct(ticket.tokens, 0.0)
+        self.leave(ticket)
+
+    def _learn(self, ticket: Ticket, completion: Completion, now: float) -> None:
+        told, usage = completion.rate_limits, completion.usage
+        if told is not None and told.requests is not None:
+            self._requests.told(told.requests, ticket.request, now)
+        if told is not None and told.tokens is not None:
+            self._tokens.told(told.tokens, ticket.tokens, now)
+        if usage.prompt_tokens is not None:
+            used = usage.prompt_tokens + (usage.completion_tokens or 0)
+            self._tokens.correct(ticket.tokens, used)
+            if ticket.estimate > 0:
+                self._share += MEMORY * (used / ticket.estimate - self._share)
+
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let in whom slots and pace allow; the others wait for the next release or the alarm."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        while self._queue and self.in_use < self.slots:
-            _, _, tokens, turn = self._queue[0]
+        queue, now = self._queue, loop.time()
+        while queue:
+            if self.in_use >= self.concurrency.limit:
+                self.concurrency.pressed = True
+                return
+            _, _, tokens, turn = queue[0]
             if not turn.cancelled():
-                delay_s = self._delay_s(loop, tokens)
+                delay_s = self._delay_s(now, tokens)
                 if delay_s > 0:
                     self._alarm = loop.call_later(delay_s, self._serve, loop)
                     return
-                self._take(loop, tokens)
-                turn.set_result(None)
-            heapq.heappop(self._queue)
+                turn.set_result(self._take(now, tokens))
+            heapq.heappop(queue)
 
-    def _paces(self, tokens: float) -> Iterator[tuple[Pace, float]]:
-        if self._requests is not None:
-            yield self._requests, 1.0
-        if self._tokens is not None and tokens > 0:
-            yield self._tokens, tokens
+    def _delay_s(self, now: float, tokens: float) -> float:
+        return max(
+            self._requests.delay_s(now, 1.0),
+            self._tokens.delay_s(now, tokens * self._share),
+            self._held_until - now,
+        )
 
-    def _delay_s(self, loop: asyncio.AbstractEventLoop, tokens: float) -> float:
-        delays = [pace.delay_s(loop.time(), amount) for pace, amount in self._paces(tokens)]
-        return max(delays, default=0.0)
-
-    def _take(self, loop: asyncio.AbstractEventLoop, tokens: float) -> None:
-        for pace, amount in self._paces(tokens):
-            pace.start(loop.time(), amount)
+    def _take(self, now: float, tokens: float) -> Ticket:
         self.in_use += 1
+        self._left += 1
+        return Ticket(
+            self._left,
+            now,
+            self._requests.start(now, 1.0),
+            self._tokens.start(now, tokens * self._share),
+            tokens,
+        )

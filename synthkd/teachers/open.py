@@ -19,9 +19,10 @@ from synthkd.io.paths import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
 from synthkd.teachers.budget import Budget, Budgeted
+from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
-from synthkd.teachers.limits import AUTO_CONCURRENCY, Limits
+from synthkd.teachers.limits import Limits
 from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
@@ -41,7 +42,7 @@ class OpenTeacher:
     stats: TeacherStats = field(default_factory=TeacherStats)
     price: Price | None = None
     """None = unknown."""
-    concurrency: int = AUTO_CONCURRENCY
+    concurrency: int = CEILING
     """Requests in the air at once, at most."""
 
     async def complete(self, request: Request) -> Completion:
@@ -95,13 +96,19 @@ async def open_teachers(
             stats = TeacherStats(
                 nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
             )
-            slots = AUTO_CONCURRENCY if config.concurrency == "auto" else config.concurrency
-            paced = Limits(slots, config.requests_per_minute, config.tokens_per_minute)
+            concurrency: Concurrency
+            if config.concurrency == "auto":
+                slots = CEILING
+                concurrency = stats.concurrency = Adaptive(slots)
+            else:
+                slots = config.concurrency
+                concurrency = Fixed(slots)
+            limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
             budgeted = Budgeted(
                 attempt, budget=shared, price=price, ledger=ledger, run_id=run_id, stats=stats
             )
             retrying = Retrying(
-                Limited(budgeted, paced), max_attempts=config.max_attempts, sleep=sleep
+                Limited(budgeted, limits), max_attempts=config.max_attempts, sleep=sleep
             )
             cached = Cached(
                 retrying,

@@ -90,6 +90,24 @@ class Logprob(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What a provider says about one allowance, in requests or in tokens."""
+
+    remaining: float
+    limit: float | None = None
+    reset_s: float | None = None
+    """Seconds until it is whole again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """What a provider says is left of its allowances; None = it says nothing."""
+
+    requests: Stated | None = None
+    tokens: Stated | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """One answer."""
 
@@ -115,6 +133,8 @@ class Completion:
     """The ledger's key; filled in by the Cached layer."""
     hit: bool = False
     """Whether it came from the ledger instead of being bought now."""
+    rate_limits: RateLimits | None = None
+    """What the reply's headers said; None where they said nothing."""
 
     @property
     def logprobs(self) -> tuple[Logprob, ...]:

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from synthkd.manifest import TeacherCounts
+from synthkd.teachers.concurrency import Concurrency
 
 LATENCY_SAMPLES = 1000
 """The median of the last thousand says how the teacher is now, in 8 kB."""
@@ -41,6 +42,9 @@ class TeacherStats:
         if who not in self.served and len(self.served) < MOST_SERVED:
             self.served[who] = None
 
+    concurrency: Concurrency | None = None
+    """What adapts how many are in the air; None = that is fixed."""
+
     def counts(self) -> TeacherCounts:
         """A snapshot for displays and the manifest."""
         return TeacherCounts(
@@ -58,4 +62,5 @@ class TeacherStats:
             latency_s=statistics.median(self.latencies_s) if self.latencies_s else None,
             simulated=self.simulated,
             served=[f"{model} ({state})" if state else model for model, state in self.served],
+            concurrency=None if self.concurrency is None else self.concurrency.limit,
         )

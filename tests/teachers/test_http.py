@@ -27,7 +27,8 @@ from synthkd.errors import (
 )
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.rows import Json
-from synthkd.teachers.http import open_http, retry_after_s
+from synthkd.teachers.headers import retry_after_s
+from synthkd.teachers.http import open_http
 from synthkd.teachers.parts import by_hash, image_part
 from synthkd.teachers.request import Request
 from synthkd.teachers.wire import parse_chat

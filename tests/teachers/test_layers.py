@@ -81,7 +81,10 @@ async def test_nothing_else_is_retried(error: Exception) -> None:
 
 
 def test_what_waits_to_retry_holds_no_slot() -> None:
-    """200 calls of 1 s in 8 slots, every fifth answered 429 and 30 s: 56 s instead of 188 s."""
+    """200 calls of 1 s in 8 slots, every fifth answered 429 and 30 s: 63 s instead of 188 s.
+
+    It would be 56 s, if an order to wait did not hold back the others until somebody is answered.
+    """
     numbers = itertools.count(1)
 
     async def attempt(_: Request) -> Completion:
@@ -98,4 +101,4 @@ def test_what_waits_to_retry_holds_no_slot() -> None:
                 group.create_task(layer.complete(ask(str(number))))
 
     _, took_s = run_virtually(work())
-    assert 30 <= took_s <= 60
+    assert 30 <= took_s <= 70

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.errors import AttemptFailed
-from synthkd.teachers.http import retry_after_s
+from synthkd.teachers.headers import retry_after_s
 from synthkd.teachers.request import Logprob, Request, ToolCall
 from synthkd.teachers.wire import parse_chat, parse_reply, wire_body
 from tests.teachers.serving import ask
