@@ -165,7 +165,7 @@ async def _sit(
 
 def _without(row: Row, gold: str | None) -> Row:
     """A held-out row as a step may see it: without the answer."""
-    return replace(row, fields={k: v for k, v in row.fields.items() if k != gold})
+    return row._replace(fields={k: v for k, v in row.fields.items() if k != gold})
 
 
 # --- the exam

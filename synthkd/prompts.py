@@ -284,5 +284,8 @@ def _check_roles(path: Path, front: FrontMatter, roles: Sequence[Role]) -> None:
 
 def _without_outer_blank_lines(text: str) -> str:
     """Leading blank lines and trailing white space go; the first line's indentation stays."""
+    text = text.rstrip()
+    if not text[:1].isspace():
+        return text
     begin = len(text) - len(text.lstrip())
-    return text[text.rfind("\n", 0, begin) + 1 :].rstrip()
+    return text[text.rfind("\n", 0, begin) + 1 :]

@@ -31,7 +31,7 @@ from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
 from synthkd.io.exports import export_dataset, missing_text, write_records
 from synthkd.io.lock import locked
-from synthkd.io.rows_file import write_rows
+from synthkd.io.rows_file import open_rows
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost, Ledger
@@ -302,11 +302,11 @@ class Run:
         staged = self._folder.staged
         (staged / "dataset").mkdir()
         (staged / "rows").mkdir()
-        dataset = export_dataset(spool, self._plan.config.export, staged / "dataset")
+        with open_rows(staged / ROWS) as also:
+            dataset = export_dataset(spool, self._plan.config.export, staged / "dataset", also)
         funnel = {step: tally.counts() for step, tally in self._account.funnel.items()}
         card = dataset_card(self._plan, counts, funnel, dataset)
         (staged / "dataset" / "README.md").write_text(card, encoding="utf-8")
-        write_rows(spool, staged / ROWS)
         self._write_losses(staged)
         return dataset
 

@@ -234,7 +234,7 @@ class Desk:
 class Kit:
     """What a row step works with; made anew for each call, so nothing leaks between rows."""
 
-    __slots__ = ("__dict__", "desk", "discards", "keys", "row_id")
+    __slots__ = ("_rng", "desk", "discards", "keys", "row_id")
 
     def __init__(self, desk: Desk, row_id: str) -> None:
         self.desk = desk
@@ -242,11 +242,14 @@ class Kit:
         self.keys: list[str] = []
         """Keys of the answers that this call was given, in the order it asked."""
         self.discards: list[tuple[str, str]] = []
+        self._rng: random.Random | None = None
 
-    @cached_property
+    @property
     def rng(self) -> random.Random:
         """The only source of chance: a function of seed, round, step name and row id."""
-        return self.desk.rng(self.row_id)
+        if self._rng is None:
+            self._rng = self.desk.rng(self.row_id)
+        return self._rng
 
     @property
     def round(self) -> int:
@@ -276,8 +279,10 @@ class Kit:
             TeacherError: there is none; left alone, it fails the row.
             Unrenderable: a value does not fit the prompt; left alone, it fails the row.
         """
-        question = self.prompts[prompt].question(inputs)
-        completion = await self._complete(question, prompt, inputs, teacher, sample)
+        asked = self.desk.prompts[prompt]
+        who = self.desk.teachers[teacher]
+        request = self._request(asked, asked.question(inputs), inputs, who, sample)
+        completion = await who.complete(request)
         self.keys.append(completion.key)
         return completion
 
@@ -289,41 +294,41 @@ class Kit:
         Raises:
             Unrenderable: a value does not fit the prompt, and nobody was asked.
         """
-        question = self.prompts[prompt].question(inputs)
-        pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
-        if len(pairs) == 1:  # no task: most steps ask one teacher once
-            results = [await self._try(question, prompt, inputs, *pairs[0])]
+        asked = self.desk.prompts[prompt]
+        question = asked.question(inputs)
+        if samples == 1 and len(teachers) == 1:  # no task: most steps ask one teacher once
+            results = [await self._try(asked, question, inputs, teachers[0], 0)]
         else:
+            pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._try(question, prompt, inputs, *pair)) for pair in pairs
+                    group.create_task(self._try(asked, question, inputs, *pair)) for pair in pairs
                 ]
             results = [task.result() for task in tasks]
         self.keys += [result.key for result in results if isinstance(result, Completion)]
         return results
 
     async def _try(
-        self, question: Fields, prompt: str, inputs: Fields, teacher: str, sample: int
+        self, asked: Prompt, question: Fields, inputs: Fields, teacher: str, sample: int
     ) -> Completion | TeacherError:
+        who = self.desk.teachers[teacher]
         try:
-            return await self._complete(question, prompt, inputs, teacher, sample)
+            return await who.complete(self._request(asked, question, inputs, who, sample))
         except TeacherError as error:
             return error
 
-    async def _complete(
-        self, question: Fields, prompt: str, inputs: Fields, teacher: str, sample: int
-    ) -> Completion:
-        who = self.desk.teachers[teacher]
-        request = Request(
-            api=self.prompts[prompt].api,
+    def _request(
+        self, asked: Prompt, question: Fields, inputs: Fields, who: OpenTeacher, sample: int
+    ) -> Request:
+        return Request(
+            api=asked.api,
             body={"model": who.model, **question, **who.params},
             max_tokens=who.max_tokens,
             sample=sample + self.desk.round * ROUND_SAMPLES,
-            prompt=prompt,
+            prompt=asked.name,
             inputs=inputs,
             rank=self.desk.rank,
         )
-        return await who.complete(request)
 
 
 class TableKit:

@@ -80,11 +80,13 @@ def survey(
                 if account is not None:
                     account.unreadable(record.ordinal, record.id, UnreadableRow(record.message))
             else:
+                row, side = record
                 if check is not None:
-                    check(record.row, record.split)
-                columns |= dict.fromkeys(record.row.fields)
-                sides[record.split] += 1
-                rows.append((record.row.order[0], record.row.id, record.split))
+                    check(row, side)
+                if not columns.keys() >= row.fields.keys():
+                    columns |= dict.fromkeys(row.fields)
+                sides[side] += 1
+                rows.append((row.order[0], row.id, side))
         if account is not None:
             account.enter(rows)
     if account is not None:

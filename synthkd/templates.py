@@ -88,6 +88,13 @@ _RENDERING_FAULTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of a value in a template."""
+
+    name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """A template that was checked and compiled."""
@@ -100,6 +107,8 @@ class Compiled:
     is_constant: bool
     """Whether it is plain text, the same for all values."""
     template: Template = field(repr=False)
+    parts: tuple[str | Slot, ...] | None = field(repr=False)
+    """The whole template where it is text and `{{ name }}` alone, as most are; else None."""
 
     def render(self, values: Fields) -> str:
         """The text.
@@ -107,6 +116,13 @@ class Compiled:
         Raises:
             Unrenderable: a value is missing or has not the shape that the template counts on.
         """
+        if self.parts is not None:
+            try:  # without Jinja, which costs 8 microseconds
+                return "".join(
+                    [p if isinstance(p, str) else values[p.name] for p in self.parts]  # type: ignore[misc]  # join checks that they are text
+                )
+            except (KeyError, TypeError):
+                pass  # a value is missing or no text: Jinja says so, or writes it as JSON
         try:
             # What Template.render does, without one more copy of the values.
             context = self.template.new_context(values)  # type: ignore[arg-type]  # only read
@@ -143,7 +159,21 @@ def compiled(source: str, *, path: Path) -> Compiled:
         lines={n.name: n.lineno for n in reversed(list(tree.find_all(nodes.Name)))},
         is_constant=all(isinstance(node, plain) for node in tree.find_all(nodes.Node)),
         template=Template.from_code(_SANDBOX, code, dict(_SANDBOX.globals)),
+        parts=_parts(tree),
     )
+
+
+def _parts(tree: nodes.Template) -> tuple[str | Slot, ...] | None:
+    parts: list[str | Slot] = []
+    for output in tree.body:
+        for node in output.nodes if isinstance(output, nodes.Output) else [output]:
+            if isinstance(node, nodes.TemplateData):
+                parts.append(node.data)
+            elif isinstance(node, nodes.Name):
+                parts.append(Slot(node.name))
+            else:
+                return None
+    return tuple(parts)
 
 
 @contextmanager

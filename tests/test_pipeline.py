@@ -163,7 +163,7 @@ async def test_how_runs_end_early_and_what_they_leave(
         assert read_stopped(tmp_path / "out") is None
 
 
-@pytest.mark.parametrize("where", ["export_dataset", "write_rows", "train", "sha256_of"])
+@pytest.mark.parametrize("where", ["export_dataset", "open_rows", "train", "sha256_of"])
 async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,9 +175,7 @@ async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
         file = write(tmp_path, teachers=teacher(provider), student=student)
         with monkeypatch.context() as broken:
             broken.setattr(f"synthkd.running.{where}", full)
-            with pytest.raises(
-                DiskFailed, match=r"somewhere/on/the\.disk.*No space left"
-            ) as caught:
+            with pytest.raises(DiskFailed, match=r"No space left") as caught:
                 await Pipeline.load(file, out="out").run()
         assert caught.value.exit_code == 7
         assert not (tmp_path / "out" / "manifest.json").exists()

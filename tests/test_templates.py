@@ -22,6 +22,27 @@ def test_what_data_says_is_text_and_never_a_template(text: str, other: str) -> N
     assert rendered("<{{ a }}|{{ b }}>", a=text, b=other) == f"<{text}|{other}>"
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from("ab"), json_values))
+def test_the_short_way_for_plain_templates_says_what_jinja_says(values: dict[str, Json]) -> None:
+    plain = "\n- {{ a }}\n{{ b }} and {{a}}"
+    short, long = (compiled(plain + end, path=PATH) for end in ("", "{% if false %}{% endif %}"))
+    assert short.parts is not None
+    assert long.parts is None
+    said = []
+    for template in (short, long):
+        try:
+            said.append(template.render(values))
+        except Unrenderable as error:
+            said.append(str(error))
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(
     "data",
     [

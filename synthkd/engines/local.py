@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 
 from synthkd.account import Account
@@ -60,23 +59,27 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
     """The stage that calls a row step and keeps its books."""
     tally = account.funnel[bound.label]
 
+    run, config = bound.step.run, bound.config
+
     async def work(row: Row, emit: Emit[Row]) -> None:
         kit = Kit(desk, row.id)
         tally.entered += 1
         made = 0
         lost: RowError | None = None
+        children = run(row, kit, config)
         try:
-            async with aclosing(bound.step.run(row, kit, bound.config)) as children:
-                async for child in children:
-                    ready = _settled(child, row, made, kit, bound)
-                    made += 1
-                    tally.out += 1
-                    await emit(ready)
+            async for child in children:
+                ready = _settled(child, row, made, kit, bound)
+                made += 1
+                tally.out += 1
+                await emit(ready)
         except RowError as error:
             lost = error
         except Exception as bug:
             bug.add_note(f"in step {bound.label!r} on row {row.id}")
             raise
+        finally:
+            await children.aclose()
         if made == 0 and lost is None:
             lost = Rejected("nothing_made")
         for reason, detail in kit.discards:
@@ -98,7 +101,7 @@ def _settled(child: Row, row: Row, index: int, kit: Kit, bound: BoundRowStep) ->
     fields = checked(child.fields, row.fields, bound.label)
     # A step that does not say which answers a child came from gets all that it asked for.
     made_by = child.made_by if child.made_by != row.made_by else (*row.made_by, *kit.keys)
-    return Row(id=row_id, order=order, roots=child.roots, fields=fields, made_by=made_by)
+    return Row(row_id, order, child.roots, fields, made_by)
 
 
 def checked(fields: Fields, known: Fields, label: str) -> Fields:
@@ -109,7 +112,8 @@ def checked(fields: Fields, known: Fields, label: str) -> Fields:
     """
     settled: dict[str, Json] = {}
     for name, value in fields.items():
-        if known.get(name) is value and value is not None:
+        # Nearly all that steps give is plain text or nothing, which needs no cleaning.
+        if value is None or known.get(name) is value or (type(value) is str and value.isascii()):
             settled[name] = value
             continue
         try:
@@ -133,7 +137,7 @@ async def table_rows(
                 for row in rows:
                     books.out(row)
                 # pour closes this generator
-                yield [replace(r, fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
+                yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
         books.gone(kit.take_gone())
         for _ in books.close():
             await asyncio.sleep(0)

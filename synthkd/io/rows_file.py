@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 
 from synthkd.errors import SourceError
 from synthkd.io.columns import json_text
-from synthkd.io.exports import write_records
+from synthkd.io.exports import open_records
 from synthkd.rows import Row
 
 
-def write_rows(rows: Iterable[Row], path: Path) -> int:
-    """Write rows in full to a Parquet file; returns their number.
+@contextmanager
+def open_rows(path: Path) -> Iterator[Callable[[Row], None]]:
+    """Start a Parquet file for rows in full; yields what takes one row.
 
     Columns: id, order (list of int64), roots and made_by (lists of text), fields (JSON text).
     """
@@ -30,21 +32,24 @@ def write_rows(rows: Iterable[Row], path: Path) -> int:
             "fields": pa.string(),
         }
     )
-    records = (
-        {
-            "id": row.id,
-            "order": row.order,
-            "roots": row.roots,
-            "made_by": row.made_by,
-            "fields": json_text(row.fields),
-        }
-        for row in rows
-    )
-    return write_records(path, schema, records)
+    with open_records(path, schema) as file:
+
+        def add(row: Row) -> None:
+            file.add(
+                {
+                    "id": row.id,
+                    "order": row.order,
+                    "roots": row.roots,
+                    "made_by": row.made_by,
+                    "fields": json_text(row.fields),
+                }
+            )
+
+        yield add
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows that `write_rows` wrote, batch by batch.
+    """The rows that `open_rows` wrote, batch by batch.
 
     Raises:
         SourceError: the file is missing or damaged.

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from synthkd.config import HoldoutConfig, SourceConfig
 from synthkd.errors import SourceError
@@ -29,8 +29,7 @@ from synthkd.text import normalised
 Split = Literal["train", "dev", "test"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRow:
+class SourceRow(NamedTuple):
     """A record that is a row."""
 
     row: Row
@@ -62,6 +61,9 @@ class Source:
         """Rows that `where` left out in the latest `read`."""
         self._config = config
         self._reader = reader
+        by = config.holdout.by if config.holdout else []
+        self._required = [("id", n) for n in config.id] + [("holdout.by", n) for n in by]
+        """(setting, field) of what every row must have."""
         # CSV has only text, so numbers and booleans are compared as they are written there.
         self._where = {
             field: _as_cell(value) if config.kind == "csv" else value
@@ -76,19 +78,20 @@ class Source:
         """
         self.repairs, self.skipped = {}, 0
         given, missing = 0, set(self._where)
-        absent, known = {*self._identifying()}, set[str]()
+        absent, known = {name for _, name in self._required}, set[str]()
         records = self._reader.records(self.repairs)
         for ordinal, (number, found) in enumerate(records):
             if isinstance(found, str):
                 record: SourceRow | Unreadable = self._unreadable(ordinal, number, found)
             else:
-                missing.difference_update(found)
                 if absent:
                     absent.difference_update(found)
                     known.update(found)
-                if not self._matches(found):
-                    self.skipped += 1
-                    continue
+                if self._where:
+                    missing.difference_update(found)
+                    if not self._matches(found):
+                        self.skipped += 1
+                        continue
                 record = self._record(ordinal, number, found)
             yield record
             given += 1
@@ -104,12 +107,6 @@ class Source:
             names = ", ".join(map(repr, sorted(missing)))
             raise SourceError(f"{self.name}: no row has the field {names} that source.where names")
 
-    def _identifying(self) -> Iterator[str]:
-        """The fields that every row must have."""
-        yield from self._config.id
-        if self._config.holdout is not None:
-            yield from self._config.holdout.by
-
     def _matches(self, fields: Fields) -> bool:
         for field, wanted in self._where.items():
             value = fields.get(field)
@@ -120,16 +117,15 @@ class Source:
 
     def _record(self, ordinal: int, number: int, fields: Fields) -> SourceRow | Unreadable:
         config = self._config
-        by = config.holdout.by if config.holdout else ()
-        for setting, names in (("id", config.id), ("holdout.by", by)):
-            for name in names:
-                if fields.get(name) is None:
-                    fault = f"has no {name!r}, which source.{setting} names"
-                    return self._unreadable(ordinal, number, fault)
+        for setting, name in self._required:
+            if fields.get(name) is None:
+                fault = f"has no {name!r}, which source.{setting} names"
+                return self._unreadable(ordinal, number, fault)
         ids: Sequence[Json] = [fields[name] for name in config.id] or ["#", ordinal]
         row = source_row(self.name, ids, ordinal=ordinal, fields=fields)
-        split = side_of([fields[name] for name in by], config.holdout)
-        return SourceRow(row=row, split=split)
+        if config.holdout is None:
+            return SourceRow(row, "train")
+        return SourceRow(row, side_of([fields[n] for n in config.holdout.by], config.holdout))
 
     def _unreadable(self, ordinal: int, number: int, fault: str) -> Unreadable:
         place = f"{self.name} {self._reader.unit} {number}"

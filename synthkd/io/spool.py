@@ -88,13 +88,7 @@ class RowSpool:
         in_order = "SELECT place, id, body FROM rows ORDER BY place, id"
         for place, row_id, body in self._scratch.select(in_order):
             roots, made_by, fields = orjson.loads(body)
-            yield Row(
-                id=row_id,
-                order=order_of(place),
-                roots=tuple(roots),
-                fields=fields,
-                made_by=tuple(made_by),
-            )
+            yield Row(row_id, order_of(place), tuple(roots), fields, tuple(made_by))
 
     def groups(self, size: int = GROUP) -> Iterator[list[Row]]:
         """The rows in order, `size` at a time."""

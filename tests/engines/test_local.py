@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -128,7 +127,7 @@ def mixed_table(fates: list[str]) -> BoundTableStep:
                 kit.merge(row)
                 merged.append(row)
         if merged:
-            yield replace(merged[0].child("table", 0), roots=merged_roots(merged))
+            yield merged[0].child("table", 0)._replace(roots=merged_roots(merged))
 
     return table_step("table", table)
 

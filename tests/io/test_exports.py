@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from synthkd.config import ExportConfig
 from synthkd.io import exports
 from synthkd.io.exports import export_dataset, missing_text, write_records
-from synthkd.io.rows_file import read_rows, write_rows
+from synthkd.io.rows_file import open_rows, read_rows
 from synthkd.io.spool import RowSpool
 from synthkd.rows import MAX_DEPTH, Json, Row
 
@@ -24,6 +24,12 @@ Export = Callable[..., list[dict[str, Any]]]
 
 def row(place: int, **fields: Json) -> Row:
     return Row(id=f"r{place}", order=(place,), roots=("a", "b"), fields=fields, made_by=("k",))
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    with open_rows(path) as add:
+        for each in rows:
+            add(each)
 
 
 @pytest.fixture
@@ -134,7 +140,7 @@ def test_a_row_without_a_system_message_has_none(export: Export) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"q": "x"}, {"q": "x", "a": None}])
-def test_a_row_without_its_text_stops_the_export_before_it_writes(
+def test_a_row_without_its_text_stops_the_export_and_leaves_no_file(
     tmp_path: Path, bad: dict[str, Json]
 ) -> None:
     config = ExportConfig(format="messages", prompt="q", completion="a")
@@ -143,7 +149,7 @@ def test_a_row_without_its_text_stops_the_export_before_it_writes(
         pytest.raises(ValueError, match=r"row r1 cannot be exported: 'a'"),
     ):
         export_dataset(spool, config, tmp_path / "dataset")
-    assert not (tmp_path / "dataset").exists()
+    assert not list((tmp_path / "dataset").iterdir())
 
 
 TURNS = {"prompt": "q", "completion": "a"}
@@ -256,7 +262,7 @@ def test_datasets_loads_the_folder_of_a_card(
 
 def test_rows_in_full(tmp_path: Path) -> None:
     rows = [row(0, a=1), Row(id="c", order=(1, 2), roots=("a",), fields={"b": {"c": [None]}})]
-    assert write_rows(iter(rows), tmp_path / "rows" / "rows.parquet") == 2
+    write_rows(rows, tmp_path / "rows" / "rows.parquet")
     assert list(read_rows(tmp_path / "rows" / "rows.parquet")) == rows
     assert pq.read_table(tmp_path / "rows" / "rows.parquet").to_pylist() == [
         {"id": "r0", "order": [0], "roots": ["a", "b"], "made_by": ["k"], "fields": '{"a":1}'},
@@ -273,11 +279,11 @@ def test_rows_in_full(tmp_path: Path) -> None:
 def test_records_stream_into_row_groups(tmp_path: Path) -> None:
     schema = pa.schema({"id": pa.string(), "why": pa.string()})
     records = ({"id": str(i), "why": None} for i in range(4_001))
-    assert write_records(tmp_path / "r.parquet", schema, records) == 4_001
+    write_records(tmp_path / "r.parquet", schema, records)
     file = pq.ParquetFile(tmp_path / "r.parquet")
     assert [file.metadata.row_group(i).num_rows for i in range(3)] == [2_000, 2_000, 1]
     assert file.schema_arrow.equals(schema)
-    assert write_records(tmp_path / "r.parquet", schema, []) == 0
+    write_records(tmp_path / "r.parquet", schema, [])
     assert pq.read_table(tmp_path / "r.parquet").num_rows == 0
 
 
