@@ -36,7 +36,7 @@ Emit = Callable[[T], Awaitable[None]]
 
 BUFFER = 64
 """Items waiting before a stage: enough to ride out a slow neighbour, small beside `in_flight`."""
-BATCH = 64
+BATCH = 256
 """Items read by one hop to a thread: the hop costs some 100 microseconds, an item a few."""
 
 

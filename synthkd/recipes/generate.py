@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from pydantic import PositiveInt
 
-from synthkd.recipes.replies import discard_all, give_up, loss_of
+from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
 from synthkd.teachers.request import Completion
@@ -41,11 +41,16 @@ async def generate(row: Row, kit: Kit, config: GenerateSettings, /) -> AsyncIter
     replies = await kit.ask_many(
         config.prompt, inputs, teachers=[config.teacher], samples=config.samples
     )
-    losses = [loss for reply in replies if (loss := loss_of(reply))]
-    if len(losses) == len(replies):
+    answers: list[Completion] = []
+    losses: list[Loss] = []
+    for reply in replies:
+        if (loss := loss_of(reply)) is not None:
+            losses.append(loss)
+        elif isinstance(reply, Completion):
+            answers.append(reply)
+    if not answers:
         give_up(replies, losses)
     discard_all(kit, losses)
-    for reply in replies:
-        if isinstance(reply, Completion) and loss_of(reply) is None:
-            made = {config.into: reply.text, "reasoning": reply.reasoning, "finish": reply.finish}
-            yield row.with_fields(**made).with_made_by(reply.key)
+    for answer in answers:
+        made = {config.into: answer.text, "reasoning": answer.reasoning, "finish": answer.finish}
+        yield row.with_fields(**made).with_made_by(answer.key)

@@ -75,8 +75,9 @@ class Cached:
             NotInLedger: offline, and never bought.
         """
         self.stats.asked += 1
+        key = key_of(request, self.identity)
         try:
-            completion = await self._answer(request)
+            completion = self._recalled(key, request) or await self._answer(key, request)
         except TeacherError:
             self.stats.failed += 1
             raise
@@ -85,20 +86,25 @@ class Cached:
             self.stats.saw(completion.served_model, completion.fingerprint)
         return completion
 
-    async def _answer(self, request: Request) -> Completion:
-        key = key_of(request, self.identity)
-        question = (key, request.max_tokens)
-        while (leader := self.in_air.get(question)) is not None:
+    def _recalled(self, key: str, request: Request) -> Completion | None:
+        """What the ledger has, unless the same is being asked at this moment."""
+        if (key, request.max_tokens) in self.in_air:
+            return None
+        entry = self._stored(key, request.max_tokens)
+        return None if entry is None else _replayed(entry, request.api)
+
+    async def _answer(self, key: str, request: Request) -> Completion:
+        while (leader := self.in_air.get((key, request.max_tokens))) is not None:
             outcome = await asyncio.shield(leader)
             if isinstance(outcome, Completion):
                 return replace(outcome, hit=True)
             if outcome is not None:
                 raise outcome
-            # The one who asked was cancelled, perhaps while its answer was being stored. Then it is
-            # found below; if not, whoever wakes first asks in its place.
+            # The one who asked was cancelled, perhaps while its answer was being stored. Then the
+            # ledger has it. If not, whoever wakes first asks in its place.
             await self.ledger.flush()
-        if (entry := self._stored(key, request.max_tokens)) is not None:
-            return _replayed(entry, request.api)
+            if (recalled := self._recalled(key, request)) is not None:
+                return recalled
         if self.offline:
             raise NotInLedger(
                 f"the run is offline and the ledger has no answer to prompt {request.prompt!r} "
