@@ -289,6 +289,7 @@ def test_records_stream_into_row_groups(tmp_path: Path) -> None:
 
 def test_long_rows_make_shorter_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(exports, "CHUNK_BYTES", 1_000)
     records = [{"text": "x" * 3_000} for _ in range(9)]
     write_records(tmp_path / "r.parquet", pa.schema({"text": pa.string()}), records)
     file = pq.ParquetFile(tmp_path / "r.parquet")
