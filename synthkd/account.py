@@ -98,7 +98,8 @@ class Account:
         self._arrivals: list[tuple[str]] = []
         self._losses: list[tuple[bytes, str, bytes, str, str, str, str]] = []
         self._lost_in_segment: Counter[str] = Counter()
-        self._passed_segment = 0
+        self._segment: tuple[Tally, ...] = ()
+        self._before_segment = 0
         self._funnel = {step: Tally() for step in steps}
         self._exported = Tally()
 
@@ -139,14 +140,23 @@ class Account:
 
     # --- what happens to it
 
-    def start_segment(self) -> None:
-        """Rows start through a new row of steps: shares for the limits start from nothing."""
-        self._passed_segment = 0
+    def start_segment(self, steps: Iterable[str]) -> None:
+        """Rows start through these row steps: shares for the limits start from nothing."""
+        self._segment = tuple(self._funnel[step] for step in steps)
+        self._before_segment = 0
+        self._before_segment = self._in_segment()
         self._lost_in_segment.clear()
 
-    def passed(self) -> None:
-        """A row came through the segment."""
-        self._passed_segment += 1
+    def _in_segment(self) -> int:
+        """Rows that entered the segment or were made in it.
+
+        Not those that are through: what is rejected at once would stand against the few that a
+        slow teacher has answered, and no share of that means anything.
+        """
+        if not self._segment:
+            return self._exported.entered - self._before_segment
+        made = sum(line.made for line in self._segment)
+        return self._segment[0].entered + made - self._before_segment
 
     def lose(self, step: str, row: Row, error: RowError) -> None:
         """A row ends here: at a step, or at `EXPORT` instead of being kept.
@@ -154,11 +164,10 @@ class Account:
         Raises:
             TooManyLost: with this one, more are lost than the limits allow.
         """
-        if isinstance(error, Rejected):
-            self._write_loss("rejected", step, row, error.reason, error.detail)
-        else:
-            self._write_loss("failed", step, row, type(error).__name__, str(error))
-        self._check_segment()
+        kind = self._write_loss(step, row, error)
+        self._lost_in_segment[kind] += 1
+        lost = self._lost_in_segment
+        self._check_so_far(lost["failed"], lost["rejected"], self._in_segment(), "rows so far")
 
     def discard(self, step: str, row: Row, reason: str, detail: str) -> None:
         """A candidate was lost; its row lives on, or is lost for a reason of its own."""
@@ -169,7 +178,7 @@ class Account:
         """A record of the source that is no row: it was read, and it failed."""
         self.enter([(ordinal, row_id, "train")])
         row = Row(id=row_id, order=(ordinal,), roots=(row_id,), fields={})
-        self._write_loss("failed", SOURCE, row, type(error).__name__, str(error))
+        self._write_loss(SOURCE, row, error)
 
     def keep(self, row: Row) -> None:
         """A row is in the dataset."""
@@ -179,16 +188,19 @@ class Account:
         if len(self._arrivals) >= BATCH:
             self._flush()
 
-    def _write_loss(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
+    def _write_loss(self, step: str, row: Row, error: RowError) -> Kind:
+        kind: Kind = "failed"
+        reason, detail = type(error).__name__, str(error)
+        if isinstance(error, Rejected):
+            kind, reason, detail = "rejected", error.reason, error.detail
         if step == EXPORT:
             self._funnel.setdefault(EXPORT, self._exported).entered += 1
-            self._passed_segment -= 1  # it came through the segment and is lost all the same
         if step in self._funnel:
             tally = self._funnel[step]
             tally.reasons[reason] += 1
             setattr(tally, kind, getattr(tally, kind) + 1)
-        self._lost_in_segment[kind] += 1
         self._write_down(kind, step, row, reason, detail)
+        return kind
 
     def _write_down(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
         roots = orjson.dumps(row.roots)
@@ -298,11 +310,9 @@ class Account:
         counts = self.counts()
         self._check(counts.failed, counts.rejected, counts.read, "source rows")
 
-    def _check_segment(self) -> None:
-        lost = self._lost_in_segment
-        through = self._passed_segment + lost["failed"] + lost["rejected"]
-        if through >= LIMITS_FROM:
-            self._check(lost["failed"], lost["rejected"], through, "rows so far")
+    def _check_so_far(self, failed: int, rejected: int, of: int, what: str) -> None:
+        if of >= LIMITS_FROM:
+            self._check(failed, rejected, of, what)
 
     def _check(self, failed: int, rejected: int, of: int, what: str) -> None:
         for lost, limit, name in (
@@ -339,23 +349,27 @@ class TableBooks:
         self._step = step
         self._spool = spool
         self._tally = account.funnel[step]
+        self._settled = 0
         self._tally.entered += len(spool)
         scratch.execute("DROP TABLE IF EXISTS settled")
         scratch.execute("CREATE TABLE settled (id TEXT PRIMARY KEY) WITHOUT ROWID")
 
-    def out(self, row: Row) -> None:
-        """The step yielded this row."""
-        self._settle(row)
-        self._tally.out += 1
+    def settle(self, gone: Iterable[tuple[Row, Rejected | None]], out: Iterable[Row]) -> None:
+        """What became of some rows: rejected, or (None) merged into others, or yielded.
 
-    def gone(self, gone: Iterable[tuple[Row, Rejected | None]]) -> None:
-        """The step rejected these rows, or (None) merged them into others."""
+        Raises:
+            TooManyLost: of all that are settled, more were rejected than the limits allow.
+        """
         for row, rejection in gone:
             self._settle(row)
             if rejection is None:
                 self._tally.merged += 1
             else:
-                self._account.lose(self._step, row, rejection)
+                self._account._write_loss(self._step, row, rejection)
+        for row in out:
+            self._settle(row)
+            self._tally.out += 1
+        self._check()
 
     def close(self) -> Iterator[None]:
         """The step has ended: a row that it never mentioned is rejected as `nothing_made`.
@@ -371,8 +385,10 @@ class TableBooks:
                 if self._is_settled(row):
                     known += 1
                 else:
-                    self._account.lose(self._step, row, Rejected("nothing_made"))
+                    self._settled += 1
+                    self._account._write_loss(self._step, row, Rejected("nothing_made"))
             yield
+        self._check()
         self._tally.made += settled - known
         self._scratch.execute("DROP TABLE settled")
 
@@ -380,7 +396,12 @@ class TableBooks:
         query = "SELECT 1 FROM settled WHERE id = ?"
         return self._scratch.execute(query, (row.id,)).fetchone() is not None
 
+    def _check(self) -> None:
+        rejected, of = self._tally.rejected, self._settled
+        self._account._check_so_far(0, rejected, of, f"rows so far at {self._step}")
+
     def _settle(self, row: Row) -> None:
+        self._settled += 1
         try:
             self._scratch.execute("INSERT INTO settled VALUES (?)", (row.id,))
         except sqlite3.IntegrityError:

@@ -149,9 +149,9 @@ async def _sit(
             yield [_without(row, gold) for row in batch]
 
     async def keep(row: Row) -> None:
-        account.passed()
         account.keep(row)
 
+    account.start_segment([bound.label])
     try:
         await pour(seen(), [row_stage(bound, exam.desk, account)], keep)
         account.reconcile()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def opened(tmp_path: Path, n: int, limits: LimitsConfig = ANYTHING_GOES) -> Acco
     account = Account(tmp_path / "account", ["s"], limits)
     account.enter((i, row(i).id, "train") for i in range(n))
     account.close_entry(["i"])
+    account.start_segment(["s"])
     return account
 
 
@@ -53,7 +55,6 @@ def settle(account: Account, place: Row, fate: str, reason: str = "disliked") ->
     tally.entered += 1
     if fate == "kept":
         tally.out += 1
-        account.passed()
         account.keep(place)
     else:
         account.lose("s", place, Rejected(reason) if fate == "rejected" else Unanswered(reason))
@@ -144,7 +145,6 @@ def test_rows_lost_at_the_export_get_a_line_of_the_funnel_and_others_none(accoun
     for place in (1, 2):
         account.funnel["s"].entered += 1
         account.funnel["s"].out += 1
-        account.passed()
         account.lose(EXPORT, row(place), Rejected("no_text_to_export", "'a' is null"))
     counts = account.reconcile()
     assert (counts.kept, counts.rejected) == (1, 2)
@@ -202,11 +202,35 @@ def test_a_share_is_one_of_the_segment_that_is_running(tmp_path: Path) -> None:
     account = opened(tmp_path, 3 * LIMITS_FROM, LimitsConfig(max_failed=1, max_rejected=0.5))
     for place in range(2 * LIMITS_FROM):
         settle(account, row(place), "kept")
-    account.start_segment()
+    account.start_segment(["s"])
     with pytest.raises(
         TooManyLost, match=f"{LIMITS_FROM - 1} of {LIMITS_FROM} rows so far rejected"
     ):
         lose_all_but(account, LIMITS_FROM + 2, 10**9, Rejected("odd"))
+    account.close()
+
+
+def test_rows_that_a_slow_teacher_has_are_part_of_the_share(tmp_path: Path) -> None:
+    limits = LimitsConfig(max_failed=1, max_rejected=0.5)
+    account = opened(tmp_path, 4 * LIMITS_FROM, limits)
+    account.funnel["s"].entered += 3 * LIMITS_FROM  # through the gate, waiting for the teacher
+    lose_all_but(account, 2 * LIMITS_FROM, 10**9, Rejected("too_short"))
+    assert account.funnel["s"].rejected == 2 * LIMITS_FROM - 1
+    account.close()
+
+
+@pytest.mark.parametrize("kept", [0, 200])
+def test_a_table_may_reject_many_rows_before_it_yields_one(tmp_path: Path, kept: int) -> None:
+    n = 4 * LIMITS_FROM
+    account = opened(tmp_path, n, LimitsConfig(max_failed=1, max_rejected=0.8))
+    account.start_segment([])
+    twins = [(row(place), Rejected("twin")) for place in range(n - kept)]
+    with RowSpool.of(tmp_path / "spool", map(row, range(n))) as spool:
+        books = account.table("s", spool)
+        stop = pytest.raises(TooManyLost, match=f"{n} of {n} rows so far at s rejected")
+        with nullcontext() if kept else stop:
+            books.settle(twins, map(row, range(n - kept, n)))
+    assert account.funnel["s"].rejected == n - kept
     account.close()
 
 
@@ -234,9 +258,9 @@ def test_the_books_of_a_table_close_with_pauses_and_reject_what_nobody_mentioned
     with RowSpool.of(tmp_path / "spool", map(row, range(n))) as spool:
         books = account.table("s", spool)
         for place in range(0, n, 2):
-            books.out(row(place))
+            books.settle([], [row(place)])
             account.keep(row(place))
-        books.gone([(row(1), Rejected("odd")), (row(3), None)])
+        books.settle([(row(1), Rejected("odd")), (row(3), None)], [])
         account.keep(Row(id="merged", order=(9,), roots=(row(3).id,), fields={}))
         pauses = sum(1 for _ in books.close())
     assert pauses >= 5

@@ -43,14 +43,14 @@ async def carry_out(
     """
     rows = source
     for index, segment in enumerate(segments):
-        account.start_segment()
+        account.start_segment(bound.label for bound in segment.rows)
         stages = [row_stage(bound, desk_of(bound), account) for bound in segment.rows]
         if segment.table is None:
-            await pour(rows, stages, _counted(sink, account))
+            await pour(rows, stages, sink)
             return
         spool = RowSpool(work / f"table-{index}.spool")
         into = SpoolSink(spool)
-        await pour(rows, stages, _counted(into.emit, account))
+        await pour(rows, stages, into.emit)
         into.finish()
         rows = table_rows(segment.table, spool, desk_of(segment.table), account)
 
@@ -133,22 +133,12 @@ async def table_rows(
         step = bound.step.run(Table(spool), kit, bound.config)
         async with aclosing(from_thread(step)) as batches:
             async for rows in batches:
-                books.gone(kit.take_gone())
-                for row in rows:
-                    books.out(row)
+                books.settle(kit.take_gone(), rows)
                 # pour closes this generator
                 yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
-        books.gone(kit.take_gone())
+        books.settle(kit.take_gone(), ())
         for _ in books.close():
             await asyncio.sleep(0)
-
-
-def _counted(sink: Emit[Row], account: Account) -> Emit[Row]:
-    async def emit(row: Row) -> None:
-        account.passed()
-        await sink(row)
-
-    return emit
 
 
 class SpoolSink:
