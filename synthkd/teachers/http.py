@@ -146,12 +146,14 @@ class HttpTeacher:
             completion = parse_reply(request.api, reply)
             return completion if told is None else replace(completion, rate_limits=told)
         except AttemptFailed as error:
-            raise AttemptFailed(
-                f"{server.label(request.api)} answers HTTP 200, but without an answer: "
-                f"{self._quoted(reply.decode(errors='replace'))}",
-                maybe_billed=error.maybe_billed,
-                status=error.status,
-            ) from None  # it quotes the reply too
+            failed = error
+        # Not raised inside: the other error quotes the reply, and a debugger would show it.
+        raise AttemptFailed(
+            f"{server.label(request.api)} answers HTTP 200, but without an answer: "
+            f"{self._quoted(reply.decode(errors='replace'))}",
+            maybe_billed=failed.maybe_billed,
+            status=failed.status,
+        )
 
     def _is_streamed(self, request: Request) -> bool:
         stream = self._config.stream

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -241,3 +243,49 @@ def test_however_the_stream_is_cut_the_answer_is_the_same(texts: list[str], size
         assert answer.ended
         assert answer.done
         assert parse_chat(answer.reply()).text == "".join(texts)
+
+
+KEY = "sk-planted-0123456789"
+
+
+@pytest.mark.parametrize("api", ["chat", "completions", "embeddings"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "said",
+    [
+        event(error={"message": f"you sent {KEY}", "code": 500}),
+        event(error={"message": KEY, "code": "insufficient_quota"}),
+        event(error=KEY),
+        b"data: " + KEY.encode() + b"\n\n",
+        b"data: " + b"x" * 490 + KEY.encode() + b"\n\n",
+        KEY.encode(),
+        b'{"error": "' + KEY.encode() + b'"}',
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+async def test_the_key_is_shown_by_no_stream(
+    api: Any,
+    stream: bool,
+    said: bytes,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MY_KEY", KEY)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.headers["Authorization"] == f"Bearer {KEY}"
+        kind = "text/event-stream" if said.startswith(b"data") else "application/json"
+        return web.Response(status=status, body=said, content_type=kind)
+
+    request = ask(api=api, body={"prompt": "p", "input": "i"})
+    async with serving(answer) as url:
+        with pytest.raises(SynthkdError) as caught:
+            await complete(url, request, stream=stream, api_key_env="MY_KEY")
+    shown = [caplog.text]
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += [repr(error), repr(vars(error)), *traceback.format_exception(error)]
+        error = error.__cause__ or error.__context__
+    assert KEY[:10] not in "".join(shown)
