@@ -113,7 +113,8 @@ class Forecast:
         lines = [f"{self.rows} rows{held_out}{unreadable}"]
         lines += [f"  {call.in_words()}" for call in self.calls]
         lines.append(
-            f"altogether about {_usd(self.usd)}; retries add to it, what the ledger has does not"
+            f"altogether about {_usd(self.usd)}; what is asked again (retries, repairs of JSON, "
+            "`longer`) adds to it, what the ledger has does not"
         )
         lines += [
             f"  {name} costs {'an unknown price' if price is None else price.in_words()}"

@@ -4,13 +4,16 @@ A file `label/intent.md.j2`:
 
     ---
     inputs: [text, labels]
-    output: label                       # text (default) or label
+    output: label                       # text (default), label, or {json_schema: ...}
     roles: [system, user]               # optional: which blocks the body has
     ---
     {# system #}
     You sort messages into: {{ labels | join(", ") }}.
     {# user #}
     {{ text }}
+
+With `output: {json_schema: ...}` the schema goes out with every question, and answers are checked
+against it (`synthkd.schemas`).
 
 A prompt of one `{# raw #}` block is text that the model simply continues (the API `completions`),
 to the letter: only the last line break of the file is dropped.
@@ -35,6 +38,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from synthkd.errors import PromptError
 from synthkd.hints import near
 from synthkd.rows import Fields
+from synthkd.schemas import Schema
 from synthkd.templates import RESERVED, Compiled, compiled
 
 SUFFIX = ".md.j2"
@@ -46,13 +50,21 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MARKER = re.compile(r"[ \t]*\{#-?[ \t]*(\w+)[ \t]*-?#\}[ \t]*")
 
 
+class JsonOutput(BaseModel):
+    """An answer in JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    json_schema: dict[str, Any]
+
+
 class FrontMatter(BaseModel):
     """What stands between the `---` lines."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     inputs: list[str]
-    output: Literal["text", "label"] = "text"
+    output: Literal["text", "label"] | JsonOutput = "text"
     roles: list[Role] | None = None
 
 
@@ -79,7 +91,9 @@ class Prompt:
 
     name: str
     inputs: tuple[str, ...]
-    output: Literal["text", "label"]
+    output: Literal["text", "label", "json"]
+    schema: Schema | None
+    """What an answer in JSON must look like; None = the output is no JSON."""
     sha256: str
     """64 hex digits over the file's bytes."""
     path: Path
@@ -179,7 +193,8 @@ def _read(name: str, path: Path) -> Prompt:
     return Prompt(
         name=name,
         inputs=tuple(front.inputs),
-        output=front.output,
+        output="json" if isinstance(front.output, JsonOutput) else front.output,
+        schema=_schema(path, name, front, [block.role for block in blocks]),
         sha256=hashlib.sha256(raw).hexdigest(),
         path=path,
         blocks=tuple(blocks),
@@ -210,8 +225,7 @@ def _front_matter(path: Path, text: str) -> FrontMatter:
         )
         raise PromptError(
             f"{path}: the front matter has faults: {faults}; it may say inputs: [names], "
-            "output: text or label (the shape of a reply in JSON is described in the prompt's own "
-            "words), roles: [system, user, assistant]"
+            "output: text, label or {json_schema: ...}, roles: [system, user, assistant]"
         ) from error
     for name in front.inputs:
         if not name.isidentifier() or name.startswith("_") or name in RESERVED:
@@ -280,6 +294,20 @@ def _check_roles(path: Path, front: FrontMatter, roles: Sequence[Role]) -> None:
             f"{path}: the front matter says roles {front.roles}, but the blocks are "
             f"{', '.join(roles)}: make them agree"
         )
+
+
+def _schema(path: Path, name: str, front: FrontMatter, roles: Sequence[Role]) -> Schema | None:
+    if not isinstance(front.output, JsonOutput):
+        return None
+    if "raw" in roles:
+        raise PromptError(
+            f"{path}: a raw prompt is only continued, and no API takes a schema with it: use user "
+            "and system blocks, or another output"
+        )
+    try:
+        return Schema.of(name, front.output.json_schema)
+    except ValueError as error:
+        raise PromptError(f"{path}: output.json_schema: {error}") from error
 
 
 def _without_outer_blank_lines(text: str) -> str:

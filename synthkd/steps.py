@@ -46,9 +46,12 @@ from synthkd.hints import near
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields, Json, Row, canonical
+from synthkd.schemas import Schema
+from synthkd.teachers.embeddings import vector_of
 from synthkd.teachers.open import OpenTeacher
-from synthkd.teachers.parts import has_parts
-from synthkd.teachers.request import Completion, Request
+from synthkd.teachers.parts import has_parts, with_images
+from synthkd.teachers.request import Completion, Request, Teacher
+from synthkd.teachers.structured import InShape, Lengthened
 
 ROUND_SAMPLES = 10**6
 """Round R asks for samples R * 10^6 and up, so that a new round buys new answers."""
@@ -271,55 +274,99 @@ class Kit:
         self.discards.append((reason, detail))
 
     async def ask(
-        self, prompt: str, inputs: Fields, *, teacher: str, sample: int = 0
+        self,
+        prompt: str,
+        inputs: Fields,
+        *,
+        teacher: str,
+        sample: int = 0,
+        images: Sequence[Fields] = (),
+        schema: Schema | None = None,
+        longer: int | None = None,
     ) -> Completion:
         """One answer.
+
+        Args:
+            prompt: its name.
+            inputs: what it declares.
+            teacher: whom to ask.
+            sample: which of several independent answers.
+            images: content parts (`synthkd.teachers.parts.image_part`) for the last message.
+            schema: what the answer must look like, in place of what the prompt's file says.
+            longer: tokens; an answer that was cut is asked for again, once, with this `max_tokens`.
 
         Raises:
             TeacherError: there is none; left alone, it fails the row.
             Unrenderable: a value does not fit the prompt; left alone, it fails the row.
         """
         asked = self.desk.prompts[prompt]
-        who = self.desk.teachers[teacher]
-        request = self._request(asked, asked.question(inputs), inputs, who, sample)
+        request = self._request(asked, asked.question(inputs), inputs, teacher, sample)
+        if images:
+            request = with_images(request, images)
+        who = self._who(teacher, schema or asked.schema, longer)
         completion = await who.complete(request)
-        self.keys.append(completion.key)
+        self.keys += completion.keys
         return completion
 
     async def ask_many(
-        self, prompt: str, inputs: Fields, *, teachers: Sequence[str], samples: int = 1
+        self,
+        prompt: str,
+        inputs: Fields,
+        *,
+        teachers: Sequence[str],
+        samples: int = 1,
+        schema: Schema | None = None,
+        longer: int | None = None,
     ) -> list[Completion | TeacherError]:
         """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given.
+
+        `schema` and `longer` as in `ask`.
 
         Raises:
             Unrenderable: a value does not fit the prompt, and nobody was asked.
         """
         asked = self.desk.prompts[prompt]
         question = asked.question(inputs)
-        if samples == 1 and len(teachers) == 1:  # no task: most steps ask one teacher once
-            results = [await self._try(asked, question, inputs, teachers[0], 0)]
+        pairs = [
+            (
+                self._who(teacher, schema or asked.schema, longer),
+                self._request(asked, question, inputs, teacher, sample),
+            )
+            for teacher in teachers
+            for sample in range(samples)
+        ]
+        if len(pairs) == 1:  # no task: most steps ask one teacher once
+            results = [await _try(*pairs[0])]
         else:
-            pairs = [(teacher, sample) for teacher in teachers for sample in range(samples)]
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._try(asked, question, inputs, *pair)) for pair in pairs
-                ]
+                tasks = [group.create_task(_try(*pair)) for pair in pairs]
             results = [task.result() for task in tasks]
-        self.keys += [result.key for result in results if isinstance(result, Completion)]
+        for result in results:
+            if isinstance(result, Completion):
+                self.keys += result.keys
         return results
 
-    async def _try(
-        self, asked: Prompt, question: Fields, inputs: Fields, teacher: str, sample: int
-    ) -> Completion | TeacherError:
-        who = self.desk.teachers[teacher]
-        try:
-            return await who.complete(self._request(asked, question, inputs, who, sample))
-        except TeacherError as error:
-            return error
+    async def embed(self, texts: Sequence[str], *, teacher: str) -> list[Sequence[float]]:
+        """A vector of unit length for each text, in order; many travel in one request.
+
+        Raises:
+            TeacherError: a text has none; left alone, it fails the row.
+        """
+        embedder = self.desk.teachers[teacher].embedder(self.desk.rank)
+        completions = await embedder.complete(texts)
+        self.keys += [completion.key for completion in completions]
+        return [vector_of(completion) for completion in completions]
+
+    def _who(self, teacher: str, schema: Schema | None, longer: int | None) -> Teacher:
+        who: Teacher = self.desk.teachers[teacher]
+        if longer is not None:
+            who = Lengthened(who, longer)
+        return who if schema is None else InShape(who, schema)
 
     def _request(
-        self, asked: Prompt, question: Fields, inputs: Fields, who: OpenTeacher, sample: int
+        self, asked: Prompt, question: Fields, inputs: Fields, teacher: str, sample: int
     ) -> Request:
+        who = self.desk.teachers[teacher]
         return Request(
             api=asked.api,
             body={"model": who.model, **question, **who.params},
@@ -329,6 +376,13 @@ class Kit:
             inputs=inputs,
             rank=self.desk.rank,
         )
+
+
+async def _try(who: Teacher, request: Request) -> Completion | TeacherError:
+    try:
+        return await who.complete(request)
+    except TeacherError as error:
+        return error
 
 
 class TableKit:

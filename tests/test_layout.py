@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "errors",
         "rows text hints",
         "manifest",
-        "templates",
+        "templates schemas",
         "config",
         "io prompts",
         "pipeline_file folder",

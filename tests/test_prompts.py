@@ -78,9 +78,9 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) 
     assert other.sha256 != plain.sha256
 
 
-def test_a_shape_that_would_not_be_asked_for_is_refused(tmp_path: Path) -> None:
-    text = "---\ninputs: []\noutput: {json_schema: {type: object}}\n---\n{# user #}\nGo."
-    with pytest.raises(PromptError, match=r"output: .*json_schema.*in the prompt's own words"):
+def test_a_shape_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    text = "---\ninputs: []\noutput: {xml_schema: {type: object}}\n---\n{# user #}\nGo."
+    with pytest.raises(PromptError, match=r"output: text, label or \{json_schema: \.\.\.\}"):
         load(tmp_path, text)
 
 
@@ -211,3 +211,21 @@ def test_a_raw_block_is_alone(tmp_path: Path) -> None:
         load(tmp_path, body("{# system #}\nx\n{# raw #}\n{{ text }}"))
     with pytest.raises(PromptError, match=r"p\.md\.j2 line 5: the raw block is empty"):
         load(tmp_path, body("\n{# raw #}\n \n", "[]"))
+
+
+SCHEMA = "{json_schema: {type: object, properties: {n: {type: integer}}, required: [n]}}"
+
+
+def test_a_prompt_may_ask_for_json(tmp_path: Path) -> None:
+    front = f"---\ninputs: [text]\noutput: {SCHEMA}\n---\n"
+    prompt = load(tmp_path, front + "{# user #}\n{{ text }}")
+    assert prompt.output == "json"
+    assert prompt.schema is not None
+    assert prompt.schema.name == "p"
+    assert prompt.schema.read('{"n": 1}').value == {"n": 1}
+    with pytest.raises(PromptError, match="a raw prompt is only continued, and no API takes a sch"):
+        load(tmp_path, front + "{# raw #}\n{{ text }}")
+    unknown = front.replace("type: integer", "not: {}")
+    with pytest.raises(PromptError, match=r"p\.md\.j2: output\.json_schema: n: the keyword 'not'"):
+        load(tmp_path, unknown + "{# user #}\n{{ text }}")
+    assert load(tmp_path, body("{# user #}\n{{ text }}")).schema is None

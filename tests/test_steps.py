@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from synthkd import steps
 from synthkd.errors import (
@@ -26,6 +29,7 @@ from synthkd.errors import (
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt, load_prompt
 from synthkd.rows import Json, Row, source_row
+from synthkd.schemas import Schema
 from synthkd.steps import (
     BUILTIN,
     ROUND_SAMPLES,
@@ -43,7 +47,10 @@ from synthkd.steps import (
     table_step,
 )
 from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.parts import image_part
 from synthkd.teachers.request import Completion, Request, Usage
+from synthkd.teachers.wire import parse_reply
+from tests.teachers.acting import Acting
 
 
 class Settings(StepSettings):
@@ -314,3 +321,87 @@ def test_a_step_for_text_refuses_a_field_with_an_image() -> None:
     assert inputs_of(row, ["labels"]) == {"labels": ["a"]}
     with pytest.raises(Unrenderable, match="the field 'text' holds content parts"):
         inputs_of(row, ["labels", "text"])
+
+
+class Saying(Slow):
+    """Says what is next in a list, one token a character, within the room it is given."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__("a", [])
+        self.texts = list(texts)
+        self.room: int | None = None
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        text, room = self.texts.pop(0), self.room or request.max_tokens or 10**6
+        finish = "length" if len(text) > room else "stop"
+        key = f"k{len(self.asked)}"
+        return Completion(text=text[:room], finish=finish, usage=Usage(), reply=b"", key=key)
+
+
+async def test_a_prompt_with_a_schema_is_asked_in_its_shape(tmp_path: Path) -> None:
+    text = "---\ninputs: []\noutput: {json_schema: {type: integer}}\n---\n{# user #}\nHow many?\n"
+    (tmp_path / "p.md.j2").write_text(text, encoding="utf-8")
+    saying = Saying("many", "7")
+    kit = kit_for(load_prompt("p", folders=[tmp_path]), saying)
+    completion = await kit.ask("p", {}, teacher="a")
+    assert completion.shaped is not None
+    assert completion.shaped.value == 7
+    assert kit.keys == ["k1", "k2"]
+    saying.texts = ["8"]
+    (other,) = await kit.ask_many("p", {}, teachers=["a"])
+    assert isinstance(other, Completion)
+    assert other.shaped is not None
+    assert (other.shaped.value, kit.keys) == (8, ["k1", "k2", "k3"])
+
+
+class Count(BaseModel):
+    n: int
+
+
+async def test_a_step_may_give_a_pydantic_model(prompt: Prompt) -> None:
+    saying = Saying('{"n": "x"}', '{"n": 3}')
+    saying.room = 100
+    kit = kit_for(prompt, saying)
+    schema = Schema.of_model(Count)
+    (reply,) = await kit.ask_many("p", {"tags": []}, teachers=["a"], schema=schema)
+    assert isinstance(reply, Completion)
+    assert reply.shaped is not None
+    assert Count.model_validate(reply.shaped.value) == Count(n=3)
+    assert [request.body["response_format"] for request in saying.asked] == [
+        schema.response_format
+    ] * 2
+
+
+async def test_a_cut_answer_is_asked_for_again_if_the_step_says_so(prompt: Prompt) -> None:
+    saying = Saying("x" * 20, "x" * 20, "x" * 20)
+    kit = kit_for(prompt, saying)
+    completion = await kit.ask("p", {"tags": []}, teacher="a", longer=30)
+    assert (len(completion.text), kit.keys) == (20, ["k2"])
+    assert [request.max_tokens for request in saying.asked] == [9, 30]
+    assert (await kit.ask("p", {"tags": []}, teacher="a")).finish == "length"
+
+
+async def test_images_are_asked_about_by_their_hash(prompt: Prompt) -> None:
+    slow = Slow("a", [0])
+    picture: Any = image_part(b"PNG", "image/png")
+    await kit_for(prompt, slow).ask("p", {"tags": ["What?"]}, teacher="a", images=[picture])
+    [request] = slow.asked
+    messages: Any = request.body["messages"]
+    words, seen = messages[-1]["content"]
+    assert words == {"type": "text", "text": "What?"}
+    assert request.images == {seen["image_url"]["url"]: picture["image_url"]["url"]}
+    assert seen["image_url"]["url"].startswith("sha256:")
+
+
+async def test_vectors_come_with_their_keys(prompt: Prompt) -> None:
+    async def embed(request: Request) -> Completion:
+        reply = orjson.dumps({"data": [{"embedding": [3.0, 4.0]}]})
+        return replace(parse_reply("embeddings", reply), key=str(request.body["input"]))
+
+    kit = kit_for(prompt, Slow("a", []))
+    opened = kit.desk.teachers["a"]
+    kit.desk = replace(kit.desk, teachers={"a": replace(opened, embedding=Acting(embed))})
+    vectors = await kit.embed(["one", "two"], teacher="a")
+    assert [[round(x, 6) for x in vector] for vector in vectors] == [[0.6, 0.8]] * 2
+    assert kit.keys == ["one", "two"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from pydantic import PositiveInt
 
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
-from synthkd.rows import Row
+from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
 from synthkd.teachers.request import Completion
 
@@ -21,8 +21,10 @@ class GenerateSettings(StepSettings):
     """The prompt; the shipped one sends the field `instruction` as it stands."""
     samples: PositiveInt = 1
     """Answers per row. Each becomes a row of its own; more than 1 needs a temperature above 0."""
+    longer: PositiveInt | None = None
+    """Tokens: an answer that was cut is asked for again, once, with this `max_tokens`."""
     into: str = "response"
-    """The field for the answer."""
+    """The field for the answer: its text, or its value where the prompt's output is JSON."""
 
 
 def _gives(config: GenerateSettings) -> Iterable[str]:
@@ -35,11 +37,16 @@ async def generate(row: Row, kit: Kit, config: GenerateSettings, /) -> AsyncIter
 
     Gives the answer (`into`), how it ended (`finish`: `length` = cut at max_tokens) and the
     teacher's own `reasoning`, null where the server gives none. Rejects `refused`,
-    `content_filter`, `repetition`, `not_text`, `called_tools`, `empty_answer`.
+    `content_filter`, `repetition`, `not_text`, `called_tools`, `empty_answer`,
+    `bad_json`.
     """
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs)
     replies = await kit.ask_many(
-        config.prompt, inputs, teachers=[config.teacher], samples=config.samples
+        config.prompt,
+        inputs,
+        teachers=[config.teacher],
+        samples=config.samples,
+        longer=config.longer,
     )
     answers: list[Completion] = []
     losses: list[Loss] = []
@@ -51,6 +58,7 @@ async def generate(row: Row, kit: Kit, config: GenerateSettings, /) -> AsyncIter
     if not answers:
         give_up(replies, losses)
     discard_all(kit, losses)
-    for answer in answers:
-        made = {config.into: answer.text, "reasoning": answer.reasoning, "finish": answer.finish}
-        yield row.with_fields(**made).with_made_by(answer.key)
+    for reply in answers:
+        answer: Json = reply.text if reply.shaped is None else reply.shaped.value
+        made = {config.into: answer, "reasoning": reply.reasoning, "finish": reply.finish}
+        yield row.with_fields(**made).with_made_by(*reply.keys)

@@ -33,6 +33,8 @@ class RationaleSettings(StepSettings):
     """The prompt; also shipped: rationale/choices, rationale/nli, rationale/classify."""
     samples: PositiveInt = 1
     """Answers per row that vote. The paper uses 1; votes of 5 and more tell sure from unsure."""
+    longer: PositiveInt | None = None
+    """Tokens: an answer that was cut is asked for again, once, with this `max_tokens`."""
     gold: str | None = None
     """The field with the right answer; a row whose vote differs from it is rejected. A row where
     it is null is not checked."""
@@ -75,7 +77,11 @@ async def rationale(row: Row, kit: Kit, config: RationaleSettings, /) -> AsyncIt
     listed = {} if choices is None else {"choices": choices, "labels": choices}
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs, **listed)
     replies = await kit.ask_many(
-        config.prompt, inputs, teachers=[config.teacher], samples=config.samples
+        config.prompt,
+        inputs,
+        teachers=[config.teacher],
+        samples=config.samples,
+        longer=config.longer,
     )
     votes: list[tuple[str, Reading, Completion]] = []
     losses: list[Loss] = []

@@ -33,13 +33,6 @@ def loss_of(reply: Completion | TeacherError) -> Loss | None:
     """
     if isinstance(reply, TeacherError):
         return Loss(UNANSWERED, f"{type(reply).__name__}: {reply}")
-    if reply.finish == "stop" and reply.refusal is None and reply.text and not reply.other_parts:
-        return None if reply.text.strip() else Loss("empty_answer", "finish: stop")
-    return _odd(reply)
-
-
-def _odd(reply: Completion) -> Loss | None:
-    """The same for an answer that did not simply end."""
     if reply.refusal is not None:
         return Loss("refused", reply.refusal[:200])
     if reply.finish == "content_filter":
@@ -48,12 +41,14 @@ def _odd(reply: Completion) -> Loss | None:
         return Loss("repetition", f"goes round in circles: ...{reply.text[-200:]}")
     if reply.other_parts:
         return Loss("not_text", f"the answer has parts that are no text: {reply.other_parts}")
-    if reply.text.strip():
-        return None
-    if reply.tool_calls:
-        names = ", ".join(call.name for call in reply.tool_calls)
-        return Loss("called_tools", f"instead of answering: {names}")
-    return Loss("empty_answer", f"finish: {reply.finish}")
+    if not reply.text.strip():
+        if reply.tool_calls:
+            names = ", ".join(call.name for call in reply.tool_calls)
+            return Loss("called_tools", f"instead of answering: {names}")
+        return Loss("empty_answer", f"finish: {reply.finish}")
+    if reply.shaped is not None and reply.shaped.faults:
+        return Loss("bad_json", "; ".join(reply.shaped.faults)[:500])
+    return None
 
 
 def discard_all(kit: Kit, losses: Sequence[Loss]) -> None:

@@ -8,6 +8,7 @@ await gateway.teachers["main"].complete(request)
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from synthkd.ledger import Ledger
 from synthkd.rows import Fields
 from synthkd.teachers.budget import Budget, Budgeted
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
+from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
 from synthkd.teachers.limits import Limits
@@ -39,6 +41,8 @@ class OpenTeacher:
     max_tokens: int | None
     simulated: bool
     stack: Teacher
+    embedding: Teacher | None = None
+    """The stack for texts that become vectors; None = this teacher makes none."""
     stats: TeacherStats = field(default_factory=TeacherStats)
     price: Price | None = None
     """None = unknown."""
@@ -48,6 +52,18 @@ class OpenTeacher:
     async def complete(self, request: Request) -> Completion:
         """Ask through every layer."""
         return await self.stack.complete(request)
+
+    def embedder(self, rank: int = 0) -> Embedding:
+        """Who turns texts into vectors, through every layer.
+
+        Raises:
+            UserError: it is recorded or simulated, and makes none.
+        """
+        if self.embedding is None:
+            raise UserError(
+                f"teachers.{self.name} makes no vectors: only one with an `endpoint` does"
+            )
+        return Embedding(self.embedding, model=self.model, params=self.params, rank=rank)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +126,8 @@ async def open_teachers(
             retrying = Retrying(
                 Limited(budgeted, limits), max_attempts=config.max_attempts, sleep=sleep
             )
-            cached = Cached(
-                retrying,
+            cached = functools.partial(
+                Cached,
                 ledger=ledger,
                 identity=identity,
                 stats=stats,
@@ -125,7 +141,8 @@ async def open_teachers(
                 params=config.sampling,
                 max_tokens=config.max_tokens,
                 simulated=stats.simulated,
-                stack=cached,
+                stack=cached(retrying),
+                embedding=cached(Gathering(retrying)) if config.kind == "http" else None,
                 stats=stats,
                 price=price,
                 concurrency=slots,

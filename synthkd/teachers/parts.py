@@ -1,7 +1,6 @@
 """Messages with images: in a Request they stand by the hash of their bytes.
 
-    messages, images = by_hash(messages)
-    Request(body={"messages": messages, ...}, images=images, ...)
+    request = with_images(request, [image_part(data, "image/png")])
 
 A picture of some megabytes is hashed once, however many samples are asked for, and the key is the
 same whichever way its bytes were spelled. Only what goes over the wire has the bytes in it.
@@ -12,10 +11,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from synthkd.errors import Unrenderable
-from synthkd.rows import Json
+from synthkd.rows import Fields, Json
+from synthkd.teachers.request import Request
 
 HASHED = "sha256:"
 NO_TEXT = ("image_url", "input_image", "input_audio", "video_url", "file")
@@ -55,6 +56,20 @@ def by_hash(messages: Json) -> tuple[Json, dict[str, str]]:
     if not isinstance(messages, list | tuple):
         return messages, images
     return [_with_content(message, hashed) for message in messages], images
+
+
+def with_images(request: Request, images: Sequence[Fields]) -> Request:
+    """The same question with images behind the words of its last message.
+
+    Raises:
+        Unrenderable: an image that is not valid base64.
+    """
+    messages = request.body.get("messages")
+    if not isinstance(messages, list | tuple) or not isinstance(last := messages[-1], Mapping):
+        raise Unrenderable("images go into messages, and a raw prompt has none")
+    words: Json = {"type": "text", "text": last["content"]}
+    seen, found = by_hash([*messages[:-1], {**last, "content": [words, *images]}])
+    return replace(request, body={**request.body, "messages": seen}, images=found)
 
 
 def put_back(value: Json, images: Mapping[str, str]) -> Json:

@@ -80,6 +80,17 @@ class ToolCall:
         return parsed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaped:
+    """What an answer says in JSON, where a schema was asked for."""
+
+    value: Json = None
+    faults: tuple[str, ...] = ()
+    """Where it departs from the schema, also after the repair; empty = `value` fits."""
+    mends: str = ""
+    """The key of the faulty answer that this one was to mend; empty = there was no repair."""
+
+
 class Logprob(NamedTuple):
     """How likely a token was to the model."""
 
@@ -135,6 +146,15 @@ class Completion:
     """Whether it came from the ledger instead of being bought now."""
     rate_limits: RateLimits | None = None
     """What the reply's headers said; None where they said nothing."""
+    shaped: Shaped | None = None
+    """Filled in where a schema was asked for (`synthkd.teachers.structured`)."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The ledger entries that this answer is made of: its own, after the one it mends."""
+        if self.shaped is None or not self.shaped.mends:
+            return (self.key,)
+        return (self.shaped.mends, self.key)
 
     @property
     def logprobs(self) -> tuple[Logprob, ...]:

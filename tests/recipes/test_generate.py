@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from synthkd.errors import MissingField, Rejected, Unanswered
-from synthkd.teachers.request import Completion, ToolCall, Usage
+from synthkd.teachers.request import Completion, Shaped, ToolCall, Usage
 
 ROW = {"instruction": "Say hello."}
 
@@ -41,6 +41,7 @@ async def test_the_teacher_is_sent_the_instruction_as_it_stands(ask: Callable[..
         (said("See:", other_parts=("image_url",)), "not_text"),
         (said("", tool_calls=(ToolCall(id="1", name="f", arguments="{}"),)), "called_tools"),
         (said("", finish="tool_calls"), "empty_answer"),
+        (said("{}", shaped=Shaped(value={}, faults=("n: Field required",))), "bad_json"),
         (" \n", "empty_answer"),
     ],
 )
@@ -77,3 +78,10 @@ async def test_a_row_that_somebody_answered_badly_is_rejected(ask: Callable[...,
 async def test_a_row_without_the_prompts_input_fails(ask: Callable[..., Any]) -> None:
     with pytest.raises(MissingField, match="instruction"):
         await ask("generate", {}, {"question": "?"}, ["Hello."])
+
+
+async def test_an_answer_in_json_becomes_its_value(ask: Callable[..., Any]) -> None:
+    mended = said('{"n": 1}', shaped=Shaped(value={"n": 1}, mends="first"))
+    done = await ask("generate", {}, ROW, [mended])
+    assert done.fields["response"] == {"n": 1}
+    assert [row.made_by for row in done.rows] == [("first", "main-0")]
