@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from synthkd import errors
 from synthkd.cli import app
+from synthkd.config import TeacherConfig
 from synthkd.pipeline_file import read_yaml
 from synthkd.plan import compile_plan
+from synthkd.prompts import load_prompt
 from synthkd.steps import find_step, step_modules
 
 ROOT = Path(__file__).parent.parent
@@ -88,3 +91,36 @@ def test_the_architecture_names_every_file() -> None:
 def test_every_builtin_step_registers_itself() -> None:
     unknown = [name for name in step_modules() if find_step(name).name != name]
     assert not unknown
+
+
+HOW_TO = (ROOT / "docs" / "how-to" / "teachers.md").read_text(encoding="utf-8")
+
+
+def test_the_blocks_on_naming_a_teacher_load(tmp_path: Path) -> None:
+    shown = blocks(HOW_TO, "yaml")
+    teachers = [values for text in shown if "teachers" in (values := yaml.safe_load(text))]
+    assert len(teachers) == len(shown) - 1
+    for values in teachers:
+        for block in values["teachers"].values():
+            assert TeacherConfig.model_validate(block).kind == "http"
+    (front,) = (text for text in shown if "json_schema" in text)
+    file = tmp_path / "p.md.j2"
+    file.write_text(f"---\n{front}---\n{{# user #}}\n{{{{ text }}}}\n", encoding="utf-8")
+    assert load_prompt("p", folders=[tmp_path]).schema is not None
+
+
+def test_every_setting_of_a_teacher_is_told_with_its_default() -> None:
+    table = HOW_TO.partition("## Every setting")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
+    fields = {
+        name: field
+        for name, field in TeacherConfig.model_fields.items()
+        if name not in {"recorded", "simulated"}
+    }
+    assert told.keys() == fields.keys()
+    for name, field in fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, int | float):
+            assert told[name] == f"{default:g}"
+        elif isinstance(default, str):
+            assert told[name] == f"`{default}`"
