@@ -83,29 +83,87 @@ def fake_teacher(
     host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     latency: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Before each answer.")
+        str, typer.Option(metavar="SECONDS", help="Before each answer: 0.2, or 0.1-0.5.")
+    ] = "0",
+    token_time: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="For each token of an answer.")
     ] = 0.0,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(metavar="N", help="More are answered 429.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(metavar="N", help="Of prompts and answers.")
+    ] = None,
+    burst: Annotated[
+        float, typer.Option(metavar="SECONDS", help="So much of it may be used at once.")
+    ] = 60.0,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests that are worked on at once.")
+    ] = None,
+    when_full: Annotated[
+        str, typer.Option(metavar="queue|refuse", help="What the others meet: a line, or 429.")
+    ] = "queue",
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=SHARE", help="A share of the attempts; may be repeated."),
     ] = None,
     retry_after: Annotated[
-        str, typer.Option(metavar="SECONDS", help="What a 429 or 503 by --fault asks to wait.")
-    ] = "1",
-    seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
+        float, typer.Option(metavar="SECONDS", help="What a 429 or 503 by --fault asks to wait.")
+    ] = 1.0,
+    retry_after_as: Annotated[
+        str, typer.Option(metavar="seconds|ms|date|none", help="How every 429 asks to wait.")
+    ] = "seconds",
+    api_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Requests without it are answered 401.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A model that exists; may be repeated. Default: any."),
+    ] = None,
+    reasoning_tokens: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of reasoning before each answer.")
+    ] = 0,
+    prefix_cache: Annotated[
+        bool, typer.Option("--prefix-cache", help="Messages asked before count as cached tokens.")
+    ] = False,
+    batch_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="That a batch takes.")
+    ] = 0.0,
+    batch_fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of the next batch; may be repeated for those after."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the faults and the latency.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Serve a fake OpenAI-compatible API on loopback, with faults on purpose, for your own tests.
 
     Prints its base URL; what it was asked and billed is at /stats. Ends with Ctrl-C or SIGTERM.
     """
+    import time
+
     from synthkd.fake_teacher import FakeTeacher
+    from synthkd.fake_teacher.admission import retry_after_named, wait_headers
     from synthkd.flow import run_loop
 
+    told_as = retry_after_named(retry_after_as)
     teacher = FakeTeacher(
-        latency_s=latency,
+        models=model or (),
+        reasoning_tokens=reasoning_tokens,
+        prefix_cache=prefix_cache,
+        latency_s=_seconds(latency),
+        token_s=token_time,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        burst_s=burst,
+        retry_after_as=told_as,
+        concurrency=concurrency,
+        queues=_queues(when_full),
+        api_key=api_key,
         rates=dict(_named_share(each) for each in fault or ()),
-        retry_after={"Retry-After": retry_after},
+        retry_after=wait_headers(retry_after, told_as, time.time),
+        batch_delay_s=batch_delay,
+        batch_script=batch_fault or (),
         seed=seed,
     )
     run_loop(_serve(teacher, host, port))
@@ -133,3 +191,22 @@ def _named_share(text: str) -> tuple[str, float]:
         return name, float(share)
     except ValueError:
         raise UserError(f"--fault is NAME=SHARE, such as 429=0.1; got {text!r}") from None
+
+
+def _seconds(text: str) -> float | tuple[float, float]:
+    """What SECONDS or LOW-HIGH says."""
+    from synthkd.errors import UserError
+
+    low, dash, high = text.partition("-")
+    try:
+        return (float(low), float(high)) if dash else float(low)
+    except ValueError:
+        raise UserError(f"--latency is seconds, such as 0.2 or 0.1-0.5; got {text!r}") from None
+
+
+def _queues(text: str) -> bool:
+    from synthkd.errors import UserError
+
+    if text not in {"queue", "refuse"}:
+        raise UserError(f"--when-full is queue or refuse, got {text!r}")
+    return text == "queue"

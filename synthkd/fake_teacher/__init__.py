@@ -2,10 +2,16 @@
 
 Answers and faults are functions of the body, of how often it was asked before, and of the seed.
 
-    faults.py     which fault an attempt meets
-    chat.py       the answer to a chat request
-    provider.py   the server and its books
-    hosting.py    the same server for a test that is not asynchronous
+    provider.py     the server: who is let in, what answers
+    books.py        what came in, what was billed
+    faults.py       which fault an attempt meets
+    admission.py    limits a minute and at once
+    chat.py         answers, as do completions.py and embeddings.py
+    wording.py      their words, token by token; schemas.py: values for a JSON schema
+    streams.py      answers as events
+    wire.py         what goes over the connection, and how it breaks
+    batches.py      the Batch API; batch_api.py is its HTTP
+    hosting.py      the same server for a test that is not asynchronous
 
 In an asynchronous test:
 

@@ -1,75 +1,157 @@
-"""The fake provider itself: a server on loopback, its faults carried out, and its books.
-
-The books tell what a client cannot know: every request that came in, how often each body did, and
-what was billed, answers that were lost on the way included.
-"""
+"""The fake provider itself: a server on loopback that lets requests in, and answers or errs."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import ipaddress
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from aiohttp import web
 
 from synthkd.errors import UserError
-from synthkd.fake_teacher.chat import answer, usage_of
-from synthkd.fake_teacher.faults import ERRORS, Faults
+from synthkd.fake_teacher.admission import Allowance, RetryAfter, Slots, wait_headers
+from synthkd.fake_teacher.batch_api import BatchApi
+from synthkd.fake_teacher.batches import Batches
+from synthkd.fake_teacher.books import Books
+from synthkd.fake_teacher.chat import Body, Prefixes, Voice, chat_reply
+from synthkd.fake_teacher.completions import completion_reply
+from synthkd.fake_teacher.embeddings import embedding_reply
+from synthkd.fake_teacher.faults import BROKEN, ERRORS, Faults, Refusal, drawn
+from synthkd.fake_teacher.wire import (
+    ELSEWHERE,
+    drip,
+    json_response,
+    refused,
+    reset,
+    send,
+    silence,
+    stream,
+)
 
-REMEMBERED = 100
-"""So many of the last bodies and headers are kept for tests to look at."""
+ANSWERS = {
+    "/v1/chat/completions": chat_reply,
+    "/v1/completions": completion_reply,
+    "/v1/embeddings": embedding_reply,
+}
+"""Path -> what answers there: all are functions of body, digest, voice, fault and cached tokens."""
+
+NEED_THE_KEY = ("/v1/models", "/v1/files", "/v1/batches")
+"""Beside the answers; /health, /metrics and /stats are open, as they are with vLLM."""
 
 LARGEST_BODY = 2**29
 """Bytes: more than any client sends, less than a test machine has."""
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-class FakeTeacher:
-    """See the package.
+
+class FakeTeacher(Books):
+    """See the package; its books are its attributes.
 
     Args:
-        latency_s: seconds before each answer.
-        rates: fault -> share of the attempts; see `faults.py` for their names.
+        answer: the words of an answer to a body, in place of the echo; `seed` in the body tells the
+            choices of `n` apart.
+        models: those that exist; another is answered 404. () = any.
+        served_model: what replies name as their model; None = the one asked for, with `-served`.
+        fingerprint: the `system_fingerprint` of replies.
+        fingerprint_changes_after: requests after which it is another; None = never.
+        reasoning_tokens: before each answer, where the body does not say (`reasoning_effort`).
+        reasoning_field: where they stand; newer servers call it `reasoning`.
+        tells_usage: whether replies say how many tokens they cost.
+        prefix_cache: whether messages that were asked before count as `cached_tokens`.
+        latency_s: seconds before each answer; a pair = anything between, drawn by body and attempt.
+        token_s: seconds for each token of an answer; between the events of a stream.
+        requests_per_minute: more are answered 429; None = no limit.
+        tokens_per_minute: the same for tokens of prompt and answer.
+        burst_s: so many seconds' allowance may be used at once.
+        retry_after_as: how such a 429 tells how long to wait.
+        concurrency: requests that are worked on at once; None = any number.
+        queues: whether the others wait in line, as with vLLM; else they are answered 429.
+        metrics: whether /metrics tells running and waiting requests; None = when they wait in line.
+        api_key: what clients must send; None = anything.
+        rates: fault -> share of the attempts, `poison` -> share of the bodies; see `faults.py`.
         script: faults of the next attempts in order, None = answer; taken before `rates` count.
         retry_after: extra headers of a 429 or 503 that is a fault.
-        tells_usage: whether answers say how many tokens they cost.
-        seed: of the faults by rate.
+        drip_s: seconds between the bytes of the fault `drip`.
+        batch_delay_s: seconds that a batch takes; 0 = it is complete when first looked at.
+        batch_script: faults of the next batches: `invalid`, `expired`, `partial`, None.
+        seed: of the faults by rate and of the latency.
+        clock: seconds, for limits and batches.
 
     Raises:
-        UserError: an unknown fault, or shares that are none.
+        UserError: an unknown fault, or a number out of its range.
     """
 
     def __init__(
         self,
         *,
-        latency_s: float = 0.0,
+        answer: Callable[[Body], str] | None = None,
+        models: Sequence[str] = (),
+        served_model: str | None = None,
+        fingerprint: str = "fp_fake",
+        fingerprint_changes_after: int | None = None,
+        reasoning_tokens: int = 0,
+        reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content",
+        tells_usage: bool = True,
+        prefix_cache: bool = False,
+        latency_s: float | tuple[float, float] = 0.0,
+        token_s: float = 0.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        burst_s: float = 60.0,
+        retry_after_as: RetryAfter = "seconds",
+        concurrency: int | None = None,
+        queues: bool = True,
+        metrics: bool | None = None,
+        api_key: str | None = None,
         rates: Mapping[str, float] | None = None,
         script: Iterable[str | None] = (),
         retry_after: Mapping[str, str] | None = None,
-        tells_usage: bool = True,
+        drip_s: float = 0.1,
+        batch_delay_s: float = 0.0,
+        batch_script: Iterable[str | None] = (),
         seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.latency_s = latency_s
-        self.retry_after = retry_after or {}
-        self.tells_usage = tells_usage
+        super().__init__()
+        epoch_s = time.time() - clock()
+
+        def wall_clock() -> float:
+            return epoch_s + clock()
+
         self.url = ""
-        self.requests = 0
-        self.billed_requests = 0
-        self.billed_tokens = 0
-        self.in_flight = 0
-        self.most_in_flight = 0
-        self.bodies: Counter[bytes] = Counter()
-        """SHA-256 of a body -> how often it was asked."""
-        self.seen: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
-        """The last bodies, parsed."""
-        self.headers: deque[Mapping[str, str]] = deque(maxlen=REMEMBERED)
-        """The headers that came with them."""
+        self.models = list(models)
+        self.fingerprint = fingerprint
+        self.fingerprint_changes_after = fingerprint_changes_after
+        self.tells_usage = tells_usage
+        self.latency_s = latency_s
+        self.token_s = token_s
+        self.api_key = api_key
+        self.retry_after = retry_after or {}
+        self.drip_s = drip_s
+        self.voice = Voice(
+            answer=answer,
+            served_model=served_model,
+            reasoning_tokens=reasoning_tokens,
+            reasoning_field=reasoning_field,
+        )
         self._faults = Faults(rates or {}, script, seed)
-        self._milestones: list[tuple[int, asyncio.Event]] = []
+        self._prefixes = Prefixes() if prefix_cache else None
+        self._allowance = Allowance(
+            requests_per_minute, tokens_per_minute, burst_s, retry_after_as, clock, wall_clock
+        )
+        wait = wait_headers(1.0, retry_after_as, wall_clock)
+        self._slots = Slots(concurrency, queues=queues, refused=wait)
+        self._tells_metrics = queues and concurrency is not None if metrics is None else metrics
+        self._batches = Batches(
+            self._line, delay_s=batch_delay_s, script=batch_script, wall_clock=wall_clock
+        )
 
     @property
     def rates(self) -> dict[str, float]:
@@ -81,6 +163,11 @@ class FakeTeacher:
         """The faults of the next attempts; may be changed at any time."""
         return self._faults.script
 
+    @property
+    def batch_script(self) -> deque[str | None]:
+        """The faults of the next batches; may be changed at any time."""
+        return self._batches.script
+
     @asynccontextmanager
     async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[FakeTeacher]:
         """Listen while the block runs; `url` is the base URL. Port 0 = any that is free.
@@ -89,10 +176,18 @@ class FakeTeacher:
             UserError: the host is not loopback, or the port is taken.
         """
         _check_loopback(host)
-        app = web.Application(client_max_size=LARGEST_BODY)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/health", _healthy)
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._guarded])
+        for path in ANSWERS:
+            asked = functools.partial(self._asked, path)
+            app.router.add_post(path, asked)
+            # As Azure has it: the deployment in the path is the model.
+            app.router.add_post(f"/openai/deployments/{{model}}{path.removeprefix('/v1')}", asked)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/v1/models/{model}", self._model)
+        app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
+        app.router.add_get("/metrics", self._metrics)
+        BatchApi(self._batches, tuple(ANSWERS)).add_to(app.router)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await runner.setup()
         try:
@@ -108,102 +203,218 @@ class FakeTeacher:
         finally:
             await runner.cleanup()
 
-    async def reached(self, requests: int) -> None:
-        """Wait until so many requests came in."""
-        event = asyncio.Event()
-        self._milestones.append((requests, event))
-        self._mark()
-        await event.wait()
+    # ------------------------------------------------------------------------------------ answers
 
-    @property
-    def stats(self) -> dict[str, Any]:
-        """What /stats says."""
-        return {
-            "requests": self.requests,
-            "billed_requests": self.billed_requests,
-            "billed_tokens": self.billed_tokens,
-            "most_in_flight": self.most_in_flight,
-            "bodies": {digest.hex(): count for digest, count in self.bodies.items()},
-        }
-
-    async def _stats(self, _: web.Request) -> web.Response:
-        return web.Response(body=orjson.dumps(self.stats), content_type="application/json")
-
-    def _mark(self) -> None:
-        for requests, event in self._milestones:
-            if self.requests >= requests:
-                event.set()
-
-    async def _chat(self, http: web.Request) -> web.StreamResponse:
+    async def _asked(self, path: str, http: web.Request) -> web.StreamResponse:
+        """One request for answers, from its arrival to its entry in the books."""
         raw = await http.read()
         digest = hashlib.sha256(raw).digest()
-        fault = self._faults.next(digest, self.bodies[digest])
-        self.requests += 1
-        self.bodies[digest] += 1
-        body = orjson.loads(raw)
-        self.seen.append(body)
-        self.headers.append(http.headers)
-        self._mark()
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        before = self.arrived(digest, http.headers)
+        status = "none"
         try:
-            if self.latency_s:
-                await asyncio.sleep(self.latency_s)
-            return await self._answer(http, fault, body, digest)
+            self._check_key(http)
+            body = self._parsed(http, raw)
+            self.seen.append(body)
+            if self._allowance:
+                self._allowance.admit(self._cost(path, body, digest))
+            fault = self._faults.next(digest, before)
+            if fault is not None:
+                self.faults[fault] += 1
+            async with self._slots:
+                if self.latency_s:
+                    await asyncio.sleep(self._latency_s(digest, before))
+                response = await self._answer(path, http, body, digest, fault)
+            if fault not in BROKEN:
+                status = str(response.status)
+        except Refusal as refusal:
+            response = refused(refusal)
+            response.headers.update(self._allowance.headers())
+            status = str(refusal.status)
+        except ConnectionError:  # the client went away
+            return web.Response()
         finally:
-            self.in_flight -= 1
+            self.left(status)
+        return response
 
     async def _answer(
-        self, http: web.Request, fault: str | None, body: dict[str, Any], digest: bytes
+        self, path: str, http: web.Request, body: Body, digest: bytes, fault: str | None
     ) -> web.StreamResponse:
-        if fault is not None and fault in ERRORS:
-            return self._error(http, fault)
+        """Answer, or do what the fault says."""
+        if fault in ERRORS:
+            raise self._error(fault, http.headers)
         if fault == "redirect":
-            return web.Response(status=307, headers={"Location": "http://elsewhere.example/v1"})
+            raise Refusal(307, "elsewhere", None, {"Location": ELSEWHERE})
         if fault == "reset":
-            return _reset(http)
-        self._bill(body)
-        if fault == "stall":
-            await asyncio.sleep(3600)
-        if fault == "lost":
-            return _reset(http)
-        reply = orjson.dumps(self._reply(body, digest))
-        if fault == "cut":
-            response = web.StreamResponse(headers={"Content-Length": str(len(reply))})
-            await response.prepare(http)
-            await response.write(reply[: len(reply) // 2])
-            return _reset(http)
-        if fault == "json":
-            reply = reply[:-20]
-        if fault == "empty":
-            reply = b'{"object": "chat.completion", "choices": []}'
-        if fault == "surrogate":
-            reply = reply.replace(b'"content":"', rb'"content":"\ud800 ')
-        return web.Response(body=reply, content_type="application/json")
+            return reset(http)
+        reply = self._reply(path, body, digest, fault)
+        usage, told = reply["usage"], self._told(reply, fault)
+        streams = bool(body.get("stream")) and path != "/v1/embeddings"
+        if fault in {"lost", "stall", "drip"}:
+            self.bill(usage)
+            if fault == "drip":
+                return await drip(http, streams=streams, pause_s=self.drip_s)
+            return reset(http) if fault == "lost" else await silence(http)
+        if streams:
+            return await self._stream(http, body, told, usage, fault)
+        if self.token_s:
+            await asyncio.sleep(self.token_s * usage.get("completion_tokens", 0))
+        self.bill(usage)
+        return await send(http, told, fault, self._allowance.headers())
 
-    def _reply(self, body: dict[str, Any], digest: bytes) -> dict[str, Any]:
-        reply = answer(body, digest)
-        return reply if self.tells_usage else {**reply, "usage": None}
-
-    def _error(self, http: web.Request, fault: str) -> web.Response:
-        status, code = ERRORS[fault]
-        # Some providers echo the key in what they say.
-        said = f"scripted {fault}, you sent {http.headers.get('Authorization', 'no key')}"
-        return web.Response(
-            status=status,
-            headers=dict(self.retry_after) if status in {429, 503} else {},
-            body=orjson.dumps({"error": {"message": said, "type": code, "code": code}}),
-            content_type="application/json",
+    async def _stream(
+        self,
+        http: web.Request,
+        body: Body,
+        told: Mapping[str, Any],
+        usage: Mapping[str, Any],
+        fault: str | None,
+    ) -> web.StreamResponse:
+        """Send a stream; one that ends early is billed as far as it came."""
+        options = body.get("stream_options") or {}
+        streamed = await stream(
+            http,
+            told,
+            fault,
+            headers=self._allowance.headers(),
+            token_s=self.token_s,
+            include_usage=bool(options.get("include_usage")),
         )
+        if not streamed.whole:
+            tokens = min(streamed.events, usage["completion_tokens"])
+            usage = {**usage, "completion_tokens": tokens}
+        self.bill(usage)
+        if fault == "cut":
+            return reset(http)
+        return await silence(http) if fault == "hang" else streamed.response
 
-    def _bill(self, body: dict[str, Any]) -> None:
-        usage = usage_of(body)
-        self.billed_requests += 1
-        self.billed_tokens += usage["prompt_tokens"] + usage["completion_tokens"]
+    def _reply(self, path: str, body: Body, digest: bytes, fault: str | None) -> dict[str, Any]:
+        """The whole reply, with its usage."""
+        cached = self._prefixes.cached(body) if self._prefixes and "messages" in body else 0
+        reply = ANSWERS[path](body, digest, self.voice, fault, cached)
+        if "choices" in reply:
+            last = self.fingerprint_changes_after
+            changed = last is not None and self.requests + self.batched > last
+            reply["system_fingerprint"] = self.fingerprint + ("_2" if changed else "")
+        return reply
+
+    def _told(self, reply: dict[str, Any], fault: str | None) -> dict[str, Any]:
+        """What of a reply is told."""
+        if not self.tells_usage:
+            reply = {**reply, "usage": None}
+        if fault == "empty":
+            reply = {**reply, "choices" if "choices" in reply else "data": []}
+        return reply
+
+    def _line(self, path: str, body: dict[str, Any], broken: str | None) -> tuple[int, Any]:
+        """Answer one line of a batch; what breaks a connection is a 500 here."""
+        digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+        before = self.bodies[digest]
+        self.bodies[digest] = before + 1
+        self.batched += 1
+        fault = broken or self._faults.next(digest, before)
+        if fault is not None:
+            self.faults[fault] += 1
+        if fault in BROKEN or fault == "redirect":
+            fault = "500"
+        try:
+            self._check_model(body)
+            if fault in ERRORS:
+                raise self._error(fault, {})
+            reply = self._reply(path, body, digest, fault)
+        except Refusal as refusal:
+            return refusal.status, refusal.body
+        self.bill(reply["usage"])
+        return 200, self._told(reply, fault)
+
+    # ---------------------------------------------------------------------------------- admission
+
+    def _parsed(self, http: web.Request, raw: bytes) -> Body:
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise Refusal(400, "the body is not JSON") from None
+        if not isinstance(body, dict):
+            raise Refusal(400, "the body is not a JSON object")
+        if "model" in http.match_info:
+            body.setdefault("model", http.match_info["model"])
+        self._check_model(body)
+        return body
+
+    def _check_model(self, body: Body) -> None:
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            raise Refusal(400, "you must provide a model parameter")
+        if self.models and model not in self.models:
+            raise Refusal(404, f"The model `{model}` does not exist", "model_not_found")
+
+    def _check_key(self, http: web.Request) -> None:
+        if self.api_key is None:
+            return
+        sent = http.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.api_key not in {sent, http.headers.get("api-key")}:
+            # Some providers echo what they were sent.
+            raise Refusal(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
+
+    def _cost(self, path: str, body: Body, digest: bytes) -> int:
+        """Tokens that a request takes from the allowance."""
+        if not self._allowance.counts_tokens:
+            return 0
+        tokens: int = ANSWERS[path](body, digest, self.voice, None, 0)["usage"]["total_tokens"]
+        return tokens
+
+    def _latency_s(self, digest: bytes, before: int) -> float:
+        if not isinstance(self.latency_s, tuple):
+            return self.latency_s
+        low, high = self.latency_s
+        return low + (high - low) * drawn(digest, f"latency {self._faults.seed} {before}")
+
+    def _error(self, fault: str | None, headers: Mapping[str, str]) -> Refusal:
+        status, code = ERRORS[str(fault)]
+        # Some providers echo the key in what they say.
+        said = f"scripted {fault}, you sent {headers.get('Authorization', 'no key')}"
+        return Refusal(status, said, code, self.retry_after if status in {429, 503} else {})
+
+    # ------------------------------------------------------------------------- what else is there
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if request.path.startswith(NEED_THE_KEY):
+                self._check_key(request)
+            return await handler(request)
+        except Refusal as refusal:
+            return refused(refusal)
+
+    async def _models(self, _: web.Request) -> web.Response:
+        data = [_described(model) for model in self.models or ["fake"]]
+        return json_response({"object": "list", "data": data})
+
+    async def _model(self, http: web.Request) -> web.Response:
+        model = http.match_info["model"]
+        self._check_model({"model": model})
+        return json_response(_described(model))
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _stats(self, _: web.Request) -> web.Response:
+        return json_response(self.stats)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        if not self._tells_metrics:
+            raise Refusal(404, "this teacher tells no metrics", "not_found")
+        model = (self.models or ["fake"])[0]
+        counts = {"running": self._slots.running, "waiting": self._slots.waiting}
+        lines = [
+            f"# TYPE vllm:num_requests_{name} gauge\n"
+            f'vllm:num_requests_{name}{{engine="0",model_name="{model}"}} {count:.1f}\n'
+            for name, count in counts.items()
+        ]
+        return web.Response(text="".join(lines), content_type="text/plain")
 
 
-async def _healthy(_: web.Request) -> web.Response:
-    return web.Response()
+def _described(model: str) -> dict[str, Any]:
+    return {"id": model, "object": "model", "created": 0, "owned_by": "fake-teacher"}
 
 
 def _check_loopback(host: str) -> None:
@@ -216,9 +427,3 @@ def _check_loopback(host: str) -> None:
             f"the fake teacher listens on loopback only, got {host!r}: it asks nobody for a"
             f" password. Use 127.0.0.1, ::1 or localhost"
         )
-
-
-def _reset(http: web.Request) -> web.StreamResponse:
-    if http.transport is not None:  # the client may have gone first
-        http.transport.abort()
-    return web.Response()

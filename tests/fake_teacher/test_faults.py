@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.errors import UserError
-from synthkd.fake_teacher.faults import ERRORS, OTHERS, Faults
+from synthkd.fake_teacher.faults import BROKEN, ERRORS, ODD, Faults
 
-SHARES = st.dictionaries(st.sampled_from([*ERRORS, *OTHERS]), st.floats(0, 0.1), max_size=8)
+SHARES = st.dictionaries(st.sampled_from([*ERRORS, *BROKEN, *ODD]), st.floats(0, 0.1), max_size=8)
 
 
 def digest_of(number: int) -> bytes:

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from synthkd.config import BudgetConfig, RecordedConfig, SimulatedConfig, TeacherConfig
 from synthkd.errors import BudgetReached, RequestRefused, SynthkdError, UserError
 from synthkd.fake_teacher import FakeTeacher
-from synthkd.fake_teacher.chat import usage_of
 from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields
@@ -326,9 +325,11 @@ async def test_what_it_cost(provider: FakeTeacher, ledger: SqliteLedger) -> None
     price = {"prompt": 0.15, "completion": 0.6}
     async with gateway(ledger, provider.url, price=price) as opened:
         await ask(opened.teachers["main"])
-    usage = usage_of(provider.seen[0])
-    cost = usage["prompt_tokens"] * 150 + usage["completion_tokens"] * 600
-    assert opened.budget.spent == Cost(requests=1, nano_usd=cost, **usage)
+    prompt, completion = provider.prompt_tokens, provider.completion_tokens
+    cost = prompt * 150 + completion * 600
+    assert opened.budget.spent == Cost(
+        requests=1, nano_usd=cost, prompt_tokens=prompt, completion_tokens=completion
+    )
     assert await ledger.open_run("r") == opened.budget.spent
     assert opened.teachers["main"].stats.counts().usd == cost / 1e9
 
