@@ -232,6 +232,7 @@ class Run:
         ) as gateway:
             self._gateway = gateway
             self._folder.will_ask()
+            ledger.note_folder(self._folder.run_id, str(self._folder.path.resolve()))
             yield gateway
 
     @asynccontextmanager

@@ -2,6 +2,10 @@
 
     ledger/__init__.py   the protocol and its values (this file)
     ledger/sqlite.py     the default: one file, `.synthkd/ledger.sqlite`, for all runs of a project
+    ledger/schema.py     its tables, and how older ones become them
+    ledger/codec.py      bodies made small
+    ledger/place.py      where a ledger may lie, and who may read it
+    ledger/faults.py     what went wrong, in words
 
 An answer is found by the key of what was asked of whom (`synthkd.teachers.request.key_of`).
 """
@@ -10,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One stored answer, or one refusal that would be a refusal again."""
+class Entry(NamedTuple):
+    """One stored answer, or one refusal that would be a refusal again.
+
+    A tuple, because a replay makes one for every answer: a frozen dataclass takes four times as
+    long to make.
+    """
 
     key: str
     """64 hex digits: the hash of what was asked of whom."""
@@ -43,6 +50,18 @@ class Entry:
         if max_tokens is None:
             return True
         return self.completion_tokens is not None and self.completion_tokens <= max_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked of whom: kept beside the answer for people, never read by a replay."""
+
+    served_by: str
+    """Who answers, as in the key."""
+    model: str
+    """The model that was asked for; empty = none was named."""
+    asked: bytes
+    """The canonical JSON whose SHA-256 is the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +115,14 @@ class Ledger(Protocol):
         """Every stored answer to this question, at whatever lengths it was asked."""
         ...
 
-    async def store(self, entry: Entry) -> Entry:
+    async def store(self, entry: Entry, question: Question | None = None) -> Entry:
         """Keep an answer, unless there is one already that would be found in its place.
 
         The first answer stays, because rows may have been made of it; a refusal gives way.
+
+        Args:
+            entry: the answer.
+            question: what it answers; without it, it can be found again by its key alone.
 
         Returns:
             What a replay will find: `entry` itself, or the answer that was there before.
@@ -124,6 +147,10 @@ class Ledger(Protocol):
 
     def add_wall(self, run_id: str, seconds: float) -> None:
         """Add to the run's wall time, so that `budget.wall_s` survives a restart; queued."""
+        ...
+
+    def note_folder(self, run_id: str, folder: str) -> None:
+        """Remember where the run writes, so that its dataset can be named; queued."""
         ...
 
     def knows(self, run_id: str) -> bool:

@@ -23,10 +23,18 @@ from synthkd.errors import (
     TeacherError,
     Unanswered,
 )
-from synthkd.ledger import Entry, Ledger
+from synthkd.ledger import Entry, Ledger, Question
 from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.limits import Limits
-from synthkd.teachers.request import Api, Completion, Identity, Request, Teacher, key_of
+from synthkd.teachers.request import (
+    Api,
+    Completion,
+    Identity,
+    Request,
+    Teacher,
+    asked_of,
+    key_of,
+)
 from synthkd.teachers.stats import TeacherStats
 from synthkd.teachers.wire import parse_reply
 
@@ -147,15 +155,23 @@ class Cached:
             completion = await self.inner.complete(request)
         except RequestRefused as refusal:
             refused = _entry_of_refusal(key, request, refusal)
-            stored = await self.ledger.store(refused)
+            stored = await self.ledger.store(refused, self._question(request))
             if stored is refused:
                 raise
         else:
             bought = _entry_of_answer(key, request, completion)
-            stored = await self.ledger.store(bought)
+            stored = await self.ledger.store(bought, self._question(request))
             if stored is bought:
                 return replace(completion, key=key)
         return replace(_replayed(stored, request.api), hit=False)
+
+    def _question(self, request: Request) -> Question:
+        model = request.body.get("model")
+        return Question(
+            served_by=self.identity.served_by,
+            model=model if isinstance(model, str) else "",
+            asked=asked_of(request, self.identity),
+        )
 
 
 def _entry_of_refusal(key: str, request: Request, refusal: RequestRefused) -> Entry:

@@ -217,6 +217,11 @@ def _logprobs(told: dict[str, Any]) -> tuple[Logprob, ...]:
 
 def key_of(request: Request, identity: Identity) -> str:
     """64 hex digits that stand for what was asked of whom."""
+    return hashlib.sha256(asked_of(request, identity)).hexdigest()
+
+
+def asked_of(request: Request, identity: Identity) -> bytes:
+    """What was asked of whom, as canonical JSON: the key is its SHA-256."""
     asked: dict[str, Json] = {
         "v": KEY_VERSION,
         "api": request.api,
@@ -226,4 +231,4 @@ def key_of(request: Request, identity: Identity) -> str:
     }
     if identity.reads_inputs:
         asked |= {"prompt": request.prompt, "inputs": request.inputs}
-    return hashlib.sha256(canonical(asked)).hexdigest()
+    return canonical(asked)

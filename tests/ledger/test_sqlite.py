@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ async def test_an_answer_is_found_as_it_was_stored_also_by_another_process(tmp_p
     path = tmp_path / "deep" / "ledger.sqlite"
     ledger = SqliteLedger(path)
     assert ledger.find(KEY) == []
-    cut = replace(entry(max_tokens=8), finish="length")
+    cut = entry(max_tokens=8)._replace(finish="length")
     entries = [cut, entry(max_tokens=None, reply=b"\x00" * 5000), entry("cd" * 32)]
     for one in entries:
         await ledger.store(one)
@@ -49,7 +48,7 @@ async def test_an_answer_is_found_as_it_was_stored_also_by_another_process(tmp_p
 
 
 def refusal(reply: bytes) -> Entry:
-    return replace(entry(reply=reply), status=400, finish="", completion_tokens=None)
+    return entry(reply=reply)._replace(status=400, finish="", completion_tokens=None)
 
 
 async def test_the_first_answer_stays_also_against_another_process(tmp_path: Path) -> None:
@@ -81,7 +80,7 @@ async def test_what_is_kept_is_what_a_replay_finds_at_any_length(tmp_path: Path)
     await ledger.store(refusal(b"no"))  # at 64
     await ledger.store(whole)
     assert await ledger.store(entry(max_tokens=64, reply=b"later")) == whole
-    cut = replace(entry(max_tokens=5, reply=b"cut"), finish="length", completion_tokens=5)
+    cut = entry(max_tokens=5, reply=b"cut")._replace(finish="length", completion_tokens=5)
     assert await ledger.store(cut) is cut
     assert [one.max_tokens for one in ledger.find(KEY)] == [64, 50, 5]
     await ledger.close()
@@ -236,18 +235,33 @@ async def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
         SqliteLedger(tmp_path)
 
 
-async def test_damage_found_while_reading(tmp_path: Path) -> None:
-    path = tmp_path / "l"
+def damage(path: Path, page: int) -> None:
+    """Overwrite the file from this page on."""
+    content = bytearray(path.read_bytes())
+    content[4096 * page :] = b"\xff" * len(content[4096 * page :])
+    path.write_bytes(bytes(content))
+
+
+async def some_ledger(path: Path) -> None:
     ledger = SqliteLedger(path)
-    for n in range(3):
+    for n in range(30):
         await ledger.store(entry(f"{n:064x}", reply=os.urandom(3000)))
     await ledger.close()
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * len(content[4096:])
-    path.write_bytes(bytes(content))
-    damaged = SqliteLedger(path)
+
+
+async def test_damage_found_while_opening(tmp_path: Path) -> None:
+    await some_ledger(tmp_path / "l")
+    damage(tmp_path / "l", 1)
     with pytest.raises(LedgerFailed, match=r"not a sound SQLite file.*recover"):
-        damaged.find(f"{1:064x}")
+        SqliteLedger(tmp_path / "l")
+
+
+async def test_damage_found_while_reading(tmp_path: Path) -> None:
+    await some_ledger(tmp_path / "l")
+    damage(tmp_path / "l", 12)
+    damaged = SqliteLedger(tmp_path / "l")
+    with pytest.raises(LedgerFailed, match=r"not a sound SQLite file.*recover"):
+        [damaged.find(f"{n:064x}") for n in range(30)]
     await damaged.close()
 
 
@@ -258,16 +272,6 @@ async def test_a_damaged_answer_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerFailed, match=r"the ledger .*/l cannot be used: .* move it away"):
         ledger.find(KEY)
     await ledger.close()
-
-
-async def test_a_newer_ledger(tmp_path: Path) -> None:
-    path = tmp_path / "l"
-    await SqliteLedger(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("pragma user_version = 99")
-    connection.close()
-    with pytest.raises(UserError, match="has version 99, this synthkd reads up to 1: update"):
-        SqliteLedger(path)
 
 
 async def test_a_locked_ledger_tells_every_writer_and_stays_broken(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from synthkd.ledger import Cost, Entry
+from synthkd.ledger import Cost, Entry, Question
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields
 from synthkd.teachers.layers import Cached, InAir
@@ -66,7 +66,7 @@ class Noting:
     def find(self, key: str) -> Sequence[Entry]:
         return [entry for (stored, _), entry in self.entries.items() if stored == key]
 
-    async def store(self, entry: Entry) -> Entry:
+    async def store(self, entry: Entry, question: Question | None = None) -> Entry:
         self.told.append("store")
         return self.entries.setdefault((entry.key, entry.max_tokens), entry)
 
@@ -85,6 +85,9 @@ class Noting:
 
     def add_wall(self, run_id: str, seconds: float) -> None:
         raise AssertionError("no layer counts wall time")
+
+    def note_folder(self, run_id: str, folder: str) -> None:
+        raise AssertionError("no layer knows a folder")
 
     def knows(self, run_id: str) -> bool:
         return True

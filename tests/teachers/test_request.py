@@ -94,7 +94,7 @@ def entry(**changes: Any) -> Entry:
     stored = Entry(
         key=KEY, max_tokens=64, status=200, finish="stop", completion_tokens=10, reply=b""
     )
-    return replace(stored, **changes)
+    return stored._replace(**changes)
 
 
 @pytest.mark.parametrize(
