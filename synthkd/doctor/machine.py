@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synthkd.doctor.report import Finding, Grade
-from synthkd.ledger.sqlite import APPLICATION_ID, SCHEMA_VERSION
+from synthkd.errors import UserError
+from synthkd.ledger.place import filesystem_of, refuse_network
+from synthkd.ledger.schema import APPLICATION_ID, VERSION
 
 LITTLE_ROOM = 2**30
 """Bytes: a million short rows with their answers take about as much."""
@@ -20,12 +22,6 @@ NO_ROOM = 64 * 2**20
 CHECKED_LEDGER = 2**30
 """Bytes: up to here reading the whole file takes seconds."""
 GPU_ANSWERS_S = 10.0
-
-NETWORK = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "glusterfs"),
-    *("beegfs", "gpfs", "fuse.sshfs", "fuse.s3fs"),
-}
-"""Filesystems on which SQLite's write-ahead log does not work: its index is shared memory."""
 
 EXTRAS = {"fast": ("uvloop", "a quicker event loop")}
 """Extra -> the module that it brings and what a run has of it; those that code uses today."""
@@ -62,16 +58,13 @@ def ledger_file(path: Path) -> Iterator[Finding]:
     def finding(check: str, grade: Grade, said: str) -> Finding:
         return Finding(about="ledger", check=check, grade=grade, said=said)
 
-    filesystem = filesystem_of(_existing(path))
-    if filesystem in NETWORK:
-        yield finding(
-            "filesystem",
-            "mend",
-            f"{path} is on {filesystem}, a network filesystem, where the ledger cannot work: name "
-            f"a file on a local disk with --ledger",
-        )
-    elif filesystem is not None:
-        yield finding("filesystem", "fine", filesystem)
+    try:
+        refuse_network(path)
+    except UserError as error:
+        yield finding("filesystem", "mend", str(error))
+    else:
+        if kind := filesystem_of(path)[1]:
+            yield finding("filesystem", "fine", kind)
     if not path.exists():
         yield finding("sound", "fine", f"{path} is not there yet; the first run makes it")
         return
@@ -95,9 +88,9 @@ def _soundness(path: Path, size: int) -> tuple[Grade, str]:
         version = connection.execute("pragma user_version").fetchone()[0]
         if application != APPLICATION_ID:
             return "mend", f"{path} is no synthkd ledger: name another file with --ledger"
-        if version > SCHEMA_VERSION:
+        if version > VERSION:
             return "mend", (
-                f"{told}: has version {version}, this synthkd reads up to {SCHEMA_VERSION}: update "
+                f"{told}: has version {version}, this synthkd reads up to {VERSION}: update "
                 f"synthkd, or name another file with --ledger"
             )
         if size > CHECKED_LEDGER:
@@ -110,18 +103,6 @@ def _soundness(path: Path, size: int) -> tuple[Grade, str]:
     if found != "ok":
         return "mend", f"{told}: damaged ({found}): restore it from a copy"
     return "fine", f"{told}: sound"
-
-
-def filesystem_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
-    """The type of the filesystem that holds the path, as Linux names it; None = it does not say."""
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    place = path.absolute().resolve()
-    # Later mounts hide earlier ones at the same place; a blank is written as \040.
-    found = {Path(fields[1].replace("\\040", " ")): fields[2] for fields in map(str.split, lines)}
-    return next((found[above] for above in (place, *place.parents) if above in found), None)
 
 
 def gpu() -> Iterator[Finding]:

@@ -69,17 +69,22 @@ def refuse_network(path: Path) -> None:
     Raises:
         UserError: with what is mounted where, and the way out.
     """
-    try:
-        table = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return  # a system that does not say; see the module's docstring
-    mount, kind = mounted_at(Path(os.path.realpath(path)), table)
+    mount, kind = filesystem_of(path)
     if kind.removeprefix("fuse.") in NETWORK:
         raise UserError(
             f"the ledger {path} would lie on a network filesystem ({kind} at {mount}), where "
             f"SQLite's write-ahead log does not work and the file can be damaged: keep it on a "
             f"disk of this machine with --ledger FILE; results (--out) may stay where they are"
         )
+
+
+def filesystem_of(path: Path) -> tuple[str, str]:
+    """The mount point under which the path lies, and the kind; both empty where nobody says."""
+    try:
+        table = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return "", ""  # a system that does not say; see the module's docstring
+    return mounted_at(Path(os.path.realpath(path)), table)
 
 
 def mounted_at(path: Path, table: str) -> tuple[str, str]:

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from synthkd.doctor import machine
-from synthkd.doctor.machine import disk, extras, filesystem_of, gpu, ledger_file, size_text
+from synthkd.doctor.machine import disk, extras, gpu, ledger_file, size_text
 from synthkd.doctor.report import Finding
-from synthkd.ledger import Entry
+from synthkd.ledger import Entry, place
 from synthkd.ledger.sqlite import SqliteLedger
 
 
@@ -135,16 +135,14 @@ def test_a_large_ledger_is_not_read_through(ledger: Path, monkeypatch: pytest.Mo
 
 
 def test_a_network_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = tmp_path / "mounts"
-    inside = tmp_path / "a b" / "deep"
-    inside.mkdir(parents=True)
-    escaped = str(tmp_path / "a b").replace(" ", "\\040")
-    mounts.write_text(f"dev / ext4 rw 0 0\nhost:/x {escaped} nfs4 rw 0 0\n", encoding="utf-8")
-    assert filesystem_of(inside, mounts) == "nfs4"
-    assert filesystem_of(tmp_path, mounts) == "ext4"
-    assert filesystem_of(tmp_path, tmp_path / "gone") is None
-    monkeypatch.setattr(machine, "filesystem_of", lambda _: "nfs4")
-    found = next(iter(ledger_file(inside / "ledger.sqlite")))
+    table = tmp_path / "mounts"
+    table.write_text("dev / ext4 rw 0 0\n", encoding="utf-8")
+    monkeypatch.setattr(place, "MOUNTS", table)
+    assert [found.said for found in ledger_file(tmp_path / "l") if found.check == "filesystem"] == [
+        "ext4"
+    ]
+    table.write_text("host:/x / nfs4 rw 0 0\n", encoding="utf-8")
+    found = next(ledger_file(tmp_path / "l"))
     assert (found.grade, "network filesystem" in found.said) == ("mend", True)
 
 
