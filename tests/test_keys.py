@@ -330,7 +330,7 @@ async def test_a_certificate_is_verified(certificates: tuple[Path, Path], tmp_pa
     assert_nowhere(tmp_path, said)
 
 
-RESERVED = re.compile(r"127\.0\.0\.1|localhost|[\w.-]+\.example")
+RESERVED = re.compile(r"127\.0\.0\.1|localhost|[\w.-]+\.(example|invalid)")
 """Loopback, and names that nobody can have."""
 
 
