@@ -220,7 +220,7 @@ class HttpTeacher:
                     return await _read(response), told
                 await self._follow(response, answer, limit)
         except BROKEN as error:
-            if not answer.done:  # else all of it came, and only the stream did not end
+            if not answer.ended:  # else all of it came, and only the stream did not end
                 late = f"began no answer in {self._config.first_token_timeout_s:g} s "
                 late += "(first_token_timeout_s)"
                 if answer.began:

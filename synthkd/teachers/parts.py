@@ -59,17 +59,21 @@ def by_hash(messages: Json) -> tuple[Json, dict[str, str]]:
 
 
 def with_images(request: Request, images: Sequence[Fields]) -> Request:
-    """The same question with images behind the words of its last message.
+    """The same question with images behind the words of the user's last message.
 
     Raises:
-        Unrenderable: an image that is not valid base64.
+        Unrenderable: there is no such message, or an image is not valid base64.
     """
     messages = request.body.get("messages")
-    if not isinstance(messages, list | tuple) or not isinstance(last := messages[-1], Mapping):
-        raise Unrenderable("images go into messages, and a raw prompt has none")
-    words: Json = {"type": "text", "text": last["content"]}
-    seen, found = by_hash([*messages[:-1], {**last, "content": [words, *images]}])
-    return replace(request, body={**request.body, "messages": seen}, images=found)
+    turns = list(messages) if isinstance(messages, list | tuple) else []
+    for place in reversed(range(len(turns))):
+        turn = turns[place]
+        if isinstance(turn, Mapping) and turn.get("role") == "user":
+            words: Json = {"type": "text", "text": turn["content"]}
+            turns[place] = {**turn, "content": [words, *images]}
+            seen, found = by_hash(turns)
+            return replace(request, body={**request.body, "messages": seen}, images=found)
+    raise Unrenderable("images go into a message of the user, and the prompt has none")
 
 
 def put_back(value: Json, images: Mapping[str, str]) -> Json:

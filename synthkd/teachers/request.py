@@ -45,8 +45,9 @@ class Request:
     """Exactly the inputs that the prompt's front matter declares, so never gold."""
     rank: int = 0
     """Place of the asking step in the pipeline: later steps get the free slot first."""
-    images: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """`sha256:HEX`, as it stands in `body`, -> the data: URL that goes out in its place."""
+    images: Mapping[str, str] | None = field(default=None, repr=False)
+    """`sha256:HEX`, as it stands in `body`, -> the data: URL that goes out in its place; None = no
+    images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

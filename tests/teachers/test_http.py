@@ -30,7 +30,7 @@ from synthkd.rows import Json
 from synthkd.teachers.headers import retry_after_s
 from synthkd.teachers.http import open_http
 from synthkd.teachers.parts import by_hash, image_part
-from synthkd.teachers.request import Request
+from synthkd.teachers.request import Request, ToolCall
 from synthkd.teachers.wire import parse_chat
 from tests.teachers.serving import DONE, ask, complete, piece, serving, streaming
 
@@ -299,6 +299,24 @@ async def test_a_connection_serves_many_requests() -> None:
                 for _ in range(5):
                     await teacher.complete(ask())
     assert len(peers) == 2, "one for each teacher"
+
+
+async def test_tools_go_out_and_calls_come_back() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    params = {"tools": [tool], "tool_choice": "auto", "stop": ["."], "logprobs": True}
+    seen: list[Mapping[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(await request.json())
+        call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return web.json_response({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+
+    async with serving(answer) as url:
+        config = TeacherConfig(endpoint=url, model="m", params=params)
+        completion = await complete(url, ask(body=config.sampling))
+    assert {name: seen[0][name] for name in params} == params
+    assert completion.tool_calls == (ToolCall(id="1", name="f", arguments="{}"),)
 
 
 async def test_an_image_goes_out_as_its_bytes(provider: FakeTeacher) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthkd.errors import Unrenderable
 from synthkd.rows import Json
 from synthkd.teachers.budget import IMAGE_TOKENS, prompt_bound
-from synthkd.teachers.parts import by_hash, has_parts, image_part, put_back
+from synthkd.teachers.parts import by_hash, has_parts, image_part, put_back, with_images
 from synthkd.teachers.request import Identity, Request, key_of
 
 ME = Identity(served_by="me")
@@ -51,6 +51,24 @@ def test_text_and_links_stay() -> None:
     )
     assert by_hash(kept) == (kept, {})
     assert by_hash("text") == ("text", {})
+
+
+def test_images_go_into_the_last_message_of_the_user() -> None:
+    picture = image_part(b"x", "image/png")
+    turns: list[Json] = [
+        {"role": "user", "content": "one"},
+        {"role": "user", "content": "two"},
+        {"role": "assistant", "content": "It"},
+    ]
+    asked = with_images(Request(body={"messages": turns}, inputs={}), [picture, picture])
+    assert put_back(asked.body["messages"], asked.images or {}) == [
+        turns[0],
+        {"role": "user", "content": [{"type": "text", "text": "two"}, picture, picture]},
+        turns[2],
+    ]
+    for body in ({"prompt": "raw"}, {"messages": [turns[2]]}):
+        with pytest.raises(Unrenderable, match="the prompt has none"):
+            with_images(Request(body=body, inputs={}), [picture])
 
 
 def test_an_image_that_is_no_base64() -> None:

@@ -143,6 +143,8 @@ async def test_a_server_that_does_not_end_its_stream_after_done(
     monkeypatch.setattr("synthkd.teachers.http.LINGER_S", 0.02)
     async with serving(streaming([*WHOLE, DONE, 60.0])) as url:
         assert (await complete(url, stream=True)).text == "Yes, so."
+    async with serving(streaming([*WHOLE, 60.0])) as url:
+        assert (await complete(url, stream=True, idle_timeout_s=0.05)).text == "Yes, so."
 
 
 async def test_an_error_in_mid_stream() -> None:
