@@ -154,6 +154,10 @@ class TeacherError(RowError):
     """The teacher gave no answer for this row."""
 
 
+FILTERED = "content_filter: "
+"""How the message of a refusal begins where the provider's filter did not take the prompt."""
+
+
 class RequestRefused(TeacherError):
     """The provider refused this very request (400, 413, 422): asking again is refused again."""
 
@@ -161,6 +165,11 @@ class RequestRefused(TeacherError):
         self.status = status
         self.message = message
         super().__init__(f"HTTP {status}: {message}")
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it is the content that was refused, not the form of the request."""
+        return self.message.startswith(FILTERED)
 
 
 class Unanswered(TeacherError):

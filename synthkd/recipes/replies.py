@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from synthkd.errors import Rejected, TeacherError
+from synthkd.errors import Rejected, RequestRefused, TeacherError
 from synthkd.steps import Kit
 from synthkd.teachers.request import Completion
 
@@ -31,6 +31,8 @@ def loss_of(reply: Completion | TeacherError) -> Loss | None:
     A refusal is what the server declares as one. Wording is never searched for apologies: an
     answer may quote one.
     """
+    if isinstance(reply, RequestRefused) and reply.is_filtered:
+        return Loss("content_filter", reply.message[:200])
     if isinstance(reply, TeacherError):
         return Loss(UNANSWERED, f"{type(reply).__name__}: {reply}")
     if reply.refusal is not None:
@@ -64,10 +66,10 @@ def give_up(replies: Sequence[Completion | TeacherError], losses: Sequence[Loss]
         TeacherError: nobody replied; the first error, and the row fails.
         Rejected: somebody did; for the most frequent reason, the first one of equals.
     """
-    errors = [reply for reply in replies if isinstance(reply, TeacherError)]
-    if len(errors) == len(replies):
-        raise errors[0]
     read = [loss for loss in losses if loss.reason != UNANSWERED]
+    errors = [reply for reply in replies if isinstance(reply, TeacherError)]
+    if errors and not read:
+        raise errors[0]
     reason = Counter(loss.reason for loss in read).most_common(1)[0][0]
     detail = next(loss.detail for loss in read if loss.reason == reason)
     raise Rejected(reason, detail if len(losses) == 1 else f"{detail} (of {len(losses)} samples)")

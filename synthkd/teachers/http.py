@@ -30,7 +30,7 @@ import orjson
 from yarl import URL
 
 from synthkd.config import TeacherConfig
-from synthkd.errors import AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
+from synthkd.errors import FILTERED, AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
 from synthkd.rows import Json
 from synthkd.teachers.endpoint import api_key, api_urls
 from synthkd.teachers.headers import rate_limits, retry_after_s
@@ -312,7 +312,8 @@ class HttpTeacher:
             way_out = WAY_OUT.get(status, WAY_OUT[404])
             return TeacherRefused(f"{where}: {message}. {way_out}{self._key_hint(status)}")
         if status in REFUSED_REQUEST:
-            return RequestRefused(status, message)
+            filtered = FILTERED if "content_filter" in codes else ""
+            return RequestRefused(status, filtered + message)
         wait_s = retry_after_s(headers)
         asked = "" if wait_s is None else f", asks to wait {wait_s:g} s"
         kind = _Unreachable if status in AWAY else AttemptFailed

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from synthkd.errors import MissingField, Rejected, Unanswered
+from synthkd.errors import FILTERED, MissingField, Rejected, RequestRefused, Unanswered
 from synthkd.teachers.request import Completion, Shaped, ToolCall, Usage
 
 ROW = {"instruction": "Say hello."}
@@ -37,6 +37,7 @@ async def test_the_teacher_is_sent_the_instruction_as_it_stands(ask: Callable[..
     [
         (said("", refusal="I cannot."), "refused"),
         (said("Part", finish="content_filter"), "content_filter"),
+        (RequestRefused(400, FILTERED + "violence"), "content_filter"),
         (said("Part", finish="repetition"), "repetition"),
         (said("See:", other_parts=("image_url",)), "not_text"),
         (said("", tool_calls=(ToolCall(id="1", name="f", arguments="{}"),)), "called_tools"),

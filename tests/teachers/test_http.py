@@ -190,6 +190,21 @@ async def test_this_request_will_never_be_answered(provider: FakeTeacher, fault:
     assert error.message == f"scripted {fault}, you sent no key"
 
 
+async def test_a_prompt_that_the_filter_refuses_is_told_apart(provider: FakeTeacher) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        error = {"message": "violence", "code": "content_filter"}
+        return web.json_response({"error": error}, status=400)
+
+    async with serving(answer) as url:
+        with pytest.raises(RequestRefused, match="HTTP 400: content_filter: violence") as caught:
+            await complete(url)
+    assert caught.value.is_filtered
+    assert RequestRefused(400, caught.value.message).is_filtered, "as the ledger gives it back"
+    other = await error_of(provider, "400")
+    assert isinstance(other, RequestRefused)
+    assert not other.is_filtered
+
+
 @pytest.mark.parametrize(
     ("fault", "way_out"),
     [
