@@ -54,6 +54,7 @@ class Assembling:
         """Field of the message -> its pieces."""
         self._calls: dict[int, dict[str, Any]] = {}
         self._logprobs: dict[str, list[Json]] = {}
+        self._has_choice = False
         self._finish: str | None = None
         self._usage: Json = None
         self._tail = ""
@@ -85,8 +86,10 @@ class Assembling:
         else:
             choice["text"] = texts.get("text", "")
         kind = "chat.completion" if self.api == "chat" else "text_completion"
-        head = {**self._head, "object": kind}
-        return orjson.dumps({**head, "choices": [choice], "usage": self._usage})
+        choices = [choice] if self._has_choice else []  # without one it is no answer
+        return orjson.dumps(
+            {**self._head, "object": kind, "choices": choices, "usage": self._usage}
+        )
 
     def _take(self, data: bytes) -> bool:
         if data == b"[DONE]":
@@ -115,6 +118,7 @@ class Assembling:
         return self._choice(choices[0])
 
     def _choice(self, choice: dict[str, Any]) -> bool:
+        self._has_choice = True
         if isinstance(finish := choice.get("finish_reason"), str) and finish:
             self._finish, self.ended = finish, True
         if isinstance(logprobs := choice.get("logprobs"), dict):

@@ -25,7 +25,7 @@ from synthkd.errors import (
     TeacherRefused,
     UserError,
 )
-from synthkd.fake_teacher import FakeTeacher
+from synthkd.fake_teacher import FakeTeacher, faults
 from synthkd.rows import Json
 from synthkd.teachers.headers import retry_after_s
 from synthkd.teachers.http import open_http
@@ -394,16 +394,30 @@ async def test_a_malformed_key_is_not_shown(
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-FAULTS = [
-    "429", "500", "400", "401", "403", "404", "413", "quota", "reset", "lost", "cut", "json",
-    "empty", "stall", "redirect",
-]  # fmt: skip
+OUTCOMES: Mapping[type[Exception] | None, set[str]] = {
+    TeacherRefused: {"401", "403", "404", "quota", "no_model", "redirect"},
+    RequestRefused: {"400", "413", "422", "filtered"},
+    AttemptFailed: {"429", "500", "503", "408", "409", *faults.BROKEN, "json", "empty"},
+    None: {"surrogate", "gzip", "length", "refusal", "content_filter", "loop", "misfit"},
+}
+"""What an attempt ends in, streamed or not; None = an answer."""
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_the_key_is_shown_by_nothing(
+def test_every_fault_of_the_fake_teacher_has_an_outcome() -> None:
+    known = [fault for group in OUTCOMES.values() for fault in group]
+    assert sorted(known) == sorted([*faults.ERRORS, *faults.BROKEN, *faults.ODD])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [(fault, outcome) for outcome, group in OUTCOMES.items() for fault in sorted(group)],
+)
+async def test_every_fault_ends_as_it_should_and_shows_no_key(
     provider: FakeTeacher,
     fault: str,
+    outcome: type[Exception] | None,
+    stream: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -414,13 +428,20 @@ async def test_the_key_is_shown_by_nothing(
         model="m",
         api_key_env="MY_KEY",
         timeout_s=0.2,
+        stream=stream,
+        first_token_timeout_s=0.2,
+        idle_timeout_s=0.2,
     )
-    provider.script.append(fault)
+    provider.script.extend([fault] * 2)  # a refused stream is asked for once without its options
+    error: BaseException | None = None
     async with open_http("main", config) as teacher:
-        with pytest.raises(SynthkdError) as caught:
-            await teacher.complete(ask())
-        shown = [repr(teacher), str(vars(teacher)["_secret"]), str(caught.value), caplog.text]
-    error: BaseException | None = caught.value
+        try:
+            completion = await teacher.complete(ask(max_tokens=4000))
+            assert parse_chat(completion.reply).text == completion.text
+        except SynthkdError as raised:
+            error = raised
+        shown = [repr(teacher), str(vars(teacher)["_secret"]), str(error), caplog.text]
+    assert isinstance(error, outcome or type(None))
     while error is not None:
         shown += [repr(error), repr(vars(error)), *traceback.format_exception(error)]
         error = error.__cause__ or error.__context__
