@@ -30,6 +30,7 @@ from typing import TypeVar
 
 from synthkd.errors import LedgerFailed, SynthkdError, UserError
 from synthkd.ledger import Cost, Entry, Question
+from synthkd.ledger.ahead import ReadAhead
 from synthkd.ledger.codec import Codec
 from synthkd.ledger.faults import Faults, explain
 from synthkd.ledger.place import make_private
@@ -44,10 +45,6 @@ FIRST_LOOK = 500
 as many, and so on, as what is asked may have changed. A look takes 0.1 s."""
 
 FIND = """
-select max_tokens, status, finish, completion_tokens, dictionary, reply from answers
-where substr(key, 1, 6) = substr(?1, 1, 6) and key = ?1 order by id
-"""
-KEPT = """
 select id, max_tokens, status, finish, completion_tokens, dictionary, reply from answers
 where substr(key, 1, 6) = substr(?1, 1, 6) and key = ?1 order by id
 """
@@ -163,6 +160,7 @@ class SqliteLedger:
         except Faults as error:
             raise explain(error, path, busy_s=busy_s, opening=True) from error
         self._select = self._reader.execute
+        self._ahead = ReadAhead(self._select)
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._group = _Group()
         self._holders: dict[str, int] = {}
@@ -180,8 +178,12 @@ class SqliteLedger:
         """Every stored answer to this question, oldest first, at whatever lengths it was asked."""
         # Spelled out, without a call that could be saved: it is what a replay does most.
         try:
+            raw = bytes.fromhex(key)
+            ahead = self._ahead.take(raw)
+            rows = self._select(FIND, (raw,)).fetchall() if ahead is None else (ahead,)
+            if rows and ahead is None:
+                self._ahead.found(rows[-1][0])
             unpack = self._unpack
-            rows = self._select(FIND, (bytes.fromhex(key),))
             return [
                 Entry(
                     key,
@@ -191,7 +193,7 @@ class SqliteLedger:
                     tokens,
                     unpack[dictionary](reply),
                 )
-                for limit, status, finish, tokens, dictionary, reply in rows
+                for _, limit, status, finish, tokens, dictionary, reply in rows
             ]
         except Faults as error:
             raise self._failed(error) from error
@@ -218,6 +220,7 @@ class SqliteLedger:
     async def store(self, entry: Entry, question: Question | None = None) -> Entry:
         """Keep an answer unless another would be found in its place; returns what will be found."""
         answer = _Answer(entry, question)
+        self._ahead.forget(bytes.fromhex(entry.key))
         self._group.answers.append(answer)
         await self._durable()
         return answer.entry
@@ -389,7 +392,7 @@ class SqliteLedger:
     def _kept(self, text: str, key: bytes) -> Iterator[tuple[int, Entry]]:
         """What there is for this key, with the id of each."""
         unpack = self._codec.unpack
-        rows = self._writer.execute(KEPT, (key,)).fetchall()
+        rows = self._writer.execute(FIND, (key,)).fetchall()
         for row, limit, status, finish, tokens, dictionary, reply in rows:
             asked_for = None if limit == NO_LIMIT else limit
             yield row, Entry(text, asked_for, status, finish, tokens, unpack[dictionary](reply))
