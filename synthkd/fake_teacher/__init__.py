@@ -6,6 +6,7 @@ Answers and faults are functions of the body, of how often it was asked before, 
     books.py        what came in, what was billed
     faults.py       which fault an attempt meets
     admission.py    limits a minute and at once
+    answers.py      which function answers at which path
     chat.py         answers, as do completions.py and embeddings.py
     wording.py      their words, token by token; schemas.py: values for a JSON schema
     streams.py      answers as events

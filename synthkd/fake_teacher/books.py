@@ -64,7 +64,7 @@ class Books:
         }
 
     async def reached(self, requests: int) -> None:
-        """Wait until so many requests came in."""
+        """Wait until so many requests came in; in the event loop that serves."""
         event = asyncio.Event()
         self._milestones.append((requests, event))
         self._mark()

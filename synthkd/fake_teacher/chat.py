@@ -156,7 +156,11 @@ def usage_of(prompt: int, said: Sequence[Said], cached_tokens: int = 0) -> dict[
 def echo(body: Body, voice: Voice, prompt: str) -> str:
     """What a plain request is answered."""
     if voice.answer is not None:
-        return voice.answer(body)
+        try:
+            return voice.answer(body)
+        except Exception as error:
+            # Else a mistake in it would look like one in the body.
+            raise RuntimeError(f"the `answer` of this fake teacher raised {error!r}") from error
     return " ".join(["echo", f"{body.get('seed', '-')}:", *prompt.split()])
 
 

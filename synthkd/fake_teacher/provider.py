@@ -17,12 +17,11 @@ from aiohttp import web
 
 from synthkd.errors import UserError
 from synthkd.fake_teacher.admission import Allowance, RetryAfter, Slots, wait_headers
+from synthkd.fake_teacher.answers import ANSWERS, reply_to
 from synthkd.fake_teacher.batch_api import BatchApi
 from synthkd.fake_teacher.batches import Batches
 from synthkd.fake_teacher.books import Books
-from synthkd.fake_teacher.chat import Body, Prefixes, Voice, chat_reply
-from synthkd.fake_teacher.completions import completion_reply
-from synthkd.fake_teacher.embeddings import embedding_reply
+from synthkd.fake_teacher.chat import Body, Prefixes, Voice
 from synthkd.fake_teacher.faults import BROKEN, ERRORS, Faults, Refusal, drawn
 from synthkd.fake_teacher.wire import (
     ELSEWHERE,
@@ -34,13 +33,6 @@ from synthkd.fake_teacher.wire import (
     silence,
     stream,
 )
-
-ANSWERS = {
-    "/v1/chat/completions": chat_reply,
-    "/v1/completions": completion_reply,
-    "/v1/embeddings": embedding_reply,
-}
-"""Path -> what answers there: all are functions of body, digest, voice, fault and cached tokens."""
 
 NEED_THE_KEY = ("/v1/models", "/v1/files", "/v1/batches")
 """Beside the answers; /health, /metrics and /stats are open, as they are with vLLM."""
@@ -290,7 +282,7 @@ class FakeTeacher(Books):
     def _reply(self, path: str, body: Body, digest: bytes, fault: str | None) -> dict[str, Any]:
         """The whole reply, with its usage."""
         cached = self._prefixes.cached(body) if self._prefixes and "messages" in body else 0
-        reply = ANSWERS[path](body, digest, self.voice, fault, cached)
+        reply = reply_to(path, body, digest, self.voice, fault, cached)
         if "choices" in reply:
             last = self.fingerprint_changes_after
             changed = last is not None and self.requests + self.batched > last
@@ -359,7 +351,7 @@ class FakeTeacher(Books):
         """Tokens that a request takes from the allowance."""
         if not self._allowance.counts_tokens:
             return 0
-        tokens: int = ANSWERS[path](body, digest, self.voice, None, 0)["usage"]["total_tokens"]
+        tokens: int = reply_to(path, body, digest, self.voice)["usage"]["total_tokens"]
         return tokens
 
     def _latency_s(self, digest: bytes, before: int) -> float:
