@@ -60,7 +60,7 @@ class Books:
             "most_in_flight": self.most_in_flight,
             "statuses": dict(self.statuses),
             "faults": dict(self.faults),
-            "bodies": {digest.hex(): count for digest, count in self.bodies.items()},
+            "bodies": {digest.hex(): count for digest, count in dict(self.bodies).items()},
         }
 
     async def reached(self, requests: int) -> None:

@@ -27,6 +27,8 @@ EFFORT = {"none": 0, "minimal": 4, "low": 8, "medium": 16, "high": 32, "xhigh": 
 
 REFUSAL = "I cannot help with that."
 
+MISFIT = "Sure! Here is what you asked for, but not in the way you asked for it."
+
 PART_TOKENS = 16
 """Tokens of a message beside its text, and of a part that is no text."""
 
@@ -189,17 +191,18 @@ def _choice(
     message: dict[str, Any] = {"role": "assistant", "content": None}
     limit, thoughts = limit_of(body), _thoughts(body, voice)
     tool = None if fault == "refusal" else _tool(body)
+    salt = f"{body['seed']} {_last_text(body)}".encode(errors="replace")
     if fault == "refusal":
         said = speak(REFUSAL, limit=limit, stop=(), fault=None)
         message["refusal"] = said.text
     elif tool is not None:
-        text = _dumped(instance(tool.get("parameters") or {"type": "object"}, digest))
+        text = _dumped(instance(tool.get("parameters") or {"type": "object"}, salt))
         said = speak(text, limit=limit, stop=(), thoughts=thoughts, fault=fault)
         call = {"name": tool["name"], "arguments": said.text}
         identity = f"call_{digest.hex()[:12]}_{index}"
         message["tool_calls"] = [{"id": identity, "type": "function", "function": call}]
     else:
-        text = _text(body, digest + str(body["seed"]).encode(), voice, fault)
+        text = _text(body, salt, voice, fault)
         said = speak(text, limit=limit, stop=stops_of(body), thoughts=thoughts, fault=fault)
         message["content"] = said.text
     if said.reasoning:
@@ -212,15 +215,16 @@ def _choice(
 
 
 def _text(body: Body, salt: bytes, voice: Voice, fault: str | None) -> str:
-    """What is answered in words: an instance of the schema that is asked for, or the echo."""
+    """What is answered in words: the voice's own answer, a value for the schema, or the echo."""
     wanted = body.get("response_format") or {}
-    if wanted.get("type") == "json_schema":
-        schema = wanted.get("json_schema", {}).get("schema", {})
-        return _dumped((misfit if fault == "misfit" else instance)(schema, salt))
+    kind = wanted.get("type")
+    schema = wanted.get("json_schema", {}).get("schema", {}) if kind == "json_schema" else None
     if fault == "misfit":
-        return "Sure! Here is what you asked for, but not in the way you asked for it."
+        return MISFIT if schema is None else _dumped(misfit(schema, salt))
+    if voice.answer is None and schema is not None:
+        return _dumped(instance(schema, salt))
     text = echo(body, voice, _last_text(body))
-    return _dumped({"echo": text}) if wanted.get("type") == "json_object" else text
+    return _dumped({"echo": text}) if voice.answer is None and kind == "json_object" else text
 
 
 def _last_text(body: Body) -> str:

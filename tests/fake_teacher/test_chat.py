@@ -51,6 +51,38 @@ def test_choice_i_is_the_answer_to_seed_plus_i(text: str, seed: int, n: int, lim
     assert together["usage"]["prompt_tokens"] == prompt_tokens(body(text)["messages"])
 
 
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "stars",
+        "schema": {
+            "type": "object",
+            "properties": {"stars": {"type": "integer", "minimum": 1, "maximum": 99}},
+            "required": ["stars"],
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("asked", [{"response_format": SCHEMA}, {"tools": [TOOL]}])
+def test_the_same_holds_for_values_of_a_schema(asked: dict[str, Any]) -> None:
+    together = chat_reply(body(seed=4, n=3, **asked), b"one", VOICE)
+    for index in range(3):
+        message = choice(chat_reply(body(seed=4 + index, **asked), b"other", VOICE))["message"]
+        own = choice(together, index)["message"]
+        for call in [*message.get("tool_calls", ()), *own.get("tool_calls", ())]:
+            del call["id"]
+        assert own == message
+
+
+def test_an_answer_of_ones_own_goes_before_the_schema() -> None:
+    voice = Voice(answer=lambda body: '{"stars": 5}')
+    assert choice(ask(voice=voice, response_format=SCHEMA))["message"]["content"] == '{"stars": 5}'
+    given = choice(ask(response_format=SCHEMA))["message"]["content"]
+    assert 1 <= json.loads(given)["stars"] <= 99
+    assert json.loads(choice(ask("misfit", response_format=SCHEMA))["message"]["content"]) == {}
+
+
 def test_choices_without_a_seed_differ() -> None:
     said = [each["message"]["content"] for each in ask(n=3)["choices"]]
     assert said == ["echo -: one two three", "echo -+1: one two three", "echo -+2: one two three"]
