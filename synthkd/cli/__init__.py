@@ -3,6 +3,7 @@
     cli/app.py      the application, the options that commands share, the exit codes
     cli/runs.py     run, plan, show, train, eval
     cli/steps.py    steps
+    cli/ledger.py   ledger stats, show, export, verify, prune, erase
     cli/teachers.py doctor, fake-teacher
 
 The commands appear in `--help` in the order of the imports here.
@@ -14,10 +15,10 @@ import os
 
 import typer
 
-from synthkd.cli import runs, steps, teachers
+from synthkd.cli import ledger, runs, steps, teachers
 from synthkd.cli.app import app
 
-__all__ = ["app", "main", "runs", "steps", "teachers"]
+__all__ = ["app", "ledger", "main", "runs", "steps", "teachers"]
 
 
 @app.command()

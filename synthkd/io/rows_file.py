@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,3 +70,26 @@ def read_rows(path: Path) -> Iterator[Row]:
                     )
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{path}: the rows of the run cannot be read: {error}") from error
+
+
+def rows_made_by(path: Path, keys: Set[str]) -> list[str]:
+    """The ids of the rows that one of these ledger entries contributed to.
+
+    Raises:
+        SourceError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: list[str] = []
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["id", "made_by"]):
+                found += [
+                    record["id"]
+                    for record in batch.to_pylist()
+                    if not keys.isdisjoint(record["made_by"])
+                ]
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{path}: the rows of the run cannot be read: {error}") from error
+    return found

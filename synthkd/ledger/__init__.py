@@ -6,6 +6,9 @@
     ledger/codec.py      bodies made small
     ledger/place.py      where a ledger may lie, and who may read it
     ledger/faults.py     what went wrong, in words
+    ledger/where.py      which entries: the conditions of the commands
+    ledger/upkeep.py     looking into a ledger: stats, show, export, verify
+    ledger/removal.py    taking entries out of it: prune, erase
 
 An answer is found by the key of what was asked of whom (`synthkd.teachers.request.key_of`).
 """

@@ -28,12 +28,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from synthkd.errors import LedgerFailed, SynthkdError, UserError
+from synthkd.errors import LedgerFailed, SynthkdError
 from synthkd.ledger import Cost, Entry, Question
 from synthkd.ledger.ahead import ReadAhead
 from synthkd.ledger.codec import Codec
 from synthkd.ledger.faults import Faults, explain
-from synthkd.ledger.place import make_private
+from synthkd.ledger.place import make_private, path_of
 from synthkd.ledger.schema import NO_LIMIT, Durable, connect
 
 GATHER_S = 0.005
@@ -89,14 +89,7 @@ def open_ledger(url: str, durable: Durable = "process") -> SqliteLedger:
     Raises:
         UserError: another kind of URL, or a file that cannot be used; the message says why.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return SqliteLedger(Path(url), durable)
-    if scheme == "sqlite":
-        return SqliteLedger(Path(rest.removeprefix("/")), durable)
-    if scheme in {"postgres", "postgresql"}:
-        raise UserError("a PostgreSQL ledger is not in this version: give the path of a file")
-    raise UserError(f"{scheme}:// is no ledger: give the path of a file, or sqlite:///path")
+    return SqliteLedger(path_of(url), durable)
 
 
 @dataclass(slots=True)
