@@ -295,6 +295,18 @@ async def test_a_locked_ledger_tells_every_writer_and_stays_broken(tmp_path: Pat
         await ledger.close()
 
 
+async def test_a_ledger_that_is_locked_while_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    await SqliteLedger(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("pragma locking_mode = exclusive")
+    other.execute("begin exclusive")
+    with pytest.raises(LedgerFailed, match=r"locked for 0\.01 s: wait for it or end it") as caught:
+        SqliteLedger(path, busy_s=0.01)
+    assert caught.value.exit_code == 7
+    other.close()
+
+
 async def test_a_full_disk_stops_the_run_and_keeps_what_was_stored(tmp_path: Path) -> None:
     path = tmp_path / "l"
     ledger = SqliteLedger(path)
