@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types pytest bench recorded clean help
+.PHONY: run test lint types pytest bench bench-peers recorded clean help
 
 run: $(VENV)/.base  ## the main job: the quickstart, on a simulated teacher
 	$(BIN)/synthkd run pipelines/quickstart.yaml
@@ -36,6 +36,18 @@ pytest: $(VENV)/.test
 bench: $(VENV)/.test  ## the benchmarks of tests/bench, printed as a table
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench" || exit; done
 
+# A peer that does not install here is told of and left out; the table is printed all the same.
+bench-peers: $(VENV)/.test  ## the teacher gateway beside others, each in an environment of its own
+	@mkdir -p .venv-peers; for peer in curator distilabel datadesigner; do \
+		home=.venv-peers/$$peer; wanted=tests/bench/peers/$$peer.txt; \
+		cmp -s $$wanted $$home/installed.txt && continue; \
+		echo "installing $$peer into $$home"; rm -rf $$home; \
+		{ $(BIN)/python -m venv $$home && $$home/bin/python -m pip install -q -r $$wanted && \
+			cp $$wanted $$home/installed.txt; } >$$home.log 2>&1 || { \
+			echo "$$peer does not install here, so it is left out: see $$home.log"; rm -rf $$home; }; \
+	done
+	@$(BIN)/python tests/bench/bench_gateway.py $(ARGS)
+
 recorded: $(VENV)/.base  ## the pipelines on real recorded answers
 	@if [ ! -d "$(SYNTHKD_DATA)" ]; then \
 		echo "skipped: no recorded data at $(SYNTHKD_DATA); set SYNTHKD_DATA to its folder"; \
@@ -46,7 +58,7 @@ clean:  ## forget the environment; what runs made (data/out, .synthkd) stays
 	rm -rf $(VENV)
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
 
 # pip is seeded into the environment by hand where a Linux distribution has split off ensurepip.
 $(BIN)/python:
