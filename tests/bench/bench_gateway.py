@@ -55,7 +55,8 @@ class Bench:
 
     def run(self, url: str, limit_s: float, per_minute: int | None = None) -> Took:
         """Run to the end."""
-        return self.start(url, per_minute).finish(limit_s)
+        with self.start(url, per_minute) as running:
+            return running.finish(limit_s)
 
     def start(self, url: str, per_minute: int | None = None) -> Running:
         """Start, or start again."""
@@ -107,9 +108,9 @@ def limit(bench: Bench) -> Mapping[str, str]:
 def kill(bench: Bench) -> Mapping[str, str]:
     """What is asked twice when a run is killed and started again."""
     with in_process("--latency", str(LATENCY_S)) as teacher:
-        running = bench.start(teacher.url)
-        killed = _kill_after(running, teacher)
-        running.finish(OTHER_LIMIT_S)
+        with bench.start(teacher.url) as running:
+            killed = _kill_after(running, teacher)
+            running.finish(OTHER_LIMIT_S)
         again = bench.run(teacher.url, OTHER_LIMIT_S)
         repeats = teacher.repeats
     if not killed:
@@ -136,7 +137,10 @@ def faults(bench: Bench) -> Mapping[str, str]:
 def _poisoned(bodies: Iterable[str]) -> int:
     """How many questions can have no answer, as the teacher decides it by their bodies."""
     decides = Faults(FAULTS, (), 0)
-    return sum(decides.is_poison(bytes.fromhex(digest)) for digest in bodies)
+    return sum(
+        all(decides.next(bytes.fromhex(digest), before) == "500" for before in range(20))
+        for digest in bodies
+    )
 
 
 def _note(took: Took) -> str:

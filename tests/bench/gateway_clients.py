@@ -142,7 +142,7 @@ class Took:
 
 
 class Running:
-    """A client at work, in a process group of its own."""
+    """A client at work, in a process group of its own, which the end of the block ends."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self._log = (folder / "log.txt").open("ab")
@@ -157,6 +157,14 @@ class Running:
         )
         self._cpu_s: dict[int, float] = {}
         self._peak_mb = 0.0
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.process.poll()
+        self._log.close()
 
     def sample(self) -> bool:
         """Look at the whole tree once; returns whether it is still at work."""
@@ -180,7 +188,7 @@ class Running:
             time.sleep(SAMPLED_EVERY_S)
         _, status, usage = os.wait4(self.process.pid, 0)
         code = self.process.returncode = os.waitstatus_to_exitcode(status)
-        self._stop_rest()
+        self.kill()  # what it left behind
         ended = f"not done after {limit_s:.0f} s" if late else f"exit code {code}" if code else ""
         return Took(
             wall_s=time.perf_counter() - self._started,
@@ -194,10 +202,6 @@ class Running:
         """SIGKILL to all its processes at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-
-    def _stop_rest(self) -> None:
-        self.kill()
-        self._log.close()
 
 
 def tree(root: int) -> Iterator[int]:
