@@ -172,6 +172,9 @@ def test_the_key_shows_nowhere(
             assert again.exit_code != 1, again.output
     assert result.exit_code == (5 if fault in STOPPING else 0), result.output
     assert_nowhere(tmp_path, result.stdout, result.stderr, caplog.text, *told)
+    ledger = tmp_path / ".synthkd" / "ledger.sqlite"
+    if fault is None:
+        assert any(b'"choices"' in body for body in unpacked(ledger)), "the search looks inside"
     if fault in STOPPING:
         assert "Traceback" in result.stderr, "--debug shows where it came from"
         assert (tmp_path / "data/out/keyed/stopped/stopped.json").exists()
