@@ -397,7 +397,7 @@ async def test_images_are_asked_about_by_their_hash(prompt: Prompt) -> None:
 async def test_vectors_come_with_their_keys(prompt: Prompt) -> None:
     async def embed(request: Request) -> Completion:
         reply = orjson.dumps({"data": [{"embedding": [3.0, 4.0]}]})
-        return replace(parse_reply("embeddings", reply), key=str(request.body["input"]))
+        return parse_reply("embeddings", reply)._replace(key=str(request.body["input"]))
 
     kit = kit_for(prompt, Slow("a", []))
     opened = kit.desk.teachers["a"]

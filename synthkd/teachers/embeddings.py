@@ -17,7 +17,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -118,7 +118,7 @@ class Gathering:
         texts = [request.body["input"] for request in requests]
         whole = requests[0]
         if len(requests) > 1:
-            whole = replace(whole, body={**whole.body, "input": texts})
+            whole = whole._replace(body={**whole.body, "input": texts})
         try:
             completion = await self.inner.complete(whole)
         except RequestRefused as refusal:

@@ -23,7 +23,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import aiohttp
 import orjson
@@ -144,7 +143,7 @@ class HttpTeacher:
             self._servers.answered(server)
         try:
             completion = parse_reply(request.api, reply)
-            return completion if told is None else replace(completion, rate_limits=told)
+            return completion if told is None else completion._replace(rate_limits=told)
         except AttemptFailed as error:
             failed = error
         # Not raised inside: the other error quotes the reply, and a debugger would show it.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import tenacity
 
@@ -105,7 +104,7 @@ class Cached:
         while (leader := self.in_air.get((key, request.max_tokens))) is not None:
             outcome = await asyncio.shield(leader)
             if isinstance(outcome, Completion):
-                return replace(outcome, hit=True)
+                return outcome._replace(hit=True)
             if outcome is not None:
                 raise outcome
             # The one who asked was cancelled, perhaps while its answer was being stored. Then the
@@ -162,8 +161,8 @@ class Cached:
             bought = _entry_of_answer(key, request, completion)
             stored = await self.ledger.store(bought, self._question(request))
             if stored is bought:
-                return replace(completion, key=key)
-        return replace(_replayed(stored, request.api), hit=False)
+                return completion._replace(key=key)
+        return _replayed(stored, request.api)._replace(hit=False)
 
     def _question(self, request: Request) -> Question:
         model = request.body.get("model")

@@ -12,7 +12,6 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from synthkd.errors import Unrenderable
 from synthkd.rows import Fields, Json
@@ -72,7 +71,7 @@ def with_images(request: Request, images: Sequence[Fields]) -> Request:
             words: Json = {"type": "text", "text": turn["content"]}
             turns[place] = {**turn, "content": [words, *images]}
             seen, found = by_hash(turns)
-            return replace(request, body={**request.body, "messages": seen}, images=found)
+            return request._replace(body={**request.body, "messages": seen}, images=found)
     raise Unrenderable("images go into a message of the user, and the prompt has none")
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
@@ -28,30 +28,32 @@ KEY_VERSION = 1
 Api = Literal["chat", "completions", "embeddings"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One sample of one question."""
+class Request(NamedTuple):
+    """One sample of one question.
 
-    api: Api = "chat"
+    A named tuple, like all that is made anew for each answer: a frozen dataclass takes three times
+    as long to make.
+    """
+
     body: Fields
     """What is asked: model, messages and sampling parameters, without `max_tokens`."""
+    inputs: Fields
+    """Exactly the inputs that the prompt's front matter declares, so never gold."""
+    api: Api = "chat"
     max_tokens: int | None = None
     """The longest answer, in tokens; None leaves it to the provider."""
     sample: int = 0
     """Which of several independent answers to the same body; `seed` goes out as seed + sample."""
     prompt: str = ""
     """The prompt's name."""
-    inputs: Fields
-    """Exactly the inputs that the prompt's front matter declares, so never gold."""
     rank: int = 0
     """Place of the asking step in the pipeline: later steps get the free slot first."""
-    images: Mapping[str, str] | None = field(default=None, repr=False)
+    images: Mapping[str, str] | None = None
     """`sha256:HEX`, as it stands in `body`, -> the data: URL that goes out in its place; None = no
     images."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens as the provider counted them; None = it did not say."""
 
     prompt_tokens: int | None = None
@@ -119,8 +121,7 @@ class RateLimits:
     tokens: Stated | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
+class Completion(NamedTuple):
     """One answer."""
 
     text: str

@@ -13,8 +13,6 @@ fault when it is told seldom sees it later.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from synthkd.schemas import Read, Schema
 from synthkd.teachers.request import Completion, Request, Shaped, Teacher
 
@@ -42,7 +40,7 @@ class Lengthened:
         room = request.max_tokens
         if completion.finish != "length" or room is None or room >= self.max_tokens:
             return completion
-        return await self.inner.complete(replace(request, max_tokens=self.max_tokens))
+        return await self.inner.complete(request._replace(max_tokens=self.max_tokens))
 
 
 class InShape:
@@ -60,15 +58,15 @@ class InShape:
     async def complete(self, request: Request) -> Completion:
         """An answer with `shaped`: the value that was read, or what is wrong with it still."""
         form = self.schema.response_format
-        asked = replace(request, body={**request.body, "response_format": form})
+        asked = request._replace(body={**request.body, "response_format": form})
         first = await self.inner.complete(asked)
         read = self.schema.read(first.text)
         if not read.faults or not _is_mendable(first):
-            return replace(first, shaped=Shaped(value=read.value, faults=_told(first, read)))
+            return first._replace(shaped=Shaped(value=read.value, faults=_told(first, read)))
         second = await self.inner.complete(_repair(asked, first, read))
         mended = self.schema.read(second.text)
         shaped = Shaped(value=mended.value, faults=_told(second, mended), mends=first.key)
-        return replace(second, shaped=shaped)
+        return second._replace(shaped=shaped)
 
 
 def _is_mendable(completion: Completion) -> bool:
@@ -90,4 +88,4 @@ def _repair(asked: Request, faulty: Completion, read: Read) -> Request:
         {"role": "assistant", "content": faulty.text},
         {"role": "user", "content": REPAIR.format(faults=faults)},
     ]
-    return replace(asked, body={**asked.body, "messages": [*messages, *turns]})
+    return asked._replace(body={**asked.body, "messages": [*messages, *turns]})

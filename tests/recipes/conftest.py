@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from synthkd.teachers.request import Completion, Request, Usage
 
 def said(text: str, **more: Any) -> Completion:
     """A completion with this text."""
-    return replace(Completion(text=text, finish="stop", usage=Usage(), reply=b""), **more)
+    return Completion(text=text, finish="stop", usage=Usage(), reply=b"")._replace(**more)
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Scripted:
         if isinstance(reply, TeacherError):
             raise reply
         completion = said(reply) if isinstance(reply, str) else reply
-        return replace(completion, key=f"{self.name}-{request.sample}")
+        return completion._replace(key=f"{self.name}-{request.sample}")
 
 
 @dataclass

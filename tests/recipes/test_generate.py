@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ ROW = {"instruction": "Say hello."}
 
 
 def said(text: str, **more: Any) -> Completion:
-    return replace(Completion(text=text, finish="stop", usage=Usage(), reply=b""), **more)
+    return Completion(text=text, finish="stop", usage=Usage(), reply=b"")._replace(**more)
 
 
 async def test_each_sample_becomes_a_row_made_by_its_own_answer(ask: Callable[..., Any]) -> None:

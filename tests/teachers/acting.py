@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from synthkd.ledger import Cost, Entry, Question
@@ -20,7 +19,7 @@ ME = Identity(served_by="me")
 
 def ask(text: str = "Why?", max_tokens: int | None = 50, **changes: Any) -> Request:
     body: Fields = {"model": "m", "messages": [{"role": "user", "content": text}]}
-    return replace(Request(body=body, max_tokens=max_tokens, inputs={}), **changes)
+    return Request(body=body, max_tokens=max_tokens, inputs={})._replace(**changes)
 
 
 def said(text: str, prompt: int | None = 10, completion: int | None = 5) -> Completion:

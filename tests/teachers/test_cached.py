@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ async def test_what_was_bought_is_a_hit_and_reads_the_same(ledger: SqliteLedger)
     bought = await layer.complete(ask())
     again = await cached(Playing(RuntimeError("asked")), ledger).complete(ask())
     assert (bought.text, bought.hit, again.hit) == ("because", False, True)
-    assert again == replace(bought, hit=True)
+    assert again == bought._replace(hit=True)
     assert len(bought.key) == 64
     assert (layer.stats.asked, layer.stats.hits) == (1, 0)
 
@@ -215,7 +214,7 @@ async def test_from_five_samples_to_eight_buys_three(ledger: SqliteLedger) -> No
 async def test_who_answers_is_noted_once_each() -> None:
     async def answer(request: Request) -> Completion:
         model = "m-2" if request.sample > 2 else "m-1"
-        return replace(said("fine"), served_model=model, fingerprint=f"fp{request.sample // 5}")
+        return said("fine")._replace(served_model=model, fingerprint=f"fp{request.sample // 5}")
 
     layer = cached(Acting(answer), Noting())
     for sample in [*range(7), 0, 1]:

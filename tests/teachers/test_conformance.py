@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ async def teacher(kind: Kind, tmp_path: Path) -> AsyncIterator[OpenTeacher]:
 
 def read(completion: Completion) -> Completion:
     """Without what tells how it came."""
-    return replace(completion, key="", hit=False)
+    return completion._replace(key="", hit=False)
 
 
 async def test_an_answer_says_all_that_it_has_to(kind: Kind, teacher: OpenTeacher) -> None:
@@ -167,7 +167,7 @@ async def test_the_reply_reads_the_same_wherever_it_comes_from(
         fresh = await teacher.complete(kind.ask(text))
         assert read(parse_reply("chat", fresh.reply)) == read(fresh)
         again = await teacher.complete(kind.ask(text))
-        assert again == replace(fresh, hit=True)
+        assert again == fresh._replace(hit=True)
     assert teacher.stats.attempts == 4
     assert (teacher.stats.asked, teacher.stats.hits) == (8, 4)
 
@@ -176,7 +176,7 @@ async def test_samples_are_answers_of_their_own(kind: Kind, teacher: OpenTeacher
     several = [await teacher.complete(kind.ask(TEXTS[0], sample)) for sample in (2, 0, 1)]
     assert len({completion.key for completion in several}) == 3
     assert not any(completion.hit for completion in several)
-    assert (await teacher.complete(kind.ask(TEXTS[0], 0))) == replace(several[1], hit=True)
+    assert (await teacher.complete(kind.ask(TEXTS[0], 0))) == several[1]._replace(hit=True)
 
 
 async def test_the_same_question_has_the_same_key_and_answer_anywhere(
@@ -220,7 +220,7 @@ async def test_a_cut_answer_says_so_and_more_room_asks_again(
 ) -> None:
     if not kind.generates:  # what was written long ago is whole
         for room in (1, None):
-            request = replace(kind.ask(TEXTS[0]), max_tokens=room)
+            request = kind.ask(TEXTS[0])._replace(max_tokens=room)
             assert (await teacher.complete(request)).finish == "stop"
         return
     seen = 0
@@ -256,7 +256,7 @@ async def test_what_was_bought_is_there_without_the_teacher(kind: Kind, tmp_path
         bought = await gateway.teachers["main"].complete(kind.ask(TEXTS[3]))
     async with opened(kind, tmp_path, offline=True) as gateway:
         teacher = gateway.teachers["main"]
-        assert await teacher.complete(kind.ask(TEXTS[3])) == replace(bought, hit=True)
+        assert await teacher.complete(kind.ask(TEXTS[3])) == bought._replace(hit=True)
         with pytest.raises(NotInLedger):
             await teacher.complete(kind.ask(TEXTS[4]))
         assert teacher.stats.attempts == 0

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,5 +133,5 @@ async def test_the_same_bytes_for_the_same_question(recorded: tuple[str, Path]) 
     request = ask(question="Why?")
     replies = {(await teacher(recorded).complete(request)).reply for _ in range(2)}
     assert len(replies) == 1
-    other = replace(request, body={})
+    other = request._replace(body={})
     assert (await teacher(recorded).complete(other)).served_model == "recorded"

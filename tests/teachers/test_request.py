@@ -27,13 +27,13 @@ KEY = key_of(REQUEST, ME)
 @pytest.mark.parametrize(
     "other",
     [
-        replace(REQUEST, body={**BODY, "messages": [{"role": "user", "content": "Why not?"}]}),
-        replace(REQUEST, body={**BODY, "model": "n"}),
-        replace(REQUEST, body={**BODY, "temperature": 0.8}),
-        replace(REQUEST, body={**BODY, "top_p": 0.9}),
-        replace(REQUEST, body={name: BODY[name] for name in ("model", "messages")}),
-        replace(REQUEST, sample=1),
-        replace(REQUEST, api="completions"),
+        REQUEST._replace(body={**BODY, "messages": [{"role": "user", "content": "Why not?"}]}),
+        REQUEST._replace(body={**BODY, "model": "n"}),
+        REQUEST._replace(body={**BODY, "temperature": 0.8}),
+        REQUEST._replace(body={**BODY, "top_p": 0.9}),
+        REQUEST._replace(body={name: BODY[name] for name in ("model", "messages")}),
+        REQUEST._replace(sample=1),
+        REQUEST._replace(api="completions"),
     ],
 )
 def test_what_changes_an_answer_changes_the_key(other: Request) -> None:
@@ -47,10 +47,10 @@ def test_who_answers_changes_the_key() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        replace(REQUEST, body=dict(reversed(BODY.items()))),
-        replace(REQUEST, max_tokens=None),
-        replace(REQUEST, rank=3),
-        replace(REQUEST, prompt="other", inputs={}),
+        REQUEST._replace(body=dict(reversed(BODY.items()))),
+        REQUEST._replace(max_tokens=None),
+        REQUEST._replace(rank=3),
+        REQUEST._replace(prompt="other", inputs={}),
     ],
 )
 def test_what_does_not_change_an_answer_does_not_change_the_key(other: Request) -> None:
@@ -63,8 +63,8 @@ def test_inputs_and_prompt_count_for_those_who_answer_from_them() -> None:
         key_of(request, reader)
         for request in (
             REQUEST,
-            replace(REQUEST, inputs={"question": "How?"}),
-            replace(REQUEST, prompt="other"),
+            REQUEST._replace(inputs={"question": "How?"}),
+            REQUEST._replace(prompt="other"),
         )
     }
     assert len(keys) == 3
@@ -79,13 +79,13 @@ def test_no_key_order_matters(params: dict[str, Any], rng: Any) -> None:
     names = list(params)
     rng.shuffle(names)
     shuffled = {name: params[name] for name in names}
-    one, other = (replace(REQUEST, body={**BODY, "extra": p}) for p in (params, shuffled))
+    one, other = (REQUEST._replace(body={**BODY, "extra": p}) for p in (params, shuffled))
     assert key_of(one, ME) == key_of(other, ME)
 
 
 @given(values, values)
 def test_different_values_have_different_keys(one: Any, other: Any) -> None:
-    keys = {key_of(replace(REQUEST, body={**BODY, "x": value}), ME) for value in (one, other)}
+    keys = {key_of(REQUEST._replace(body={**BODY, "x": value}), ME) for value in (one, other)}
     same = (type(one), one) == (type(other), other)
     assert (len(keys) == 1) == same
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 from synthkd.errors import AttemptFailed
@@ -169,7 +168,7 @@ class Metered:
             self._pass(now)
             told = self._told(now)
         usage = Usage(prompt_tokens=int(self.used["tokens"]) - 10, completion_tokens=10)
-        return replace(FINE, usage=usage, rate_limits=told if self.says else None)
+        return FINE._replace(usage=usage, rate_limits=told if self.says else None)
 
     def _pass(self, now: float) -> None:
         for kind, limit in self.limits.items():
