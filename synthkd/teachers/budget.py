@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from synthkd.config import BudgetConfig, Price
 from synthkd.errors import AttemptFailed, BudgetReached, TeacherError, TeacherRefused, UserError
@@ -233,19 +233,22 @@ def prompt_bound(body: Mapping[str, Json]) -> int:
     """The most tokens that the prompt can be: no tokenizer makes more tokens than UTF-8 bytes."""
     bound = 0
     for name, value in body.items():
-        if name == "messages" and isinstance(value, Sequence):
-            bound += sum(_message_bound(message) for message in value)
-        elif isinstance(value, Mapping | list | tuple):  # tools, a schema: part of the prompt too
+        # Exact types first: abstract ones take 0.3 microseconds each to look at.
+        if type(value) is str:
+            if name in {"prompt", "input"}:
+                bound += MESSAGE_TOKENS + len(value.encode())
+        elif isinstance(value, list | tuple) and name == "messages":
+            for message in value:
+                bound += _message_bound(message)
+        elif isinstance(value, list | tuple | Mapping):  # tools, a schema: part of the prompt too
             bound += len(canonical(value))
-        elif name in {"prompt", "input"} and isinstance(value, str):
-            bound += MESSAGE_TOKENS + len(value.encode())
     return bound
 
 
 def _message_bound(message: Json) -> int:
-    if isinstance(message, Mapping) and message.keys() == {"role", "content"}:
-        content = message["content"]
-        if isinstance(content, str):
+    if type(message) is dict and len(message) == 2 and "role" in message:
+        content = message.get("content")
+        if type(content) is str:
             return MESSAGE_TOKENS + (len(content) if content.isascii() else len(content.encode()))
     spelled = canonical(message)
     return MESSAGE_TOKENS + len(spelled) + IMAGE_TOKENS * spelled.count(b'"type":"image_url"')
