@@ -173,6 +173,9 @@ class TeacherConfig(Settings):
     """Seconds between two pieces of a streamed answer."""
     max_attempts: Count = 6
     """Tries per request, the first included; what passes by itself usually does within a minute."""
+    patience_s: PositiveFloat | None = None
+    """Seconds for which the teacher may do nothing but fail before the run stops; by default 180,
+    so that a server can be started again, and 15 where it has never taken a connection."""
     price: Price | None = None
     """Overrides the price list; needed for `budget.usd` where the list does not know the model."""
     params: Annotated[dict[Any, Any], AfterValidator(_plain_json)] = {}

@@ -13,6 +13,7 @@
             TeacherRefused      exit code 5: the teacher is broken for every row
             LedgerFailed        exit code 7: the ledger broke in mid-run: full disk, lock, damage
             DiskFailed          exit code 7: results cannot be written: full disk, no permission
+            Interrupted         exit code 130: Ctrl-C or SIGTERM
         RowError                ends one row, never the run
             Rejected            a filter or a parser said no, with a reason
             UnreadableRow       a line of the source is not a row
@@ -116,6 +117,12 @@ class DiskFailed(RunStopped):
             f"cannot use {error.filename or path}: {error.strerror or error}; free some space"
             " there, or write to another folder (--out). What was paid for is kept"
         )
+
+
+class Interrupted(RunStopped):
+    """Ctrl-C or SIGTERM ended the run."""
+
+    exit_code = 130
 
 
 class RowError(SynthkdError):

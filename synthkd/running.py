@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, User
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
+from synthkd.interrupts import interruptible
 from synthkd.io.exports import export_dataset, missing_text, write_records
 from synthkd.io.lock import locked
 from synthkd.io.rows_file import open_rows
@@ -49,7 +51,7 @@ from synthkd.rows import Row
 from synthkd.steps import Desk
 from synthkd.students.linear import LinearStudent, load_linear
 from synthkd.survey import Survey, rows_of, survey
-from synthkd.teachers.open import Gateway, check_teachers, open_teachers
+from synthkd.teachers.open import GRACE_S, Gateway, check_teachers, open_teachers
 from synthkd.teachers.prices import price_record
 from synthkd.training import student_in_words, train
 
@@ -153,18 +155,19 @@ class Run:
     async def _working(self) -> AsyncIterator[Gateway]:
         """Everything opened; whatever ends the run early leaves its reason in the folder."""
         try:
-            await self._survey_source()
-            ledger = open_ledger(self._folder.ledger, self._plan.config.ledger.durable)
-            try:
-                async with (
-                    self._alone(),
-                    self._teachers(ledger) as gateway,
-                    ticking(self._report, TICK_S),
-                    self._within_wall(ledger),
-                ):
-                    yield gateway
-            finally:
-                await ledger.close()
+            async with interruptible(self._in_air, self._drain, GRACE_S):
+                await self._survey_source()
+                ledger = open_ledger(self._folder.ledger, self._plan.config.ledger.durable)
+                try:
+                    async with (
+                        self._alone(),
+                        self._teachers(ledger) as gateway,
+                        ticking(self._report, TICK_S),
+                        self._within_wall(ledger),
+                    ):
+                        yield gateway
+                finally:
+                    await ledger.close()
         except DiskFailed:
             raise  # without a record of the stop: there is nowhere to write it
         except OSError as error:
@@ -178,16 +181,26 @@ class Run:
         finally:
             self._account.close()
 
+    def _in_air(self) -> int:
+        return 0 if self._gateway is None else self._gateway.closing.in_air
+
+    async def _drain(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.closing.drain()
+
     async def _survey_source(self) -> None:
         """Look at the source and the teachers: all mistakes come before any cost."""
         config = self._plan.config
+        left = threading.Event()
         found = await in_thread(
             lambda: survey(
                 self._source,
                 config.source,
                 self._account,
                 lambda row, side: check_held_out(self._plan, row, side),
-            )
+                left.is_set,
+            ),
+            left.set,
         )
         check_sides(self._plan, found.sides)
         check_wiring(self._plan, found.columns)

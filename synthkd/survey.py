@@ -9,7 +9,7 @@ from itertools import islice
 
 from synthkd.account import Account, Side
 from synthkd.config import SourceConfig
-from synthkd.errors import UnreadableRow
+from synthkd.errors import Interrupted, UnreadableRow
 from synthkd.flow import from_thread
 from synthkd.io.sources import Source, SourceRow, Unreadable
 from synthkd.manifest import Counts
@@ -53,7 +53,11 @@ Check = Callable[[Row, Side], None]
 
 
 def survey(
-    source: Source, config: SourceConfig, account: Account | None = None, check: Check | None = None
+    source: Source,
+    config: SourceConfig,
+    account: Account | None = None,
+    check: Check | None = None,
+    left: Callable[[], bool] = lambda: False,
 ) -> Survey:
     """Read the source to its end.
 
@@ -62,8 +66,10 @@ def survey(
         config: its block of the pipeline file.
         account: written into, where there is one.
         check: shown every row.
+        left: asked now and then whether the survey is still wanted.
 
     Raises:
+        Interrupted: it is not.
         UserError: `check` says so.
         SourceError: it cannot be read, or two rows share an id.
         TooManyLost: too many records are no rows.
@@ -73,6 +79,8 @@ def survey(
     unreadable = 0
     found = source.read()
     while batch := list(islice(found, BATCH)):
+        if left():
+            raise Interrupted("interrupted while the source was looked through")
         rows: list[tuple[int, str, Side]] = []
         for record in batch:
             if isinstance(record, Unreadable):

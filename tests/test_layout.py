@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "students evaluate",
         "recipes curate",
         "flow",
+        "interrupts",
         "account",
         "survey plan",
         "engines cards",

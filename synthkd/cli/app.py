@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from synthkd.errors import RunStopped, SynthkdError
+from synthkd.errors import Interrupted, RunStopped, SynthkdError
 
 if TYPE_CHECKING:
     from synthkd.manifest import Record
@@ -70,7 +70,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     def report(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             _explain("interrupted: run the same command again to resume", kwargs)
             raise typer.Exit(130) from None
         except SynthkdError as error:

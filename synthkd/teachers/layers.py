@@ -25,6 +25,7 @@ from synthkd.errors import (
 from synthkd.ledger import Entry, Ledger, Question
 from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.limits import Limits
+from synthkd.teachers.patience import LONGEST_WAIT_S, Patience
 from synthkd.teachers.request import (
     Api,
     Completion,
@@ -204,9 +205,8 @@ def _replayed(entry: Entry, api: Api) -> Completion:
 BACKOFF_S = 1.0
 """The first wait of an attempt that failed without a Retry-After; doubled each time."""
 LONGEST_BACKOFF_S = 60.0
-PATIENCE_S = 600.0
-"""A provider that asks for a longer wait than this (a daily quota, say) will not answer soon: the
-row fails and is asked again by the next run, instead of a run that seems to hang."""
+LONGEST_KNOCK_S = 10.0
+"""... while nothing takes a connection: a server that is back should not stand idle."""
 
 
 class Retrying:
@@ -214,8 +214,9 @@ class Retrying:
 
     Args:
         inner: who is asked.
-        max_attempts: tries per request, the first included.
-        patience_s: the longest Retry-After that is waited for.
+        max_attempts: tries per request, the first included. One that failed while the teacher
+            answered nobody at all is not counted: then the patience with the teacher decides.
+        patience: knows how the teacher fares with all its requests.
         sleep: how to wait; tests give a clock of their own.
         rng: spreads retries of many requests that failed in the same moment.
     """
@@ -225,13 +226,13 @@ class Retrying:
         inner: Teacher,
         *,
         max_attempts: int,
-        patience_s: float = PATIENCE_S,
+        patience: Patience | None = None,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
         self.inner = inner
         self.max_attempts = max_attempts
-        self.patience_s = patience_s
+        self.patience = patience or Patience()
         self.sleep = sleep
         self.rng = rng or random.Random()  # noqa: S311  spreads load, hides nothing
 
@@ -240,24 +241,43 @@ class Retrying:
 
         Raises:
             Unanswered: every attempt failed.
+            TeacherRefused: the teacher fails for everybody.
         """
         # Nearly every request succeeds at once, and tenacity costs 0.05 ms: a third of it all.
+        answers = self.patience.answers
         try:
-            return await self.inner.complete(request)
+            return await self._attempt(request, new=True)
         except AttemptFailed as error:
-            return await self._again(request, error)
+            return await self._again(request, error, answers)
 
-    async def _again(self, request: Request, failed: AttemptFailed) -> Completion:
+    async def _attempt(self, request: Request, *, new: bool) -> Completion:
+        patience = self.patience
+        answers = patience.answers
+        try:
+            completion = await self.inner.complete(request)
+        except AttemptFailed as error:
+            now = asyncio.get_running_loop().time()
+            patience.failed(now, error, new=new, answers=answers)
+            raise
+        except RequestRefused:
+            patience.answered()
+            raise
+        patience.answered()
+        return completion
+
+    async def _again(self, request: Request, failed: AttemptFailed, answers: int) -> Completion:
         first: list[AttemptFailed] = [failed]
+        tries = _Tries(self.patience, self.max_attempts, answers)
 
         async def attempt() -> Completion:
             if first:
                 raise first.pop()
-            return await self.inner.complete(request)
+            tries.answers = self.patience.answers
+            return await self._attempt(request, new=False)
 
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(self._passing),
-            stop=tenacity.stop_after_attempt(self.max_attempts),
+            retry=tenacity.retry_if_exception(_passing),
+            stop=tries.used_up,
             wait=self._wait_s,
             sleep=self.sleep,
             reraise=True,
@@ -265,22 +285,46 @@ class Retrying:
         try:
             return await retrying(attempt)
         except AttemptFailed as error:
-            tries = retrying.statistics["attempt_number"]
+            number = retrying.statistics["attempt_number"]
             raise Unanswered(
-                f"no answer after {tries} attempts; the last failed: {error}. "
+                f"no answer after {number} attempts; the last failed: {error}. "
                 f"Running again asks again"
             ) from error
 
-    def _passing(self, error: BaseException) -> bool:
-        return isinstance(error, AttemptFailed) and (error.wait_s or 0.0) <= self.patience_s
-
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        assert state.outcome is not None  # noqa: S101  tenacity asks only after a failure
-        error = state.outcome.exception()
-        if isinstance(error, AttemptFailed) and error.wait_s is not None:
+        error = _failure_of(state)
+        if error.wait_s is not None:
             return error.wait_s
-        longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2 ** (state.attempt_number - 1))
+        longest_s = LONGEST_KNOCK_S if error.unreachable else LONGEST_BACKOFF_S
+        # 2 ** 1000 is no float.
+        longest_s = min(longest_s, BACKOFF_S * 2 ** min(state.attempt_number - 1, 10))
         return self.rng.uniform(longest_s / 2, longest_s)
+
+
+class _Tries:
+    """The attempts that count against one request."""
+
+    def __init__(self, patience: Patience, most: int, answers: int) -> None:
+        self.patience = patience
+        self.most = most
+        self.answers = answers
+        """Of the teacher, before the latest attempt."""
+        self.counted = 0
+
+    def used_up(self, state: tenacity.RetryCallState) -> bool:
+        """Count the attempt that failed; whether it was the last."""
+        self.counted += not self.patience.excuses(_failure_of(state), self.answers)
+        return self.counted >= self.most
+
+
+def _failure_of(state: tenacity.RetryCallState) -> AttemptFailed:
+    error = state.outcome and state.outcome.exception()
+    assert isinstance(error, AttemptFailed)  # noqa: S101  nothing else is retried
+    return error
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, AttemptFailed) and (error.wait_s or 0.0) <= LONGEST_WAIT_S
 
 
 class Limited:

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 
-from synthkd.errors import AttemptFailed
+from synthkd.errors import AttemptFailed, RunStopped
 from synthkd.teachers.concurrency import Concurrency, Fixed
 from synthkd.teachers.pace import Allowance, Start
 from synthkd.teachers.request import Completion
@@ -65,6 +65,27 @@ class Limits:
         """A heap of (minus rank, number, estimated tokens, future)."""
         self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
+        self._emptied: asyncio.Event | None = None
+        """None = open; once closed, set when nothing is in the air."""
+        self._reason: RunStopped | None = None
+
+    def close(self, reason: RunStopped | None) -> asyncio.Event:
+        """Let nobody in any more; the event comes when nothing is in the air.
+
+        Args:
+            reason: raised to whoever waits or comes; None = they wait until they are cancelled.
+        """
+        if self._emptied is None:
+            self._emptied = asyncio.Event()
+            if not self.in_use:
+                self._emptied.set()
+        if reason is not None and self._reason is None:
+            self._reason = reason
+            for *_, turn in self._queue:
+                if not turn.done():
+                    turn.set_exception(reason)
+            self._queue.clear()
+        return self._emptied
 
     async def enter(self, rank: int = 0, tokens: float = 0.0) -> Ticket:
         """Wait for a slot and for the pace; `leave` must follow.
@@ -72,28 +93,36 @@ class Limits:
         Args:
             rank: the higher is served first.
             tokens: an estimate: the prompt and the longest answer.
+
+        Raises:
+            RunStopped: the run ends, for this reason.
         """
         loop = asyncio.get_running_loop()
-        if not self._queue:
+        if not self._queue and self._emptied is None:
             now = loop.time()
             if self.in_use >= self.concurrency.limit:
                 self.concurrency.pressed = True
             elif self._delay_s(now, tokens) == 0:
                 return self._take(now, tokens)
+        elif self._reason is not None:
+            raise self._reason
         turn: asyncio.Future[Ticket] = loop.create_future()
         heapq.heappush(self._queue, (-rank, next(self._numbers), tokens, turn))
         self._serve(loop)
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave(turn.result())  # the slot was given in the same moment
             raise
 
     def leave(self, ticket: Ticket) -> None:
         """Give the slot back; nothing is learned of how it went."""
         self.in_use -= 1
-        if self._queue:
+        if self._emptied is not None:
+            if not self.in_use:
+                self._emptied.set()
+        elif self._queue:
             self._serve(asyncio.get_running_loop())
 
     def answered(self, ticket: Ticket, completion: Completion) -> None:
@@ -137,7 +166,7 @@ class Limits:
             self._alarm.cancel()
             self._alarm = None
         queue, now = self._queue, loop.time()
-        while queue:
+        while queue and self._emptied is None:
             if self.in_use >= self.concurrency.limit:
                 self.concurrency.pressed = True
                 return

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from synthkd.config import BudgetConfig, Price, RecordedConfig, TeacherConfig
-from synthkd.errors import UserError
+from synthkd.errors import RunStopped, UserError
 from synthkd.io.paths import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
@@ -25,9 +25,40 @@ from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
 from synthkd.teachers.limits import Limits
+from synthkd.teachers.patience import Patience
 from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
+
+GRACE_S = 10.0
+"""How long answers in the air are waited for when the run ends early."""
+
+
+class Closing:
+    """Ends the asking of a run gently: nothing leaves any more, what is in the air is awaited."""
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self._ledger = ledger
+        self.limits: list[Limits] = []
+
+    @property
+    def in_air(self) -> int:
+        """Attempts that have left and are not answered."""
+        return sum(limits.in_use for limits in self.limits)
+
+    async def drain(self, reason: RunStopped | None = None) -> None:
+        """Return when nothing is in the air and every answer is stored, or after `GRACE_S`.
+
+        Args:
+            reason: raised to whoever asks from now on; None = they wait until they are cancelled.
+        """
+        emptied = [limits.close(reason) for limits in self.limits]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                for event in emptied:
+                    await event.wait()
+        if self._ledger is not None:
+            await self._ledger.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +80,17 @@ class OpenTeacher:
     concurrency: int = CEILING
     """Requests in the air at once, at most."""
 
+    closing: Closing = field(default_factory=Closing)
+    """Shared by all teachers of the run."""
+
     async def complete(self, request: Request) -> Completion:
         """Ask through every layer."""
-        return await self.stack.complete(request)
+        try:
+            return await self.stack.complete(request)
+        except RunStopped as stop:
+            # Raising cancels everything else, and what is in the air is paid for.
+            await self.closing.drain(stop)
+            raise
 
     def embedder(self, rank: int = 0) -> Embedding:
         """Who turns texts into vectors, through every layer.
@@ -72,6 +111,7 @@ class Gateway:
 
     teachers: Mapping[str, OpenTeacher]
     budget: Budget
+    closing: Closing
 
 
 @asynccontextmanager
@@ -104,6 +144,7 @@ async def open_teachers(
     check_teachers(configs, base=base, budget=budget, offline=offline)
     shared = Budget(budget, await ledger.open_run(run_id))
     in_air: InAir = {}
+    closing = Closing(ledger)
     teachers = {}
     async with AsyncExitStack() as stack:
         for name, config in configs.items():
@@ -120,11 +161,15 @@ async def open_teachers(
                 slots = config.concurrency
                 concurrency = Fixed(slots)
             limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
+            closing.limits.append(limits)
             budgeted = Budgeted(
                 attempt, budget=shared, price=price, ledger=ledger, run_id=run_id, stats=stats
             )
             retrying = Retrying(
-                Limited(budgeted, limits), max_attempts=config.max_attempts, sleep=sleep
+                Limited(budgeted, limits),
+                max_attempts=config.max_attempts,
+                patience=Patience(config.patience_s),
+                sleep=sleep,
             )
             cached = functools.partial(
                 Cached,
@@ -146,9 +191,10 @@ async def open_teachers(
                 stats=stats,
                 price=price,
                 concurrency=slots,
+                closing=closing,
             )
         try:
-            yield Gateway(teachers=teachers, budget=shared)
+            yield Gateway(teachers=teachers, budget=shared, closing=closing)
         finally:
             await ledger.flush()
 

@@ -57,14 +57,31 @@ async def test_when_the_attempts_are_used_up_the_row_fails() -> None:
     assert len(teacher.asked) == 3
 
 
-async def test_a_single_attempt_and_a_wait_beyond_patience() -> None:
-    for layer in (
-        Retrying(first := Playing(failed(0)), max_attempts=1),
-        Retrying(second := Playing(failed(86_400)), max_attempts=6),
-    ):
-        with pytest.raises(Unanswered, match="after 1 attempts"):
-            await layer.complete(ask())
-    assert len(first.asked) == len(second.asked) == 1
+async def test_a_single_attempt() -> None:
+    layer = Retrying(teacher := Playing(failed(0)), max_attempts=1)
+    with pytest.raises(Unanswered, match="after 1 attempts"):
+        await layer.complete(ask())
+    assert len(teacher.asked) == 1
+
+
+async def test_a_wait_that_is_too_long_stops_the_run() -> None:
+    layer = Retrying(Playing(failed(86_400)), max_attempts=6)
+    with pytest.raises(TeacherRefused, match="too long to wait for: run again then, everything"):
+        await layer.complete(ask())
+
+
+async def test_a_wait_that_is_too_long_while_others_are_answered_costs_one_row() -> None:
+    async def attempt(request: Request) -> Completion:
+        await asyncio.sleep(0 if request.sample else 0.001)
+        if request.sample == 0:
+            raise failed(86_400)
+        return said("fine")
+
+    layer = Retrying(Acting(attempt), max_attempts=6)
+    unlucky = asyncio.create_task(layer.complete(ask(sample=0)))
+    assert (await layer.complete(ask(sample=1))).text == "fine"
+    with pytest.raises(Unanswered, match="after 1 attempts"):
+        await unlucky
 
 
 @pytest.mark.parametrize(

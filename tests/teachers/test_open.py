@@ -19,7 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthkd.config import BudgetConfig, RecordedConfig, SimulatedConfig, TeacherConfig
-from synthkd.errors import BudgetReached, RequestRefused, SynthkdError, UserError
+from synthkd.errors import (
+    BudgetReached,
+    RequestRefused,
+    SynthkdError,
+    TeacherRefused,
+    UserError,
+)
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
@@ -181,6 +187,32 @@ async def test_offline_needs_no_key(
     async with gateway(ledger, provider.url, api_key_env="MY_KEY", offline=True) as opened:
         assert (await ask(opened.teachers["main"])).hit
     assert provider.requests == 1
+
+
+async def test_what_is_in_the_air_is_kept_when_the_teacher_refuses(
+    provider: FakeTeacher, ledger: SqliteLedger
+) -> None:
+    provider.latency_s = 0.4
+    provider.script.append("quota")
+    texts = [f"question {number}" for number in range(7)]
+    async with gateway(ledger, provider.url) as opened:
+        main = opened.teachers["main"]
+
+        async def stopped() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ask(main, "refused"))
+                await provider.reached(1)
+                await asyncio.sleep(0.2)
+                group.create_task(ask_all(main, texts))
+
+        with pytest.raises(ExceptionGroup) as raised:
+            await stopped()
+        with pytest.raises(TeacherRefused):
+            await ask(main, "one more")
+    assert [type(error) for error in raised.value.exceptions] == [TeacherRefused]
+    async with gateway(ledger, provider.url) as opened:
+        await ask_all(opened.teachers["main"], texts)
+    assert provider.requests == 1 + len(texts)
 
 
 # ------------------------------------------------------------------------------------ budget
@@ -424,8 +456,10 @@ async def test_no_key_in_logs_errors_or_the_ledger(
     async with gateway(ledger, provider.url, api_key_env="MY_KEY", max_attempts=1) as opened:
         with pytest.raises(SynthkdError) as caught:
             await ask(opened.teachers["main"])
-        await ask(opened.teachers["main"], "another")
         shown += [repr(opened), str(caught.getrepr(chain=True)), caplog.text]
+    async with gateway(ledger, provider.url, api_key_env="MY_KEY") as opened:
+        await ask(opened.teachers["main"], "another")
+        shown += [repr(opened), caplog.text]
     await ledger.close()
     assert provider.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert KEY not in "".join(shown)
