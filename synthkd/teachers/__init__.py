@@ -5,6 +5,7 @@
     limits.py     what admits an attempt: slots, pace, orders to wait
     pace.py       how fast attempts may leave
     concurrency.py  how many are in the air
+    load.py       how busy a vLLM server says it is
     patience.py   when a teacher is broken for everybody
     headers.py    what a provider's headers say about limits
     wire.py       the wire shapes: a Request as a body, a body as a Completion

@@ -10,6 +10,7 @@ Time is passed in; nothing here waits.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 CEILING = 1_024
@@ -51,6 +52,15 @@ RETURN_TO = 0.9
 """Of what was too much: where to go back to once the server answers again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Requests in a server, of everybody who asks it."""
+
+    running: float
+    """It works on them."""
+    waiting: float
+
+
 class Concurrency(Protocol):
     """Says how many attempts may be in the air."""
 
@@ -66,6 +76,10 @@ class Concurrency(Protocol):
         """An attempt failed; None = without a usable reply, such as a timeout."""
         ...
 
+    def told_load(self, load: Load) -> None:
+        """The server says how busy it is."""
+        ...
+
 
 class Fixed:
     """A number that the pipeline file says."""
@@ -78,6 +92,9 @@ class Fixed:
         """It stays."""
 
     def failed(self, now: float, left_at: float, status: int | None) -> None:
+        """It stays."""
+
+    def told_load(self, load: Load) -> None:
         """It stays."""
 
 
@@ -118,6 +135,8 @@ class Adaptive:
         self._before = 0.0
         """Answers a second at `_limit_before`; 0 = not known."""
         self._limit_before = self.limit
+        self._load: Load | None = None
+        """What the server said last, until it is heeded."""
         # Faults.
         self._cut_at = -math.inf
         self._broken = False
@@ -133,6 +152,9 @@ class Adaptive:
 
     def answered(self, now: float, left_at: float) -> None:
         """Count it; at the end of a round, judge the limit."""
+        if self._load is not None:
+            self._heed(now, self._load)
+            self._load = None
         self._note(0)
         if left_at < self._began_at and (self._opened_at is None or self._phase == "growing"):
             return
@@ -159,8 +181,12 @@ class Adaptive:
         self._last_pause = min(LONGEST_PAUSE, 2 * self._last_pause)
         self._begin(now, "recovering", self.limit // 2)
 
-    def told_load(self, now: float, running: float, waiting: float) -> None:
-        """What a server says of itself: requests that it works on, and that wait in it."""
+    def told_load(self, load: Load) -> None:
+        """What a server says of itself."""
+        self._load = load
+
+    def _heed(self, now: float, load: Load) -> None:
+        running, waiting = load.running, load.waiting
         if waiting > max(1.0, CROWDED * running):
             # A few stay in its queue, so that no place is ever empty.
             fitting = int(self.limit - waiting + CROWDED / 2 * running) + 1

@@ -21,7 +21,7 @@ def http_identity(config: TeacherConfig) -> Identity:
     """Who answers: `served_by`, or else the endpoints and the declared headers."""
     if config.served_by is not None:
         return Identity(served_by=config.served_by)
-    urls = sorted({_normal(urlsplit(url)) for url in _urls(config)})
+    urls = sorted({_normal(urlsplit(url)) for url in base_urls(config)})
     if len(urls) == 1 and not config.headers:
         return Identity(served_by=urls[0])
     headers = {header.lower(): value for header, value in config.headers.items()}
@@ -34,7 +34,7 @@ def api_urls(name: str, config: TeacherConfig) -> list[Mapping[Api, str]]:
     Raises:
         UserError: an endpoint that is no URL, or has a secret in it, or none at all.
     """
-    bases = [_base(name, url) for url in _urls(config)]
+    bases = [_base(name, url) for url in base_urls(config)]
     if not bases:
         raise UserError(f"teachers.{name}.endpoint is an empty list: name at least one base URL")
     return [
@@ -66,7 +66,8 @@ def api_key(name: str, config: TeacherConfig) -> str | None:
     return key
 
 
-def _urls(config: TeacherConfig) -> list[str]:
+def base_urls(config: TeacherConfig) -> list[str]:
+    """The base URLs as the pipeline file has them."""
     endpoint = config.endpoint
     if endpoint is None:
         return []

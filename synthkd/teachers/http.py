@@ -21,7 +21,7 @@ out of what goes into an error. An answer is left as it is: local servers have k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -31,8 +31,10 @@ from yarl import URL
 from synthkd.config import TeacherConfig
 from synthkd.errors import FILTERED, AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
 from synthkd.rows import Json
-from synthkd.teachers.endpoint import api_key, api_urls
+from synthkd.teachers.concurrency import Load
+from synthkd.teachers.endpoint import api_key, api_urls, base_urls
 from synthkd.teachers.headers import rate_limits, retry_after_s
+from synthkd.teachers.load import metrics_url, watched
 from synthkd.teachers.request import Completion, RateLimits, Request
 from synthkd.teachers.servers import Server, Servers
 from synthkd.teachers.stream import Assembling
@@ -328,8 +330,15 @@ class HttpTeacher:
 
 
 @asynccontextmanager
-async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeacher]:
+async def open_http(
+    name: str, config: TeacherConfig, tell: Callable[[Load], None] | None = None
+) -> AsyncIterator[HttpTeacher]:
     """Open the session of one teacher.
+
+    Args:
+        name: in the pipeline.
+        config: its block.
+        tell: told how busy its servers are, where they say so (vLLM); None = they are not asked.
 
     Raises:
         UserError: an endpoint that is no URL, or an API key that is missing or malformed.
@@ -355,7 +364,8 @@ async def open_http(name: str, config: TeacherConfig) -> AsyncIterator[HttpTeach
             total=config.timeout_s, sock_connect=min(config.connect_timeout_s, config.timeout_s)
         ),
     )
-    async with session:
+    urls = [metrics_url(base) for base in base_urls(config)] if tell is not None else []
+    async with session, watched(urls, tell or (lambda load: None)):
         yield HttpTeacher(config, servers, session, None if key is None else _Secret(key))
 
 

@@ -148,7 +148,6 @@ async def open_teachers(
     teachers = {}
     async with AsyncExitStack() as stack:
         for name, config in configs.items():
-            attempt, identity = _open_attempt(name, config, base, stack)
             price = price_for(config)
             stats = TeacherStats(
                 nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
@@ -162,6 +161,7 @@ async def open_teachers(
                 concurrency = Fixed(slots)
             limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
             closing.limits.append(limits)
+            attempt, identity = _open_attempt(name, config, base, stack, stats.concurrency)
             budgeted = Budgeted(
                 attempt, budget=shared, price=price, ledger=ledger, run_id=run_id, stats=stats
             )
@@ -225,7 +225,11 @@ def check_teachers(
 
 
 def _open_attempt(
-    name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
+    name: str,
+    config: TeacherConfig,
+    base: Path,
+    stack: AsyncExitStack,
+    concurrency: Concurrency | None,
 ) -> tuple[Teacher, Identity]:
     """Whoever makes one attempt, and who that is for the ledger."""
     if config.recorded is not None:
@@ -238,7 +242,7 @@ def _open_attempt(
 
         world = open_world(config.simulated)
         return world, world.identity
-    return _Late(name, config, stack), http_identity(config)
+    return _Late(name, config, stack, concurrency), http_identity(config)
 
 
 def _recorded_file(config: RecordedConfig, base: Path) -> Path:
@@ -248,7 +252,14 @@ def _recorded_file(config: RecordedConfig, base: Path) -> Path:
 class _Late:
     """An HTTP teacher that is opened by its first request: a replay never makes one."""
 
-    def __init__(self, name: str, config: TeacherConfig, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: TeacherConfig,
+        stack: AsyncExitStack,
+        concurrency: Concurrency | None,
+    ) -> None:
+        self._concurrency = concurrency
         self._name = name
         self._config = config
         self._stack = stack
@@ -266,7 +277,8 @@ class _Late:
             if self._teacher is None:
                 from synthkd.teachers.http import open_http
 
-                opened = open_http(self._name, self._config)
+                tell = None if self._concurrency is None else self._concurrency.told_load
+                opened = open_http(self._name, self._config, tell)
                 self._teacher = await self._stack.enter_async_context(opened)
 
 

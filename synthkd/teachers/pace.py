@@ -107,6 +107,8 @@ class Quota:
         """None = the provider has not said anything that can be followed."""
         self.given_out = 0.0
         self._level = 0.0
+        self._full = 0.0
+        """What it can hold: a burst of so much may leave at once."""
         self._rate = 0.0
         """A second; 0 = a window, which is whole again at `_resets_at`."""
         self._at = 0.0
@@ -140,9 +142,13 @@ class Quota:
             earliest = self._may_reset_at if self._seen else math.inf
             self._may_reset_at = min(start.when + reset_s, earliest)
             self._resets_at = min(now + reset_s, self._resets_at if self._seen else math.inf)
-            self._rate, self._seen = 0.0, True
+            self._rate, self._full, self._seen = 0.0, limit, True
         else:
-            self._rate = _rate(limit, used, reset_s)
+            # It says how long filling takes, which tells how much goes in: often less than `limit`.
+            self._rate = limit / WINDOW_S
+            self._full = limit
+            if reset_s is not None:
+                self._full = min(limit, stated.remaining + 1 + self._rate * reset_s)
         self._refill(now)
         at_least = stated.remaining - (self.given_out - start.mark)
         at_most = stated.remaining + self._rate * (now - start.when)
@@ -154,7 +160,7 @@ class Quota:
             return 0.0
         self._refill(now)
         # More than the whole allowance can only go when all of it is there.
-        short = min(amount, self.limit) - self._level
+        short = min(amount, self._full) - self._level
         if short <= 1e-6:
             return 0.0
         delay_s = short / self._rate if self._rate else self._resets_at - now
@@ -171,22 +177,15 @@ class Quota:
     def _refill(self, now: float) -> None:
         assert self.limit is not None  # noqa: S101  callers know
         if self._rate:
-            self._level = min(self.limit, self._level + self._rate * (now - self._at))
+            filled = self._level + self._rate * (now - self._at)
+            self._level = min(filled, max(self._full, self._level))
         elif now >= self._resets_at - CLOCK_S:
-            self._level = self.limit - self._ahead
+            self._level = self._full - self._ahead
             self._opened_at = min(self._resets_at, self._may_reset_at)
             self._ahead, self._may_reset_at = 0.0, math.inf
             self._resets_at += self._window_s  # until a reply of the new window says better
             self._seen = False
         self._at = now
-
-
-def _rate(limit: float, used: float, reset_s: float | None) -> float:
-    """How fast a bucket fills, a second: as stated a minute, or as fast as its reset says."""
-    a_minute = limit / WINDOW_S
-    if not reset_s or abs(used / a_minute - reset_s) <= ROUNDING_S:
-        return a_minute
-    return max(a_minute, used / reset_s)
 
 
 class Allowance:

@@ -264,7 +264,7 @@ def test_the_provider_never_bills_more_than_the_budget(
         layer = Retrying(inner, max_attempts=3)
 
         async def one(text: str) -> None:
-            with contextlib.suppress(BudgetReached, RequestRefused, Unanswered):
+            with contextlib.suppress(BudgetReached, RequestRefused, TeacherRefused, Unanswered):
                 await layer.complete(ask(text))
 
         async with asyncio.TaskGroup() as group:

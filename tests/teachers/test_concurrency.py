@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synthkd.teachers.concurrency import CEILING, START, Adaptive
+from synthkd.teachers.concurrency import CEILING, START, Adaptive, Load
 from synthkd.teachers.limits import Limits
 from tests.teachers.virtual_servers import (
     Server,
@@ -117,13 +117,19 @@ def test_what_waits_inside_the_server_is_too_much() -> None:
     auto = Adaptive()
     grow(auto, 0.0, 2)
     before = auto.limit
-    auto.told_load(50.0, running=before - 30.0, waiting=0.0)
+    told(auto, 50.0, Load(running=before - 30.0, waiting=0.0))
     assert auto.limit == before, "growing goes on by itself"
-    auto.told_load(51.0, running=before - 200.0, waiting=200.0)
+    told(auto, 51.0, Load(running=before - 200.0, waiting=200.0))
     assert before - 200 <= auto.limit < before
     for _ in range(20):
-        auto.told_load(52.0, running=1.0, waiting=1000.0)
+        told(auto, 52.0, Load(running=1.0, waiting=1000.0))
     assert auto.limit == 1
+
+
+def told(auto: Adaptive, now: float, load: Load) -> None:
+    """The server says its load; it is heeded with the next answer."""
+    auto.told_load(load)
+    auto.answered(now, left_at=now - 0.5)
 
 
 def grow(auto: Adaptive, now: float, rounds: int) -> None:

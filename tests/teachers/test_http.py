@@ -166,6 +166,21 @@ async def test_half_replies_may_have_been_billed(provider: FakeTeacher, fault: s
     assert provider.requests == 1, "nothing below retries"
 
 
+async def test_a_reply_that_drips_ends_at_the_timeout_too() -> None:
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100000"})
+        await response.prepare(request)
+        for _ in range(1000):
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+        return response
+
+    async with serving(drip) as url:
+        with pytest.raises(AttemptFailed, match=r"gave no whole answer in 0\.2 s") as raised:
+            await complete(url, timeout_s=0.2)
+    assert raised.value.maybe_billed
+
+
 async def test_a_stall_ends_at_the_timeout(provider: FakeTeacher) -> None:
     error = await error_of(provider, "stall", timeout_s=0.05)
     assert isinstance(error, AttemptFailed)

@@ -55,6 +55,16 @@ def test_what_the_headers_allow_is_used_bursts_too(
     assert server.refused == 0
 
 
+@pytest.mark.parametrize("stated", [None, LIMIT])
+@pytest.mark.parametrize("burst_s", [1.0, 10.0])
+def test_a_small_bucket_is_not_overrun(stated: int | None, burst_s: float) -> None:
+    rows = 1200
+    server = Metered(requests=LIMIT, burst_s=burst_s, latency_s=0.3)
+    seconds = took_s(server, Limits(Adaptive(), stated), rows)
+    assert seconds <= (rows / (LIMIT / 60) - burst_s) * 1.02
+    assert server.refused < 0.05 * rows
+
+
 @pytest.mark.parametrize("kind", ["bucket", "window"])
 def test_without_headers_the_stated_limit_is_used_evenly(kind: Literal["bucket", "window"]) -> None:
     server = Metered(requests=LIMIT, kind=kind, says=False)

@@ -121,6 +121,7 @@ class Metered:
         tokens: a minute; None = any number. Each request takes `used` of them.
         kind: how it counts.
         says: whether its answers have headers.
+        burst_s: so many seconds' allowance fit into a bucket.
         late: whether the headers are made with the answer, instead of when the request came in.
     """
 
@@ -135,9 +136,11 @@ class Metered:
         late: bool = False,
         latency_s: float = 1.0,
         offset_s: float = 0.0,
+        burst_s: float = 60.0,
     ) -> None:
         self.limits = {"requests": requests, "tokens": tokens}
-        self.left = dict(self.limits)
+        self.full = {kind: limit * burst_s / 60 for kind, limit in self.limits.items()}
+        self.left = dict(self.full)
         self.used = {"requests": 1.0, "tokens": float(used)}
         self.kind = kind
         self.says = says
@@ -173,7 +176,9 @@ class Metered:
     def _pass(self, now: float) -> None:
         for kind, limit in self.limits.items():
             if self.kind == "bucket":
-                self.left[kind] = min(limit, self.left[kind] + limit / 60 * (now - self.at))
+                self.left[kind] = min(
+                    self.full[kind], self.left[kind] + limit / 60 * (now - self.at)
+                )
             elif now // 60 > self.at // 60:
                 self.left[kind] = limit
         self.at = now
@@ -188,7 +193,7 @@ class Metered:
             limit = self.limits[kind]
             if limit > 1e8:
                 return None
-            whole_s = (limit - self.left[kind]) / (limit / 60)
+            whole_s = (self.full[kind] - self.left[kind]) / (limit / 60)
             reset_s = 60 - now % 60 if self.kind == "window" else whole_s
             return Stated(remaining=int(self.left[kind]), limit=limit, reset_s=reset_s)
 
