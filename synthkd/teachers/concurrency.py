@@ -66,7 +66,7 @@ class Concurrency(Protocol):
 
     limit: int
     pressed: bool
-    """Set when somebody had to wait for a slot."""
+    """Set when every slot was in use."""
 
     def answered(self, now: float, left_at: float) -> None:
         """An attempt that left at `left_at` was answered."""

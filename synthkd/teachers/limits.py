@@ -100,9 +100,8 @@ class Limits:
         loop = asyncio.get_running_loop()
         if not self._queue and self._emptied is None:
             now = loop.time()
-            if self.in_use >= self.concurrency.limit:
-                self.concurrency.pressed = True
-            elif self._delay_s(now, tokens) == 0:
+            free = self.in_use < self.concurrency.limit
+            if free and self._delay_s(now, tokens) == 0:
                 return self._take(now, tokens)
         elif self._reason is not None:
             raise self._reason
@@ -168,7 +167,6 @@ class Limits:
         queue, now = self._queue, loop.time()
         while queue and self._emptied is None:
             if self.in_use >= self.concurrency.limit:
-                self.concurrency.pressed = True
                 return
             _, _, tokens, turn = queue[0]
             if not turn.cancelled():
@@ -188,6 +186,8 @@ class Limits:
 
     def _take(self, now: float, tokens: float) -> Ticket:
         self.in_use += 1
+        if self.in_use >= self.concurrency.limit:
+            self.concurrency.pressed = True
         self._left += 1
         return Ticket(
             self._left,
