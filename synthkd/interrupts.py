@@ -6,7 +6,8 @@ cannot be broken off: the run stops when the thread is done with its item, and t
 one that stopped it ends the process, which the ledger survives as it survives a kill.
 
 Signals belong to the main thread, and a host that has a handler of its own (a notebook, a server)
-keeps it: there an interrupt is whatever the host makes of it, most often a plain cancellation.
+keeps it: there an interrupt is whatever the host makes of it, most often a plain cancellation. A
+signal that is ignored, as SIGINT is in what a shell starts in the background, stays ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,14 +41,15 @@ async def interruptible(
         Interrupted: a signal ended it.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    if not _free(before[signal.SIGINT]):
+    ours = [number for number in SIGNALS if _free(before[number])]
+    if not ours or not (_free(before[signal.SIGINT]) or before[signal.SIGINT] is signal.SIG_IGN):
         yield
         return
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  a coroutine runs in a task
-    stopping = _Stopping(task, in_air, drain, grace_s)
+    stopping = _Stopping(task, in_air, drain, grace_s, ours)
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    for number in ours:
         loop.add_signal_handler(number, stopping.signalled)
     cancelling = task.cancelling()
     try:
@@ -58,10 +60,9 @@ async def interruptible(
         raise
     finally:
         stopping.end()
-        for number, handler in before.items():
+        for number in ours:
             loop.remove_signal_handler(number)
-            if handler is not None:
-                signal.signal(number, handler)
+            signal.signal(number, before[number])
 
 
 class _Stopping:
@@ -73,8 +74,10 @@ class _Stopping:
         in_air: Callable[[], int],
         drain: Callable[[], Awaitable[None]],
         grace_s: float,
+        ours: Sequence[signal.Signals],
     ) -> None:
         self.cancelled = False
+        self._ours = ours
         self._task = task
         self._in_air = in_air
         self._drain = drain
@@ -106,7 +109,7 @@ class _Stopping:
             return
         self.cancelled = True
         self._task.cancel()
-        for number in SIGNALS:  # a thread may be busy for long: the next signal is final
+        for number in self._ours:  # a thread may be busy for long: the next signal is final
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
 
@@ -117,10 +120,10 @@ class _Stopping:
 
 
 def _free(handler: Any) -> bool:
-    """Whether SIGINT is nobody's: Python's own handler, or the one of asyncio.run."""
+    """Whether a signal is nobody's: as the system has it, Python, or asyncio.run."""
     if threading.current_thread() is not threading.main_thread():
         return False
     asked = getattr(handler, "func", handler)
-    return asked is signal.default_int_handler or (
+    return asked in {signal.SIG_DFL, signal.default_int_handler} or (
         getattr(asked, "__qualname__", "") == "Runner._on_sigint"
     )

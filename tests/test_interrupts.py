@@ -48,7 +48,13 @@ def write_inputs(folder: Path, url: str, rows: int = ROWS) -> None:
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts something in the background has it ignore Ctrl-C, for good.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         try:
             yield process
@@ -128,6 +134,21 @@ def test_in_a_program_of_ones_own_it_is_an_exception(tmp_path: Path) -> None:
         again = finished("run", "p.yaml", "--out", "out", "--quiet", cwd=tmp_path)
         assert again.returncode == 0, again.stderr
         assert provider.repeats == 0
+
+
+def test_started_in_the_background_it_heeds_sigterm_alone(tmp_path: Path) -> None:
+    with in_process("--latency", "1") as provider:
+        write_inputs(tmp_path, provider.url)
+        arguments = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command("run", "p.yaml")]
+        with running(tmp_path, *arguments, "--out", "out", "--quiet") as process:
+            until(process, provider, IN_FLIGHT)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130, said
+        assert said.count("stopping") == 1
+        assert provider.stats["requests"] < ROWS
 
 
 def test_while_the_source_is_looked_through(tmp_path: Path) -> None:
