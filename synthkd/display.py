@@ -59,13 +59,9 @@ def console_for(stream: IO[str]) -> Console:
 
 
 @contextmanager
-def watch(
-    console: Console, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic
-) -> Iterator[OnProgress | None]:
-    """Show the progress of a run: live on a terminal, as lines elsewhere, not at all if quiet."""
-    if quiet:
-        yield None
-    elif console.is_terminal:
+def watch(console: Console, *, clock: Callable[[], float] = time.monotonic) -> Iterator[OnProgress]:
+    """Show the progress of a run: live on a terminal, as lines elsewhere."""
+    if console.is_terminal:
         latest: list[Progress] = []
 
         def draw() -> RenderableType:

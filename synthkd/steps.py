@@ -194,7 +194,7 @@ def find_step(name: str) -> AnyStep:
             and does not have it.
     """
     if name not in _registry:
-        modules = step_modules()
+        modules = BUILTIN if name in BUILTIN else step_modules()
         if name not in modules:
             raise UserError(
                 f"there is no step {name!r}{near(name, modules) or '; see `synthkd steps`'}"

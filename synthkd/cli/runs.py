@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -28,6 +29,7 @@ from synthkd.errors import SourceError
 
 if TYPE_CHECKING:
     from synthkd.manifest import Manifest
+    from synthkd.pipeline import Tell
 
 
 @app.command()
@@ -47,19 +49,11 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a pipeline; running it again resumes it, and buys nothing twice."""
-    from synthkd.display import console_for, summary, watch
     from synthkd.pipeline import Pipeline
 
     loaded = Pipeline.load(pipeline, overrides=overrides or (), out=out, ledger=ledger, limit=limit)
-    console = console_for(sys.stderr if as_json else sys.stdout)
-    with watch(console, quiet=quiet) as on_progress:
-        manifest = loaded.run_sync(
-            offline=offline, retry_failed=retry_failed, on_progress=on_progress
-        )
-    if as_json:
-        print_json(manifest)
-    elif not quiet:
-        console.print(summary(manifest, loaded.out))
+    stage = functools.partial(loaded.run_sync, offline=offline, retry_failed=retry_failed)
+    _carry_out(stage, loaded.out, quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -156,16 +150,30 @@ def _again(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Run a stage of a complete run with the display, and show what came of it."""
-    from synthkd.display import console_for, summary, watch
+    """Run a stage of a complete run, and show what came of it."""
     from synthkd.flow import run_loop
 
+    def run(on_progress: Tell | None = None) -> Manifest:
+        return run_loop(stage(offline=offline, on_progress=on_progress))
+
+    _carry_out(run, folder, quiet=quiet, as_json=as_json)
+
+
+def _carry_out(stage: Callable[..., Manifest], folder: Path, *, quiet: bool, as_json: bool) -> None:
+    """Run with the display, and show what came of it."""
+    if quiet:  # without the display, which takes a tenth of a second to import
+        manifest = stage()
+        if as_json:
+            print_json(manifest)
+        return
+    from synthkd.display import console_for, summary, watch
+
     console = console_for(sys.stderr if as_json else sys.stdout)
-    with watch(console, quiet=quiet) as on_progress:
-        manifest = run_loop(stage(offline=offline, on_progress=on_progress))
+    with watch(console) as on_progress:
+        manifest = stage(on_progress=on_progress)
     if as_json:
         print_json(manifest)
-    elif not quiet:
+    else:
         console.print(summary(manifest, folder))
 
 
