@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from synthkd.cli import app
 from synthkd.io.rows_file import open_rows
+from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import source_row
 from tests.ledger.test_upkeep import pair
@@ -48,6 +49,15 @@ def test_stats(path: Path, tmp_path: Path) -> None:
     counted = orjson.loads(run("stats", "--json").output)
     assert counted["teachers"][0]["entries"] == 5
     assert counted["runs"][0]["spent"]["requests"] == 0
+
+
+async def test_what_nobody_priced_is_not_shown_as_nothing(path: Path) -> None:
+    for nano_usd, shown in ((0, "not counted"), (2_500_000, "0.002500")):
+        ledger = SqliteLedger(path)
+        await ledger.hold("r", Cost(requests=1))
+        ledger.settle("r", Cost(requests=1), Cost(requests=1, nano_usd=nano_usd))
+        await ledger.close()
+        assert shown in run("stats").output
 
 
 def test_show(path: Path) -> None:

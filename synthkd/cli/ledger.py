@@ -13,6 +13,7 @@ from synthkd.cli.app import AsJson, Debug, LedgerUrl, app, reported
 from synthkd.errors import LedgerFailed, UserError
 
 if TYPE_CHECKING:
+    from synthkd.ledger import Cost
     from synthkd.ledger.removal import Doomed, Used
     from synthkd.ledger.upkeep import Stats, Stored
 
@@ -223,14 +224,19 @@ def _table(stats: Stats) -> str:
         f"{share.model or 'not known'}, {share.served_by or 'not known'}"
         for share in stats.teachers
     ]
-    lines += ["", "requests  tokens      usd         seconds   opened      run"]
+    lines += ["", "requests  tokens      usd          seconds   opened      run"]
     lines += [
-        f"{run.spent.requests:<9} {run.spent.tokens:<11} {run.spent.usd:<11.6f} {run.wall_s:<9.0f} "
+        f"{run.spent.requests:<9} {run.spent.tokens:<11} {_usd(run.spent):<12} {run.wall_s:<9.0f} "
         f"{_day(run.opened_s):<11} {run.folder or run.run_id}"
         + (f" (held: {run.held.requests} requests)" if run.held.requests else "")
         for run in stats.runs
     ]
     return "\n".join(lines)
+
+
+def _usd(spent: Cost) -> str:
+    """A price that nobody knew was not counted, and neither was one of nothing."""
+    return f"{spent.usd:.6f}" if spent.nano_usd or not spent.requests else "not counted"
 
 
 def _card(stored: Stored) -> str:

@@ -96,6 +96,7 @@ def texts_of(body: bytes) -> Iterator[str]:
 
 
 def _key(value: str) -> list[str | int | bytes]:
+    value = value.lower()
     if not re.fullmatch("[0-9a-f]{1,64}", value):
         raise ValueError("a key has up to 64 digits of 0-9 and a-f")
     first, last = (bytes.fromhex(value.ljust(64, fill)) for fill in "0f")

@@ -25,6 +25,8 @@ from synthkd.teachers.request import Api, Request
 REST_S = 10.0
 """How long a dead server is left out, at first: a restart takes longer, a hiccup does not."""
 LONGEST_REST_S = 300.0
+DOUBLINGS = 10
+"""More make no longer rest, and 2 ** 1,024 is no float."""
 OVERLOAD = 16
 """So many more in the air than at the least loaded server outweigh a warm prefix cache."""
 REMEMBERED = 4096
@@ -82,7 +84,7 @@ class Servers:
     def failed(self, server: Server) -> None:
         """It cannot be reached, or says that it is not there: leave it out for a while."""
         server.failures += 1
-        rest_s = min(LONGEST_REST_S, REST_S * 2 ** (server.failures - 1))
+        rest_s = min(LONGEST_REST_S, REST_S * 2.0 ** min(server.failures - 1, DOUBLINGS))
         server.rests_until = self._clock() + rest_s
 
     def answered(self, server: Server) -> None:

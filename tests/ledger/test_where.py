@@ -70,6 +70,10 @@ def test_what_cannot_be_meant_is_refused(condition: str, message: str) -> None:
         parse_where([condition])
 
 
+def test_a_key_may_be_written_in_capitals() -> None:
+    assert parse_where(["key=AB12"]) == parse_where(["key=ab12"])
+
+
 def test_days_and_ages() -> None:
     assert parse_where(["before=1970-01-02"]).values == (86_400,)
     (since,) = parse_where(["after=2d"]).values

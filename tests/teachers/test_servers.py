@@ -13,7 +13,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.teachers.http import open_http
-from synthkd.teachers.servers import OVERLOAD, REMEMBERED, REST_S, Server, Servers
+from synthkd.teachers.servers import LONGEST_REST_S, OVERLOAD, REMEMBERED, REST_S, Server, Servers
 from tests.teachers.serving import ask
 
 
@@ -76,6 +76,13 @@ def test_a_dead_server_is_left_out_and_tried_again_alone() -> None:
     assert take(servers, "at last") is dead
     servers.answered(dead)
     assert [take(servers, f"more {n}") for n in range(9)].count(dead) > 1
+
+
+def test_a_server_that_is_dead_for_long_rests_for_minutes_and_no_longer() -> None:
+    servers = Servers([{"chat": URL("http://a/v1")}], clock=lambda: 0.0)
+    for _ in range(2_000):
+        servers.failed(servers.all[0])
+    assert servers.all[0].rests_until == LONGEST_REST_S
 
 
 def test_when_all_are_dead_somebody_is_asked() -> None:
