@@ -141,7 +141,7 @@ class HttpTeacher:
             raise
         finally:
             server.in_flight -= 1
-        if server.failures:
+        if server.rest_s:
             self._servers.answered(server)
         try:
             completion = parse_reply(request.api, reply)

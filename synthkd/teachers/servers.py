@@ -25,8 +25,6 @@ from synthkd.teachers.request import Api, Request
 REST_S = 10.0
 """How long a dead server is left out, at first: a restart takes longer, a hiccup does not."""
 LONGEST_REST_S = 300.0
-DOUBLINGS = 10
-"""More make no longer rest, and 2 ** 1,024 is no float."""
 OVERLOAD = 16
 """So many more in the air than at the least loaded server outweigh a warm prefix cache."""
 REMEMBERED = 4096
@@ -39,8 +37,8 @@ class Server:
 
     urls: Mapping[Api, URL]
     in_flight: int = 0
-    failures: int = 0
-    """In a row, since it last answered."""
+    rest_s: float = 0.0
+    """How long it was left out last; 0 = it lives."""
     rests_until: float = 0.0
 
     def label(self, api: Api) -> str:
@@ -83,13 +81,15 @@ class Servers:
 
     def failed(self, server: Server) -> None:
         """It cannot be reached, or says that it is not there: leave it out for a while."""
-        server.failures += 1
-        rest_s = min(LONGEST_REST_S, REST_S * 2.0 ** min(server.failures - 1, DOUBLINGS))
-        server.rests_until = self._clock() + rest_s
+        now = self._clock()
+        if now < server.rests_until:
+            return  # asked before it was left out: the same outage, however many were in the air
+        server.rest_s = min(LONGEST_REST_S, 2 * server.rest_s or REST_S)
+        server.rests_until = now + server.rest_s
 
     def answered(self, server: Server) -> None:
         """It lives."""
-        server.failures = 0
+        server.rest_s = 0.0
         server.rests_until = 0.0
 
     def another_than(self, server: Server) -> bool:
@@ -99,6 +99,6 @@ class Servers:
 
 
 def _takes(server: Server, now: float) -> bool:
-    if not server.failures:
+    if not server.rest_s:
         return True
     return now >= server.rests_until and not server.in_flight

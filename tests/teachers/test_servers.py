@@ -78,11 +78,27 @@ def test_a_dead_server_is_left_out_and_tried_again_alone() -> None:
     assert [take(servers, f"more {n}") for n in range(9)].count(dead) > 1
 
 
+def test_all_that_was_in_the_air_when_a_server_died_is_one_failure() -> None:
+    clock = Clock()
+    servers = three(clock)
+    dead = servers.all[0]
+    for _ in range(100):
+        servers.failed(dead)
+        clock.now += REST_S / 200
+    assert dead.rests_until == 1000.0 + REST_S
+    clock.now = dead.rests_until
+    assert dead in [take(servers, f"question {n}") for n in range(9)]
+
+
 def test_a_server_that_is_dead_for_long_rests_for_minutes_and_no_longer() -> None:
-    servers = Servers([{"chat": URL("http://a/v1")}], clock=lambda: 0.0)
+    clock = Clock()
+    servers = three(clock)
+    dead = servers.all[0]
     for _ in range(2_000):
-        servers.failed(servers.all[0])
-    assert servers.all[0].rests_until == LONGEST_REST_S
+        servers.failed(dead)
+        clock.now = dead.rests_until
+    servers.failed(dead)
+    assert dead.rests_until == clock.now + LONGEST_REST_S
 
 
 def test_when_all_are_dead_somebody_is_asked() -> None:
