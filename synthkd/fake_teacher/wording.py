@@ -17,7 +17,7 @@ LOOP_TOKENS = 4096
 """Tokens of a loop that no max_tokens ends: about what a provider allows by default."""
 
 THOUGHT = "let me think about this once more"
-"""What reasoning is made of."""
+"""What reasoning is made of, with a number behind each: else clients would take it for a loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +82,9 @@ def speak(
 
 
 def _reasoning(thoughts: int) -> list[str]:
-    if not thoughts:
-        return []
     phrase = tokens_of(f" {THOUGHT}")
-    return (phrase * (thoughts // len(phrase) + 1))[:thoughts]
+    rounds = -(-thoughts // (len(phrase) + 1))
+    return [token for n in range(rounds) for token in (*phrase, f" {n + 1},")][:thoughts]
 
 
 def logprobs_of(tokens: Sequence[str], alternatives: int) -> list[dict[str, Any]]:

@@ -40,7 +40,8 @@ def loss_of(reply: Completion | TeacherError) -> Loss | None:
     if reply.finish == "content_filter":
         return Loss("content_filter", reply.text[:200] or "nothing came through the filter")
     if reply.finish == "repetition":
-        return Loss("repetition", f"goes round in circles: ...{reply.text[-200:]}")
+        circle = (reply.text or reply.reasoning or "")[-200:]  # most go round while they think
+        return Loss("repetition", f"goes round in circles: ...{circle}")
     if reply.other_parts:
         return Loss("not_text", f"the answer has parts that are no text: {reply.other_parts}")
     if not reply.text.strip():

@@ -51,6 +51,13 @@ async def test_replies_that_are_no_answer(ask: Callable[..., Any], reply: Any, r
     assert caught.value.reason == reason
 
 
+async def test_a_thought_that_goes_round_in_circles_is_quoted(ask: Callable[..., Any]) -> None:
+    with pytest.raises(Rejected, match=r"circles: .*wait, no, wait, no, $"):
+        await ask(
+            "generate", {}, ROW, [said("", finish="repetition", reasoning="wait, no, " * 500)]
+        )
+
+
 async def test_an_apology_in_an_answer_is_no_refusal(ask: Callable[..., Any]) -> None:
     done = await ask("generate", {}, ROW, ["I'm sorry, I cannot say it better than: hello."])
     assert len(done.rows) == 1

@@ -116,6 +116,19 @@ async def test_a_loop_is_broken_off_stored_and_lost(tmp_path: Path) -> None:
         assert teacher.requests == 3, "it is not asked for twice"
 
 
+async def test_a_thought_of_16000_tokens_is_streamed_whole(tmp_path: Path) -> None:
+    async with FakeTeacher(reasoning_tokens=16_000).serve() as teacher:
+        project = Project(tmp_path, teacher)
+        chat = "---\ninputs: [text]\n---\n{# user #}\n{{ text }}\n"
+        # Far longer than the time that an unstreamed answer would have.
+        manifest = await project.run(chat, params={"max_tokens": 20_000}, timeout_s=0.05)
+        assert manifest.teachers["main"].attempts == 3
+        assert manifest.teachers["main"].reasoning_tokens == 3 * 16_000
+        for row in project.dataset():
+            assert len(row["reasoning"].split()) == 16_000
+            assert row["finish"] == "stop"
+
+
 async def test_a_cut_answer_gets_more_room_once(tmp_path: Path) -> None:
     chat = "---\ninputs: [text]\n---\n{# user #}\n{{ text }}\n"
     async with FakeTeacher().serve() as teacher:
