@@ -134,6 +134,14 @@ def test_erase_names_the_datasets(path: Path, tmp_path: Path) -> None:
     assert "no dataset that is known" in again.output
 
 
+def test_nobody_there_to_answer_changes_nothing(path: Path) -> None:
+    for command in ("prune", "erase"):
+        result = run(command, "--where", "model=m")
+        assert result.exit_code == 2
+        assert "nothing was changed; --yes answers beforehand" in result.output
+    assert "5 entries" in run("stats").output
+
+
 def test_a_ledger_that_is_not_there(tmp_path: Path) -> None:
     for command in (["stats"], ["export"], ["verify"], ["show", "ab"]):
         missing = run(*command, "--ledger", str(tmp_path / "none"))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from synthkd.errors import Interrupted, RunStopped, SynthkdError
+from synthkd.errors import Interrupted, RunStopped, SynthkdError, UserError
 
 if TYPE_CHECKING:
     from synthkd.manifest import Record
@@ -73,6 +73,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except (KeyboardInterrupt, Interrupted):
             _explain("interrupted: run the same command again to resume", kwargs)
             raise typer.Exit(130) from None
+        except typer.Abort:  # Ctrl-C at a question, or nobody there to answer it
+            _explain("\nnobody said yes: nothing was changed; --yes answers beforehand", kwargs)
+            raise typer.Exit(UserError.exit_code) from None
         except SynthkdError as error:
             hint = "\nrun the same command again to resume" if isinstance(error, RunStopped) else ""
             _explain(f"{error}{hint}", kwargs)
