@@ -11,7 +11,7 @@ write the manifest. `synthkd.running` holds those stages.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ from synthkd.errors import UserError
 from synthkd.flow import Emit, run_loop, streamed
 from synthkd.folder import RunFolder, ledger_of, open_folder, read_manifest, read_stopped
 from synthkd.forecast import Forecast, forecast
-from synthkd.manifest import Manifest, Progress
+from synthkd.manifest import Manifest
 from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
 from synthkd.rows import Row
-from synthkd.running import Run, Ways
+from synthkd.running import Run, Tell, Ways
 
 if TYPE_CHECKING:
     from synthkd.doctor import Report
@@ -35,8 +35,6 @@ LEDGER = ".synthkd/ledger.sqlite"
 """One for all runs of a project, so that whatever was bought once is found by all."""
 
 AFTERWARDS = ("student.", "evaluate.", "budget.")
-
-Tell = Callable[[Progress], None]
 
 
 class Pipeline:

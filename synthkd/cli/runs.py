@@ -29,7 +29,7 @@ from synthkd.errors import SourceError
 
 if TYPE_CHECKING:
     from synthkd.manifest import Manifest
-    from synthkd.pipeline import Tell
+    from synthkd.running import Tell
 
 
 @app.command()

@@ -36,14 +36,14 @@ class TeacherStats:
     served: dict[tuple[str, str | None], None] = field(default_factory=dict)
     """Model and fingerprint of whoever answered, in the order in which they appeared."""
 
+    concurrency: Concurrency | None = None
+    """What adapts how many are in the air; None = that is fixed."""
+
     def saw(self, model: str, fingerprint: str | None) -> None:
         """Note who answered."""
         who = (model, fingerprint)
         if who not in self.served and len(self.served) < MOST_SERVED:
             self.served[who] = None
-
-    concurrency: Concurrency | None = None
-    """What adapts how many are in the air; None = that is fixed."""
 
     def counts(self) -> TeacherCounts:
         """A snapshot for displays and the manifest."""
