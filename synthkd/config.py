@@ -42,6 +42,12 @@ SET_BY_SYNTHKD = {
 # What numpy and scikit-learn take, and far below what JSON holds.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
+# All answers to a row are in memory at once, and the next round's samples begin at 10^6.
+Samples = Annotated[int, Field(ge=1, le=10_000)]
+# Each has a task of its own.
+InFlight = Annotated[int, Field(ge=1, le=100_000)]
+# In billionths it still fits into 64 bits.
+MAX_USD = 1e9
 Share = Annotated[float, Field(ge=0, le=1)]
 # A name becomes a folder and a column: nothing in it can climb out of the output folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -151,7 +157,7 @@ class TeacherConfig(Settings):
     """Extra headers; part of who answers."""
     recorded: RecordedConfig | None = None
     simulated: SimulatedConfig | None = None
-    concurrency: Literal["auto"] | Count = "auto"
+    concurrency: Literal["auto"] | InFlight = "auto"
     """Requests in the air at once; `auto` finds out what the server takes, up to 1,024."""
     requests_per_minute: PositiveFloat | None = None
     """No minute has more; None = as many as the provider's headers allow."""
@@ -238,7 +244,7 @@ class TeacherConfig(Settings):
 class BudgetConfig(Settings):
     """Hard stops for one run, across kills and restarts. None = no limit."""
 
-    usd: PositiveFloat | None = None
+    usd: Annotated[float, Field(gt=0, le=MAX_USD)] | None = None
     requests: Count | None = None
     tokens: Count | None = None
     """Prompt and completion tokens together."""
@@ -318,7 +324,7 @@ class StepConfig(Settings):
     """What funnel, rejections, `--set` and chance go by; by default `use`."""
     with_: dict[str, Any] = Field(default={}, alias="with")
     """The step's own settings."""
-    in_flight: Count | None = None
+    in_flight: InFlight | None = None
     """Rows in this step at once; by default its teachers' concurrency."""
 
     @property
@@ -394,7 +400,7 @@ class EvaluateConfig(Settings):
     gold: str | None = None
     """The field with the right answer; by default the `gold` of the step named by `ask`."""
     metrics: list[Literal["accuracy", "macro_f1"]] = ["accuracy", "macro_f1"]
-    bootstrap: Count = 1000
+    bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Resamples behind each 95 % interval."""
 
 

@@ -6,7 +6,7 @@ pipelines/x.yaml: steps[2].with.samples: input should be greater than or equal t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig
 from synthkd.errors import ConfigError
+from synthkd.rows import INT64, MAX_DEPTH
 
 
 class _Loader(yaml.SafeLoader):
@@ -61,6 +62,10 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: not valid YAML: {error}"]) from error
+    except ValueError as error:  # such as the date 2024-13-45
+        raise ConfigError([f"{path}: has a value that cannot be read: {error}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path}: lists and blocks are nested too deeply"]) from error
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}: must be a mapping with name, source, steps; see README.md"])
     return apply_overrides(raw, overrides)
@@ -76,11 +81,50 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
     for text in overrides:
         try:
             _apply(raw, text)
-        except (ValueError, yaml.YAMLError) as error:
-            faults.append(f"--set {text}: {error}")
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            faults.append(f"--set {text:.200}: {error}")
     if faults:
         raise ConfigError(faults)
     return raw
+
+
+def refuse_no_json(raw: Mapping[str, Any], place: str) -> None:
+    """Check that manifest, ledger and requests can hold the values, whatever reads them later.
+
+    Raises:
+        ConfigError: with every number beyond 64 bits, every text that no file can hold, and lists
+            and blocks that are too deep or hold themselves.
+    """
+    if faults := [f"{place}: {fault}" for fault in _no_json(raw, "", (), set())]:
+        raise ConfigError(faults)
+
+
+def _no_json(value: object, where: str, around: tuple[int, ...], seen: set[int]) -> Iterator[str]:
+    """What is wrong with the value, and where.
+
+    Args:
+        value: as YAML gave it.
+        where: its place in the file.
+        around: ids of the lists and blocks that it is in.
+        seen: ids of those that were looked into: an alias may stand in a file a million times.
+    """
+    if isinstance(value, str):
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            yield f"{where}: half of a character (a lone surrogate), in {value!r:.80}"
+    elif isinstance(value, int) and value not in INT64:
+        yield f"{where}: the number does not fit into 64 bits"
+    elif isinstance(value, dict | list):
+        if id(value) in around or len(around) > MAX_DEPTH:
+            yield f"{where}: holds itself, or is nested more than {MAX_DEPTH} deep"
+            return
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            yield from _no_json(name, f"{where}, a name in it", (), seen)
+            inside = f"[{name}]" if isinstance(value, list) else f".{name}" if where else str(name)
+            yield from _no_json(item, where + inside, (*around, id(value)), seen)
 
 
 def parse_config(raw: Mapping[str, Any], place: str) -> tuple[PipelineConfig | None, list[str]]:
@@ -124,7 +168,8 @@ def _parts(path: str, raw: Mapping[str, Any]) -> list[str]:
     """The path's parts; a step's name may hold dots (`steps.dedup.exact.with.field`)."""
     if path.startswith("steps."):
         rest = path.removeprefix("steps.")
-        entries = [entry for entry in raw.get("steps") or [] if isinstance(entry, dict)]
+        steps = raw.get("steps")
+        entries = [e for e in (steps if isinstance(steps, list) else []) if isinstance(e, dict)]
         names = [str(entry.get("name") or entry.get("use")) for entry in entries]
         for name in sorted(names, key=len, reverse=True):
             if rest.startswith(name + "."):

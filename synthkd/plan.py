@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
 from synthkd.hints import near
-from synthkd.pipeline_file import faults_of, parse_config
+from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Row
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
@@ -106,6 +106,7 @@ def compile_plan(raw: Mapping[str, Any], path: Path) -> Plan:
     Raises:
         ConfigError: with every fault.
     """
+    refuse_no_json(raw, str(path))
     config, faults = parse_config(raw, str(path))
     binder = _Binder(path, faults)
     steps = tuple(binder.bind_all(raw, config))

@@ -262,6 +262,20 @@ GENERATE = {"use": "generate", "with": {"teacher": "main"}}
         ({"seed": -1}, ["seed", "-1"]),
         ({"seed": 10**23}, ["seed"]),
         ({"budget": {"requests": 10**26}}, ["budget.requests"]),
+        ({"budget": {"usd": 1e300}}, ["budget.usd"]),
+        (
+            {"steps": [{"use": "gate.length", "with": {"field": "gold", "min_chars": 10**27}}]},
+            ["steps[0].with.min_chars", "64 bits"],
+        ),
+        (
+            {"steps": [{"use": "generate", "with": {"teacher": "main", "samples": 10**12}}]},
+            ["steps[0].with.samples", "10000"],
+        ),
+        (
+            {"steps": [{"use": "generate", "with": {"teacher": "main", "longer": 10**13}}]},
+            ["steps[0].with.longer"],
+        ),
+        ({"steps": [{**GENERATE, "in_flight": 10**12}]}, ["steps[0].in_flight"]),
         ({"steps": [{"use": "generat"}]}, ["steps[0].use", "generate"]),
         ({"steps": [{"use": "generate", "with": {"teacher": "mian"}}]}, ["mian", "main"]),
         (

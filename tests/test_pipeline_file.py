@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.errors import ConfigError
-from synthkd.pipeline_file import apply_overrides, parse_config, read_yaml
+from synthkd.pipeline_file import apply_overrides, parse_config, read_yaml, refuse_no_json
 
 TEXT = """
 name: small
@@ -77,6 +77,8 @@ def test_an_override_finds_its_place(
         ("name.first.second=x", "'first' is not inside a block"),
         ("steps.lable.with.samples=5", "no step has that name; there are label, dedup.exact"),
         ("seed=[", "--set seed=[:"),
+        ("seed=" + "[" * 3000, "recursion"),
+        ("seed=1" + "0" * 5000, "--set seed=1000"),
     ],
 )
 def test_an_override_that_fits_nowhere_says_why(tmp_path: Path, override: str, says: str) -> None:
@@ -84,6 +86,11 @@ def test_an_override_that_fits_nowhere_says_why(tmp_path: Path, override: str, s
         read(tmp_path, override)
     assert says in str(caught.value)
     assert str(caught.value).startswith("--set ")
+
+
+def test_a_step_is_not_looked_for_where_there_are_no_steps() -> None:
+    with pytest.raises(ConfigError, match="there are none"):
+        apply_overrides({"steps": 5}, ["steps.label.use=x"])
 
 
 def test_all_overrides_that_fit_nowhere_are_told_at_once() -> None:
@@ -108,6 +115,9 @@ def test_what_was_set_is_read_back(values: dict[str, Any]) -> None:
         ("- a\n", "must be a mapping"),
         ("", "must be a mapping"),
         ("a: !!python/object/apply:os.system [id]\n", "not valid YAML"),
+        ("a: 2024-13-45\n", "month must be in 1..12"),
+        ("a: 1" + "0" * 5000, "has a value that cannot be read"),
+        ("a: " + "[" * 3000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_pipeline_says_what_is_wrong(
@@ -126,6 +136,32 @@ def test_a_file_that_is_missing_or_no_text(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_yaml(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [1, 9223372036854775808]", "p.yaml: a[1]: the number does not fit into 64 bits"),
+        ("a: {b: -9223372036854775809}", "p.yaml: a.b: the number does not fit into 64 bits"),
+        ("a: 0x" + "f" * 5000, "p.yaml: a: the number does not fit into 64 bits"),
+        (r'a: {b: "\ud83d"}', "p.yaml: a.b: half of a character"),
+        (r'a: {"\ud83d": b}', "p.yaml: a, a name in it: half of a character"),
+        ("a: &x {b: *x}", "p.yaml: a.b: holds itself"),
+        ("a: &x [*x]", "p.yaml: a[0]: holds itself"),
+    ],
+)
+def test_what_no_manifest_can_hold_is_told_before_anything_is_bought(text: str, says: str) -> None:
+    raw = yaml.safe_load(text)
+    with pytest.raises(ConfigError) as caught:
+        refuse_no_json(raw, "p.yaml")
+    assert caught.value.faults[0].startswith(says)
+
+
+def test_aliases_of_aliases_take_no_time() -> None:
+    value: list[Any] = [1]
+    for _ in range(100):
+        value = [value] * 10
+    refuse_no_json({"a": value}, "p.yaml")
 
 
 def test_every_fault_comes_at_once_with_its_place_and_value() -> None:

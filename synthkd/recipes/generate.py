@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from pydantic import PositiveInt
-
+from synthkd.config import Count, Samples
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
@@ -19,9 +18,9 @@ class GenerateSettings(StepSettings):
     """The teacher to ask."""
     prompt: str = "generate/respond"
     """The prompt; the shipped one sends the field `instruction` as it stands."""
-    samples: PositiveInt = 1
+    samples: Samples = 1
     """Answers per row. Each becomes a row of its own; more than 1 needs a temperature above 0."""
-    longer: PositiveInt | None = None
+    longer: Count | None = None
     """Tokens: an answer that was cut is asked for again, once, with this `max_tokens`."""
     into: str = "response"
     """The field for the answer: its text, or its value where the prompt's output is JSON."""

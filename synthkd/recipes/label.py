@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
+from synthkd.config import Samples
 from synthkd.errors import MissingField, TeacherError
 from synthkd.recipes.answers import before, named_choices
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
@@ -39,7 +40,7 @@ class LabelSettings(StepSettings):
     """The labels; or the name of the field that holds the row's own list."""
     prompt: str = "label/classify"
     """The prompt; the shipped one reads the field `text` and asks for JSON with a confidence."""
-    samples: PositiveInt = 1
+    samples: Samples = 1
     """Answers per teacher. 3 is the least that can outvote one slip."""
     reason: bool = False
     """Whether to ask for a short reason, and to keep the winning answer's one as `reason`."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
+from synthkd.config import Count, Samples
 from synthkd.errors import MissingField, Rejected
 from synthkd.recipes.answers import DEFAULT_CUES, Reading, read_answer
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
@@ -31,9 +32,9 @@ class RationaleSettings(StepSettings):
     """The teacher to ask."""
     prompt: str = "rationale/question"
     """The prompt; also shipped: rationale/choices, rationale/nli, rationale/classify."""
-    samples: PositiveInt = 1
+    samples: Samples = 1
     """Answers per row that vote. The paper uses 1; votes of 5 and more tell sure from unsure."""
-    longer: PositiveInt | None = None
+    longer: Count | None = None
     """Tokens: an answer that was cut is asked for again, once, with this `max_tokens`."""
     gold: str | None = None
     """The field with the right answer; a row whose vote differs from it is rejected. A row where
