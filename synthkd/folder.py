@@ -4,6 +4,7 @@
     DIR/.work/          scratch of the run that is going on; gone when it is done
     DIR/.trained/       a student that is ready while the run is not; resuming finds it
     DIR/manifest.json   written last: a folder that has one is complete
+    DIR/.before.json    the manifest while `train` or `eval` replaces results; its rows still hold
     DIR/stopped/        why the last run ended early, and the rows lost so far
 
 Results are made in .work and moved into place one by one, each by a rename, after the old
@@ -19,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import orjson
 from pydantic import ValidationError
@@ -29,10 +31,14 @@ from synthkd.io.lock import locked
 from synthkd.manifest import Manifest, Record, Stopped
 
 MANIFEST = "manifest.json"
+BEFORE = ".before.json"
 WORK = ".work"
 TRAINED = ".trained"
 STOPPED = "stopped"
 RUN = "run.json"
+
+
+StudentPlace = Literal["trained", "published", "none"]
 
 
 class RunFile(Record):
@@ -76,21 +82,29 @@ class RunFolder:
         """Have the published student at `trained`, where it is not trained again if it is right."""
         published = self.path / "student"
         if published.is_dir() and not self.trained.exists():
-            shutil.copytree(published, self.trained)
+            copy = self.work / "student"  # a kill must not leave half a student that looks whole
+            shutil.copytree(published, copy)
+            self.trained.parent.mkdir(exist_ok=True)
+            copy.rename(self.trained)
 
     def publish(
-        self, manifest: Callable[[], Manifest], *, removes_student: bool = False
+        self, manifest: Callable[[], Manifest], *, student: StudentPlace, same_rows: bool = False
     ) -> Manifest:
         """Move everything that is staged into place, and write the manifest that describes it.
 
         Args:
             manifest: called once all is in place, to hash what is there.
-            removes_student: whether a student of an earlier run has no place here any more.
+            student: `trained` is moved into place, the `published` one stays, or there is `none`.
+            same_rows: whether the rows stay: then a kill leaves the old manifest to go on from.
         """
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        if self.trained.exists():
+        if same_rows and (self.path / MANIFEST).exists():
+            (self.path / MANIFEST).replace(self.path / BEFORE)
+        elif not same_rows:
+            for old_manifest in (MANIFEST, BEFORE):
+                (self.path / old_manifest).unlink(missing_ok=True)
+        if student == "trained":
             self.trained.rename(self.staged / "student")
-        elif removes_student and (self.path / "student").exists():
+        elif student == "none" and (self.path / "student").exists():
             (self.path / "student").rename(self.work / "old-student")
         for new in sorted(self.staged.iterdir()):
             old = self.path / new.name
@@ -100,6 +114,7 @@ class RunFolder:
         made = manifest()
         with atomic_file(self.path / MANIFEST) as file:
             file.write(_pretty(made.model_dump(mode="json")))
+        (self.path / BEFORE).unlink(missing_ok=True)
         for gone in (STOPPED, TRAINED, WORK):
             shutil.rmtree(self.path / gone, ignore_errors=True)
         return made
@@ -260,16 +275,31 @@ def _ledger_path(path: Path, run: RunFile) -> Path:
     return Path(os.path.normpath(path.absolute().resolve() / run.ledger))
 
 
-def read_manifest(path: Path) -> Manifest:
+def manifest_of_rows(path: Path) -> Manifest:
+    """The manifest that describes the rows: the run is complete, or `train` or `eval` was killed.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    is_between = (path / BEFORE).exists() and not (path / MANIFEST).exists()
+    return read_manifest(path, BEFORE if is_between else MANIFEST)
+
+
+def read_manifest(path: Path, name: str = MANIFEST) -> Manifest:
     """The manifest of a complete run.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
-    file = path / MANIFEST
+    file = path / name
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except FileNotFoundError:
+        if (path / BEFORE).exists():
+            raise UserError(
+                f"{path}: `synthkd train` or `synthkd eval` was ended while it replaced results:"
+                " run it again"
+            ) from None
         stopped = read_stopped(path)
         if stopped is not None:
             raise UserError(f"{path}: the run ended early: {stopped.message}") from None

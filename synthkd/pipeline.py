@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 
 from synthkd.errors import UserError
 from synthkd.flow import Emit, run_loop, streamed
-from synthkd.folder import RunFolder, ledger_of, open_folder, read_manifest, read_stopped
+from synthkd.folder import (
+    RunFolder,
+    ledger_of,
+    manifest_of_rows,
+    open_folder,
+    read_manifest,
+    read_stopped,
+)
 from synthkd.forecast import Forecast, forecast
 from synthkd.manifest import Manifest
 from synthkd.pipeline_file import apply_overrides, read_yaml
@@ -96,7 +103,7 @@ class Pipeline:
                     f"--set {text}: the rows are made; only student, evaluate and budget can be"
                     " set here. For other rows run the pipeline file again, with another --out"
                 )
-        manifest = read_manifest(folder)
+        manifest = manifest_of_rows(folder)
         raw = apply_overrides(dict(manifest.config), overrides)
         plan = compile_plan(raw, Path(manifest.pipeline))
         return cls(plan, out=folder, ledger=ledger)
@@ -185,8 +192,8 @@ class Pipeline:
         return await self._again(training=False, offline=offline, on_progress=on_progress)
 
     async def _again(self, *, training: bool, offline: bool, on_progress: Tell | None) -> Manifest:
-        old = read_manifest(self.out)
         with self._folder() as folder:
+            old = manifest_of_rows(self.out)  # in the lock: another process may replace it
             run = Run(self._plan, folder, Ways(offline=offline), on_progress)
             return await run.again(old, training=training)
 

@@ -29,7 +29,7 @@ from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, UserError
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, in_thread, ticking
-from synthkd.folder import RunFolder, sha256_of
+from synthkd.folder import BEFORE, RunFolder, sha256_of
 from synthkd.interrupts import interruptible
 from synthkd.io.exports import export_dataset, missing_text, write_records
 from synthkd.io.lock import locked
@@ -61,7 +61,7 @@ WALL_TICK_S = 1.0
 """Seconds of wall time that a kill can give back to `budget.wall_s`."""
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
-UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", "stopped"}) | {
+UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
     "manifest.json.tmp"  # of a run that was killed while it wrote it
 }
 
@@ -114,7 +114,7 @@ class Run:
             self._enter("done")
             return self._folder.publish(
                 lambda: self._manifest(counts, dataset, student, evaluation),
-                removes_student=student is None,
+                student="none" if student is None else "trained",
             )
 
     async def ask_only(self, emit: Emit[Row]) -> None:
@@ -135,6 +135,7 @@ class Run:
                 student = await self._train(rows_file)
             elif old.student is not None:
                 student = await in_thread(lambda: load_linear(self._folder.path / "student"))
+                _check_student(student, old)
             evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             news = {
@@ -146,7 +147,9 @@ class Run:
             return self._folder.publish(
                 lambda: old.model_copy(
                     update={**news, "files": sha256_of(self._folder.path, UNHASHED)}
-                )
+                ),
+                student="trained" if training else "published",
+                same_rows=True,
             )
 
     # --- survey, ledger, teachers
@@ -442,6 +445,15 @@ class Run:
             usd=spent.usd if priced else None,
             wall_s=round(self._wall_before_s + elapsed_s, 3),
             budget=self._plan.config.budget.model_dump(exclude_none=True),
+        )
+
+
+def _check_student(student: LinearStudent, manifest: Manifest) -> None:
+    """Check that the student in the folder is the one that the manifest's settings made."""
+    if manifest.student is None or student.fingerprint != manifest.student["fingerprint"]:
+        raise UserError(
+            f"{student.folder}: is not the student that the run's manifest describes, as after a"
+            " `synthkd train` that was ended: run `synthkd train` first"
         )
 
 

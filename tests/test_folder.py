@@ -11,6 +11,7 @@ import orjson
 import pytest
 import yaml
 
+from synthkd import running
 from synthkd.errors import BudgetReached, LedgerFailed, UserError
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.folder import RunFolder, open_folder, read_manifest
@@ -285,3 +286,63 @@ async def test_a_stop_in_the_evaluation_publishes_nothing_and_trains_once(tmp_pa
     assert manifest.student is not None
     assert orjson.loads(about.read_bytes())["fingerprint"] == manifest.student["fingerprint"]
     assert not (tmp_path / "out" / ".trained").exists()
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL at a chosen place: nothing that a run catches."""
+
+
+async def train_killed(monkeypatch: pytest.MonkeyPatch, at: str, seed: int) -> None:
+    """Train with another seed, and die where `synthkd.running` calls that function."""
+
+    def kill(*args: Any, **kwargs: Any) -> Any:
+        raise Killed
+
+    again = Pipeline.reopen("out", overrides=[f"student.seed={seed}"])
+    with monkeypatch.context() as patch:
+        patch.setattr(running, at, kill)
+        with pytest.raises(Killed):
+            await again.train()
+
+
+async def test_what_a_killed_training_left_is_published_by_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeTeacher().serve() as provider:
+        file = write_labelled(tmp_path, provider.url)
+        old = await Pipeline.load(file, out="out").run()
+        await train_killed(monkeypatch, "evaluate", seed=1)
+        assert (tmp_path / "out" / ".trained" / "student").is_dir()
+        evaluated = await Pipeline.reopen("out").evaluate()
+        assert evaluated.student == old.student
+        assert {k: v for k, v in evaluated.files.items() if k.startswith("student/")} == {
+            k: v for k, v in old.files.items() if k.startswith("student/")
+        }
+        await train_killed(monkeypatch, "evaluate", seed=1)
+        without = Pipeline.load(file, out="out", overrides=["student=null", "evaluate=null"])
+        assert not [name for name in (await without.run()).files if name.startswith("student/")]
+        assert not (tmp_path / "out" / "student").exists()
+
+
+async def test_a_training_killed_while_it_publishes_is_done_by_training_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeTeacher().serve() as provider:
+        file = write_labelled(tmp_path, provider.url)
+        old = await Pipeline.load(file, out="out").run()
+        for _ in range(2):
+            await train_killed(monkeypatch, "sha256_of", seed=1)
+            with pytest.raises(UserError, match="run it again"):
+                read_manifest(tmp_path / "out")
+            with pytest.raises(UserError, match="run `synthkd train` first"):
+                await Pipeline.reopen("out").evaluate()
+        trained = await Pipeline.reopen("out", overrides=["student.seed=1"]).train()
+        asked = provider.requests
+        assert (trained.counts, trained.funnel) == (old.counts, old.funnel)
+        assert trained.student != old.student
+        assert read_manifest(tmp_path / "out") == trained
+        assert not [p.name for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
+        await train_killed(monkeypatch, "sha256_of", seed=2)
+        whole = await Pipeline.load(file, out="out").run()  # the way that always leads back
+        assert (whole.student, whole.counts) == (old.student, old.counts)
+        assert provider.requests == asked
