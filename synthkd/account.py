@@ -23,7 +23,7 @@ from synthkd.errors import AccountError, Rejected, RowError, SourceError, TooMan
 from synthkd.io.scratch import Scratch, order_key
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts, StepCounts
-from synthkd.rows import Json, Row
+from synthkd.rows import Json, Row, clean
 
 Side = Literal["train", "dev", "test"]
 Kind = Literal["rejected", "failed", "discarded"]
@@ -203,8 +203,8 @@ class Account:
         return kind
 
     def _write_down(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
-        roots = orjson.dumps(row.roots)
-        self._losses.append((order_key(row.order), row.id, roots, kind, step, reason, detail))
+        roots, said = orjson.dumps(row.roots), str(clean(detail, {}))
+        self._losses.append((order_key(row.order), row.id, roots, kind, step, reason, said))
         if len(self._losses) >= BATCH:
             self._flush()
 

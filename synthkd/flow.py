@@ -119,8 +119,11 @@ async def _run_stage(
     emit: Emit[T] = sink if queue is None else queue.put
 
     async def worker() -> None:
+        task = asyncio.current_task()
         while not isinstance(item := await take(), _End):
             await stage.work(item, emit)
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # the work has swallowed it: no more is begun
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(stage.in_flight):

@@ -80,6 +80,15 @@ def test_kept_beats_failed_and_failed_beats_rejected(
     account.close()
 
 
+def test_a_detail_that_no_file_can_hold_is_mended(tmp_path: Path) -> None:
+    account = Account(tmp_path / "account", ["s"], LimitsConfig(max_failed=1, max_rejected=1))
+    row = source_row("x", [0], ordinal=0, fields={})
+    account.enter([(0, row.id, "train")])
+    account.close_entry([])
+    account.lose("s", row, Rejected("odd", "half a character: \ud800"))
+    assert [loss["detail"] for loss in account.losses("rejected")] == ["half a character: \ufffd"]
+
+
 def test_a_row_of_two_roots_keeps_both(account: Account) -> None:
     both = Row(id="both", order=(0,), roots=(row(0).id, row(1).id), fields={})
     settle(account, both, "kept")

@@ -66,7 +66,9 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
         tally.entered += 1
         made = 0
         lost: RowError | None = None
-        children = run(row, kit, config)
+        # Fields of its own: what a step changes in place is seen, and cleaned, as its result.
+        given = Row(row.id, row.order, row.roots, {**row.fields}, row.made_by)
+        children = run(given, kit, config)
         try:
             async for child in children:
                 ready = _settled(child, row, made, kit, bound)
@@ -75,6 +77,14 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
                 await emit(ready)
         except RowError as error:
             lost = error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError(  # a worker that is gone would take its rows with it
+                f"step {bound.label!r} on row {row.id} was cancelled by nobody but itself: it must"
+                " catch the CancelledError of what it has cancelled"
+            ) from error
         except Exception as bug:
             bug.add_note(f"in step {bound.label!r} on row {row.id}")
             raise
@@ -130,13 +140,22 @@ async def table_rows(
     kit = TableKit(desk)
     with spool:
         books = account.table(bound.label, spool)
-        step = bound.step.run(Table(spool), kit, bound.config)
-        async with aclosing(from_thread(step)) as batches:
-            async for rows in batches:
-                books.settle(kit.take_gone(), rows)
-                # pour closes this generator
-                yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
-        books.settle(kit.take_gone(), ())
+        try:
+            step = iter(bound.step.run(Table(spool), kit, bound.config))
+            async with aclosing(from_thread(step)) as batches:
+                async for rows in batches:
+                    books.settle(kit.take_gone(), rows)
+                    # pour closes this generator
+                    yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
+            books.settle(kit.take_gone(), ())
+        except RowError as error:
+            raise RuntimeError(
+                f"table step {bound.label!r} raised {type(error).__name__} ({error}), which ends"
+                " one row: a table step says `kit.reject(row, reason)` and goes on"
+            ) from error
+        except Exception as bug:
+            bug.add_note(f"in table step {bound.label!r}")
+            raise
         for _ in books.close():
             await asyncio.sleep(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -219,6 +220,74 @@ def test_a_value_that_is_no_json_is_a_bug_of_the_step(tmp_path: Path, value: obj
 
     with pytest.raises(ValueError, match="step 'odd' put no JSON into 'odd'"):
         carried(tmp_path, 1, [Segment(rows=(row_step("odd", odd),), table=None)])
+
+
+def test_what_a_step_changes_in_place_is_its_result_and_checked(tmp_path: Path) -> None:
+    async def add(row: Row, kit: Kit, config: Nothing, /) -> AsyncIterator[Row]:
+        row.fields["more"] = 1  # type: ignore[index]  # that is the test
+        yield row
+
+    async def spoil(row: Row, kit: Kit, config: Nothing, /) -> AsyncIterator[Row]:
+        row.fields["i"] = float("nan")  # type: ignore[index]  # that is the test
+        yield row
+
+    final, _, _ = carried(tmp_path, 1, [Segment(rows=(row_step("add", add),), table=None)])
+    assert final[0].fields == {"i": 0, "more": 1}
+    with pytest.raises(ValueError, match="step 'spoil' put no JSON into 'i'"):
+        carried(tmp_path, 1, [Segment(rows=(row_step("spoil", spoil),), table=None)])
+
+
+def test_a_step_that_lets_a_cancellation_out_is_a_bug_and_no_lost_rows(tmp_path: Path) -> None:
+    async def leaky(row: Row, kit: Kit, config: Nothing, /) -> AsyncIterator[Row]:
+        if row.fields["i"] == 1:
+            raise asyncio.CancelledError  # as from a task of its own that it has cancelled
+        yield row
+
+    with pytest.raises(RuntimeError, match=r"step 'leaky' on row .* was cancelled by nobody"):
+        carried(tmp_path, 9, [Segment(rows=(row_step("leaky", leaky),), table=None)])
+
+
+def test_a_step_that_swallows_its_cancellation_begins_no_further_row(tmp_path: Path) -> None:
+    begun = []
+
+    async def stubborn(row: Row, kit: Kit, config: Nothing, /) -> AsyncIterator[Row]:
+        begun.append(row.id)
+        if row.fields["i"] == 2:
+            raise BudgetReached("for the test")
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        yield row
+
+    with pytest.raises(BudgetReached):
+        carried(tmp_path, 50, [Segment(rows=(row_step("stubborn", stubborn),), table=None)])
+    assert len(begun) == 3
+
+
+def test_a_table_step_that_raises_says_which_one_it_is(tmp_path: Path) -> None:
+    def reject(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
+        yield from table
+        raise Rejected("disliked")
+
+    def nothing(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
+        yield None  # type: ignore[misc]  # that is the test
+
+    def ends(run) -> list[Segment]:  # type: ignore[no-untyped-def]
+        return [Segment(rows=(), table=table_step("t", run)), Segment(rows=(), table=None)]
+
+    with pytest.raises(RuntimeError, match=r"table step 't' raised Rejected .*kit\.reject"):
+        carried(tmp_path, 3, ends(reject))
+    with pytest.raises(AttributeError) as caught:
+        carried(tmp_path, 3, ends(nothing))
+    assert caught.value.__notes__ == ["in table step 't'"]
+
+
+def test_a_table_step_may_give_a_list(tmp_path: Path) -> None:
+    def whole(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
+        return list(table)  # type: ignore[return-value]  # that is the test
+
+    segments = [Segment(rows=(), table=table_step("t", whole)), Segment(rows=(), table=None)]
+    final, _, _ = carried(tmp_path, 3, segments)
+    assert final == rows(3)
 
 
 def test_a_bug_stops_the_run_and_names_step_and_row(tmp_path: Path) -> None:
