@@ -199,7 +199,7 @@ def test_a_step_tells_its_settings(name: str) -> None:
 
 
 def test_a_setting_has_type_limit_and_default() -> None:
-    assert "  samples: int > 0, default 1" in invoke("steps", "label").stdout
+    assert "  samples: int >= 1 <= 10000, default 1" in invoke("steps", "label").stdout
 
 
 def test_an_unknown_step_names_the_near_ones() -> None:
