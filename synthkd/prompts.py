@@ -227,6 +227,10 @@ def _front_matter(path: Path, text: str) -> FrontMatter:
             f"{path}: the front matter has faults: {faults}; it may say inputs: [names], "
             "output: text, label or {json_schema: ...}, roles: [system, user, assistant]"
         ) from error
+    except ValueError as error:  # such as the date 2024-13-45
+        raise PromptError(f"{path}: the front matter cannot be read: {error}") from error
+    except RecursionError as error:
+        raise PromptError(f"{path}: the front matter is nested too deeply") from error
     for name in front.inputs:
         if not name.isidentifier() or name.startswith("_") or name in RESERVED:
             raise PromptError(

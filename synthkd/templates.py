@@ -76,7 +76,8 @@ TAGS: Mapping[type[nodes.Node], str] = {
 """Tags that are refused."""
 
 # What a filter or an operator raises when a value is not of the kind that it counts on: null in
-# `dictsort` is an AttributeError, a list inside itself by recursion a RecursionError.
+# `dictsort` is an AttributeError, a negative `truncate` an AssertionError, a list inside itself by
+# recursion a RecursionError.
 _RENDERING_FAULTS = (
     TemplateError,
     TypeError,
@@ -84,6 +85,7 @@ _RENDERING_FAULTS = (
     ArithmeticError,
     LookupError,
     AttributeError,
+    AssertionError,
     RecursionError,
 )
 
@@ -186,6 +188,8 @@ def _faults_at(path: Path) -> Iterator[None]:
             f"{path} line {error.lineno}: {what}; literal braces go between "
             "{% raw %} and {% endraw %}"
         ) from error
+    except RecursionError as error:
+        raise PromptError(f"{path}: expressions or tags are nested too deeply") from error
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -263,6 +267,9 @@ def _fault(node: nodes.Node, called: set[int]) -> str | None:
         return _fault_of_call(node.node)
     if isinstance(node, nodes.Filter):
         return _fault_of_filter(node)
+    if isinstance(node, nodes.Const) and isinstance(node.value, str):
+        half = any("\ud800" <= char <= "\udfff" for char in node.value)
+        return f"{node.value!r:.40} holds half of a character (a lone surrogate)" if half else None
     if isinstance(node, nodes.Pow):
         return "** is not allowed: it can fill the memory; compute the value in a step"
     if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):

@@ -117,6 +117,8 @@ def test_a_name_cannot_climb_out_of_the_folders(tmp_path: Path, name: str) -> No
         ("---\ninputs: [x]\n", "line 1: a prompt begins with front matter"),
         ("", "line 1: a prompt begins with front matter"),
         ("---\ninputs: [\n---\n", "is not YAML"),
+        ("---\ninputs: [2024-13-45]\n---\n", "cannot be read: month must be in 1..12"),
+        ("---\ninputs: " + "[" * 3000 + "\n---\n", "nested too deeply"),
         ("---\n---\n{# user #}\nx", "front matter has faults"),
         ("---\ninput: [x]\n---\n", "input: Extra inputs are not permitted.* it may say inputs"),
         ("---\ninputs: text\n---\n", "inputs: Input should be a valid list, got 'text'"),

@@ -187,6 +187,8 @@ def test_a_field_called_like_a_method_is_not_taken_for_it() -> None:
         ("{% if x %}", "line 1: Unexpected end of template"),
         ("a\n\n{{ x | uper }}", "line 3: there is no filter 'uper'; did you mean upper"),
         ("{{ x is nothing }}", "line 1: No test named 'nothing'"),
+        (r"a\n{{ x ~ '\ud83d' }}", "half of a character"),
+        ("{{" + "(" * 3000 + "x" + ")" * 3000 + "}}", "nested too deeply"),
         ("{{ foo(x) }}", r"line 1: foo\(\.\.\.\) may not be called: there are the functions"),
     ],
 )
@@ -202,6 +204,7 @@ def test_faults_name_the_line_and_the_way_out(source: str, message: str) -> None
         ("\n{{ x.y.z }}", "line 2: .*has no attribute 'y'"),
         ("{{ x }}\n{{ x | join(1, 2, 3, 4) }}", "line 2: cannot be rendered"),
         ("{{ 1 / 0 }}", "line 1: cannot be rendered: division"),
+        ("{{ 'word' | truncate(-5) }}", "line 1: cannot be rendered: expected length"),
         ("{{ [1] | map('string') }}", "not JSON serializable: generator"),
     ],
 )
