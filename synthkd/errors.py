@@ -9,6 +9,7 @@
             BudgetReached       exit code 3
             TooManyLost         exit code 4: more rows failed or were rejected than `limits` allow
             AccountError        exit code 4: the account of rows does not add up
+            SourceChanged       exit code 4: the source is not what it was when the run began
             NothingToLearn      exit code 4: the rows that are left cannot teach a student
             TeacherRefused      exit code 5: the teacher is broken for every row
             LedgerFailed        exit code 7: the ledger broke in mid-run: full disk, lock, damage
@@ -80,6 +81,12 @@ class TooManyLost(RunStopped):
 
 class AccountError(RunStopped):
     """The source rows read are not the rows kept, rejected and failed."""
+
+    exit_code = 4
+
+
+class SourceChanged(RunStopped):
+    """The source is not what it was when the run began, so its rows cannot add up."""
 
     exit_code = 4
 

@@ -52,6 +52,8 @@ class Reader:
     """What the records' numbers count: line or row."""
     records: Callable[[Repairs], Iterator[Record]]
     """Starts from the beginning; counts what it mends."""
+    file: Path | None
+    """The file that is read; None = it is none of its own."""
 
 
 def jsonl_reader(path: Path) -> Reader:
@@ -65,7 +67,7 @@ def jsonl_reader(path: Path) -> Reader:
 
     with _opened(path) as file:
         _refuse_utf16(path, file.read(2))
-    return Reader(columns=None, unit="line", records=records)
+    return Reader(columns=None, unit="line", records=records, file=path)
 
 
 def _parsed(line: bytes, repairs: Repairs) -> Fields | str:
@@ -142,7 +144,7 @@ def csv_reader(path: Path) -> Reader:
         _refuse_utf16(path, file.read(2))
     with _opened(path) as file:
         _, header = _csv_header(path, file)
-    return Reader(columns=tuple(header), unit="line", records=records)
+    return Reader(columns=tuple(header), unit="line", records=records, file=path)
 
 
 def _csv_header(path: Path, file: BinaryIO) -> tuple[Any, list[str]]:
@@ -184,7 +186,7 @@ def parquet_reader(path: Path) -> Reader:
     with _readable(path, pa.ArrowException), pq.ParquetFile(path) as file:
         columns = tuple(file.schema_arrow.names)
     _refuse_twins(path, columns)
-    return Reader(columns=columns, unit="row", records=records)
+    return Reader(columns=columns, unit="row", records=records, file=path)
 
 
 def hf_reader(config: SourceConfig, place: Path | str) -> Reader:
@@ -203,7 +205,8 @@ def hf_reader(config: SourceConfig, place: Path | str) -> Reader:
         with _readable(place, pa.ArrowException):
             yield from _arrow_records(arrow.iter(batch_size=BATCH), repairs)
 
-    return Reader(columns=tuple(dataset.column_names), unit="row", records=records)
+    columns = tuple(dataset.column_names)
+    return Reader(columns=columns, unit="row", records=records, file=None)
 
 
 def _hf_dataset(config: SourceConfig, place: Path | str) -> Any:  # Any: datasets has no types

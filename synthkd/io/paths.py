@@ -29,6 +29,12 @@ def find_file(written: str, base: Path) -> Path:
     for path in tried:
         if path.is_dir():
             raise SourceError(f"{path} is a folder: name a file in it")
+    for path in tried:
+        if path.exists():
+            raise SourceError(
+                f"{path} is a pipe or a device, which can be read once only, and a source is read"
+                " several times: write it into a file first"
+            )
     wanted = tried[0]
     siblings = [p.name for t in tried if t.parent.is_dir() for p in t.parent.iterdir()]
     hint = near(wanted.name, siblings)

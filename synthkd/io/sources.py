@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from synthkd.config import HoldoutConfig, SourceConfig
-from synthkd.errors import SourceError
+from synthkd.errors import SourceChanged, SourceError
 from synthkd.hints import near
 from synthkd.io.formats import Reader, csv_reader, hf_reader, jsonl_reader, parquet_reader
 from synthkd.io.paths import expanded, find_file, places
@@ -61,6 +61,8 @@ class Source:
         """Rows that `where` left out in the latest `read`."""
         self._config = config
         self._reader = reader
+        self._state: tuple[int, ...] | None = None
+        """What the file was like when it was first read."""
         by = config.holdout.by if config.holdout else []
         self._required = [("id", n) for n in config.id] + [("holdout.by", n) for n in by]
         """(setting, field) of what every row must have."""
@@ -75,7 +77,33 @@ class Source:
 
         Raises:
             SourceError: the input is damaged or cut, or no record has a field that `where` names.
+            SourceChanged: it is not what it was when it was first read.
         """
+        self._check_unchanged()
+        yield from self._read()
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """Rows that are not those of the first look were not checked, and do not add up."""
+        if self._reader.file is None:
+            return
+        try:
+            now = self._reader.file.stat()
+        except OSError as error:
+            raise SourceChanged(
+                f"{self._reader.file}: was there when the run began and cannot be read any more:"
+                f" {error.strerror}. What was paid for is kept: put it back, then run again"
+            ) from error
+        state = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
+        if self._state not in {None, state}:
+            raise SourceChanged(
+                f"{self._reader.file}: was changed while the run read it, so its rows do not add"
+                " up. What was paid for is kept: leave the file alone, or read a copy of it, and"
+                " run again"
+            )
+        self._state = state
+
+    def _read(self) -> Iterator[SourceRow | Unreadable]:
         self.repairs, self.skipped = {}, 0
         given, missing = 0, set(self._where)
         absent, known = {name for _, name in self._required}, set[str]()

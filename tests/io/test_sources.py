@@ -4,6 +4,7 @@ import bz2
 import datetime
 import decimal
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synthkd.config import HoldoutConfig, SourceConfig
-from synthkd.errors import SourceError
+from synthkd.errors import SourceChanged, SourceError
 from synthkd.io import formats
 from synthkd.io.sources import Source, SourceRow, Unreadable, open_source, side_of
 from synthkd.rows import Json
@@ -470,3 +471,33 @@ def test_every_record_is_counted_once_and_ids_never_collide(
     assert len(set(ids)) == len(ids)
     ordinals = [r.row.order[0] if isinstance(r, SourceRow) else r.ordinal for r in found]
     assert ordinals == list(range(len(found)))
+
+
+@pytest.mark.parametrize("when", ["between", "while"])
+def test_a_file_that_changes_after_the_first_look_stops_the_run(write: Write, when: str) -> None:
+    path = write("a.jsonl", b'{"a": 1}\n' * 3)
+    source = open_source(SourceConfig(jsonl=str(path)), base=path.parent)
+    assert len(list(source.read())) == 3
+    assert len(list(source.read())) == 3
+    again = source.read()
+    if when == "while":
+        next(again)
+    with path.open("ab") as file:
+        file.write(b'{"a": 2}\n')
+    with pytest.raises(SourceChanged, match=r"a\.jsonl: was changed while the run read it"):
+        list(again)
+
+
+def test_a_file_that_is_taken_away_stops_the_run(write: Write) -> None:
+    path = write("a.jsonl", b'{"a": 1}\n')
+    source = open_source(SourceConfig(jsonl=str(path)), base=path.parent)
+    list(source.read())
+    path.unlink()
+    with pytest.raises(SourceChanged, match="was there when the run began"):
+        list(source.read())
+
+
+def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="pipe is a pipe or a device"):
+        open_source(SourceConfig(jsonl="pipe"), base=tmp_path)
