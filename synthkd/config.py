@@ -443,6 +443,11 @@ class PipelineConfig(Settings):
                 raise ValueError(
                     f"steps[{index}] is the second step named {step.label!r}: give it a `name`"
                 )
+            if step.label in {"source", "export"}:
+                raise ValueError(
+                    f"steps[{index}] is named {step.label!r}, as the account calls what is lost"
+                    " before and after all steps: give it another `name`"
+                )
             seen.add(step.label)
         if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
             raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")

@@ -19,7 +19,7 @@ from typing import Any
 from synthkd.account import Account
 from synthkd.config import EvaluateConfig, LimitsConfig
 from synthkd.engines.local import row_stage
-from synthkd.errors import Rejected, TeacherError, TooManyLost
+from synthkd.errors import NothingToLearn, Rejected, TeacherError, TooManyLost
 from synthkd.evaluate.compare import Answers, Role, compare
 from synthkd.flow import in_thread, pour
 from synthkd.io.rows_file import read_rows
@@ -67,11 +67,18 @@ async def evaluate(
 
     Raises:
         UserError: there are no held-out rows.
+        NothingToLearn: no row was kept; nobody is asked.
         RunStopped: the budget does not reach for the teachers' answers, or asking failed on more
             rows than `limits.max_failed` allows.
     """
     config = plan.config.evaluate
     assert config is not None  # noqa: S101  the caller asks only where there is an evaluation
+    labels = await in_thread(lambda: _training_labels(plan, rows_file))
+    if not labels:
+        raise NothingToLearn(
+            "evaluation: no row was kept, so nobody knows the most frequent label, with which all"
+            " are compared: `synthkd show` says where the rows were lost"
+        )
     held_out = await _held_out(plan, source, config)
     rows, answers, funnel = held_out, dict[str, Answers](), StepCounts()
     if config.ask is not None:
@@ -91,7 +98,7 @@ async def evaluate(
         lambda: compare(
             [row.gold for row in rows],
             answers,
-            training_labels=_training_labels(plan, rows_file),
+            training_labels=labels,
             on=config.on,
             metrics=config.metrics,
             resamples=config.bootstrap,

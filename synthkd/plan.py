@@ -166,6 +166,13 @@ class _Binder:
                     f"steps[{index}].with", f"no teacher is named {teacher!r}; there are: {there}"
                 )
                 return None
+        gives = names_of(step.gives, config)
+        if twins := sorted({name for name in gives if gives.count(name) > 1}):
+            self._fault(
+                f"steps[{index}].with",
+                f"two things would go into the field {twins[0]!r}, and one of them would be lost:"
+                " choose another name",
+            )
         prompts = self._prompts(index, config)
         self._check_recorded(index, teachers, prompts)
         common: dict[str, Any] = {
@@ -175,7 +182,7 @@ class _Binder:
             "prompts": prompts,
             "teachers": teachers,
             "needs": _needs(step, config, prompts),
-            "gives": names_of(step.gives, config),
+            "gives": gives,
             "in_flight": entry.in_flight or self._ceiling(teachers),
         }
         if isinstance(step, TableStep):
@@ -329,14 +336,22 @@ def check_wiring(plan: Plan, columns: Iterable[str]) -> None:
         raise ConfigError(faults)
 
 
-def check_sides(plan: Plan, sides: Mapping[str, int]) -> None:
+def check_sides(plan: Plan, sides: Mapping[str, int], unreadable: int) -> None:
     """Check that there are rows to read, and rows to evaluate on.
+
+    Args:
+        plan: the compiled plan.
+        sides: rows by side: train, dev, test.
+        unreadable: records that are no rows.
 
     Raises:
         ConfigError: there are none.
     """
-    if not sides:
-        raise ConfigError([f"{plan.place}: source: no row is left to read; see source.where"])
+    if not sides.get("train"):
+        there = [f"{n} are held out for {side}" for side, n in sorted(sides.items()) if n]
+        there += [f"{unreadable} records cannot be read"] if unreadable else []
+        why = ", ".join(there) or "the source is empty, or source.where leaves nothing"
+        raise ConfigError([f"{plan.place}: source: no row is left to read: {why}"])
     evaluate = plan.config.evaluate
     if evaluate is not None and not sides.get(evaluate.on):
         fault = (

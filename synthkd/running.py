@@ -205,7 +205,7 @@ class Run:
             ),
             left.set,
         )
-        check_sides(self._plan, found.sides)
+        check_sides(self._plan, found.sides, found.unreadable)
         check_wiring(self._plan, found.columns)
         self._survey = found
         check_teachers(

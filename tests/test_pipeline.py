@@ -253,6 +253,16 @@ GENERATE = {"use": "generate", "with": {"teacher": "main"}}
         ({"source": {"jsonl": "rows.jsonl", "id": ["idd"]}}, ["'idd'", "did you mean id?"]),
         ({"source": {"jsonl": "rows.jsonl", "where": {"id": "x"}}}, ["no row is left to read"]),
         (
+            {"source": {"jsonl": "rows.jsonl", "holdout": {"test": 0.999999, "by": ["id"]}}},
+            ["no row is left to read", "12 are held out for test"],
+        ),
+        ({"steps": [{**GENERATE, "name": "export"}]}, ["steps[0]", "'export'"]),
+        ({"steps": [{**GENERATE, "name": "source"}]}, ["steps[0]", "'source'"]),
+        (
+            {"steps": [{"use": "generate", "with": {"teacher": "main", "into": "finish"}}]},
+            ["steps[0].with", "two things", "'finish'"],
+        ),
+        (
             {
                 "source": {"jsonl": "rows.jsonl", "holdout": {"test": 1e-9, "by": ["id"]}},
                 "evaluate": {"on": "test", "gold": "gold"},
@@ -478,6 +488,30 @@ async def test_rows_that_cannot_teach_stop_the_run_and_nothing_is_bought_twice(
         without = Pipeline.load(file, out="out", overrides=["student=null"])
         assert (await without.run()).counts.read == 12
         assert provider.requests == 12
+
+
+async def test_without_a_row_kept_nobody_is_examined(tmp_path: Path) -> None:
+    async with FakeTeacher().serve() as provider:
+        file = write(
+            tmp_path,
+            rows=40,
+            teachers=teacher(provider),
+            source={"jsonl": "rows.jsonl", "holdout": {"test": 0.5, "by": ["id"]}},
+            steps=[
+                {"use": "label", "with": {"teacher": "main", "labels": ["0", "1"], "prompt": "p"}},
+                {"use": "gate.length", "with": {"field": "instruction", "max_chars": 1}},
+            ],
+            evaluate={"on": "test", "ask": "label", "gold": "gold"},
+            limits={"max_rejected": 1},
+        )
+        (tmp_path / "p.md.j2").write_text(
+            "---\ninputs: [instruction]\n---\n{# user #}\n{{ instruction }}\n", encoding="utf-8"
+        )
+        with pytest.raises(NothingToLearn, match="no row was kept"):
+            await Pipeline.load(file, out="out").run()
+        stopped = read_stopped(tmp_path / "out")
+    assert stopped is not None
+    assert provider.requests == stopped.counts.read < 40
 
 
 async def test_discarded_candidates_are_written_down_with_their_row(tmp_path: Path) -> None:
