@@ -139,7 +139,7 @@ async def test_a_stored_refusal_is_asked_again_only_when_told(tmp_path: Path) ->
         ("quota", {}, TeacherRefused),
         (None, {"budget": {"requests": 3}}, BudgetReached),
         ("400", {}, TooManyLost),
-        ("500", {}, TooManyLost),
+        ("500", {}, TeacherRefused),
     ],
 )
 async def test_how_runs_end_early_and_what_they_leave(
@@ -148,7 +148,8 @@ async def test_how_runs_end_early_and_what_they_leave(
     rates = {} if fault is None else {fault: 1.0}
     headers = {"Retry-After": "0"}
     async with FakeTeacher(rates=rates, retry_after=headers).serve() as provider:
-        file = write(tmp_path, teachers=teacher(provider, max_attempts=1), **changes)
+        who = teacher(provider, max_attempts=1, patience_s=0.5)
+        file = write(tmp_path, teachers=who, **changes)
         with pytest.raises(error):
             await Pipeline.load(file, out="out").run()
         assert not (tmp_path / "out" / "manifest.json").exists()

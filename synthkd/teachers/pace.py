@@ -141,7 +141,8 @@ class Quota:
             # quickest reply is nearest to that.
             earliest = self._may_reset_at if self._seen else math.inf
             self._may_reset_at = min(start.when + reset_s, earliest)
-            self._resets_at = min(now + reset_s, self._resets_at if self._seen else math.inf)
+            resets_at = now + reset_s + WAY_S
+            self._resets_at = min(resets_at, self._resets_at if self._seen else math.inf)
             self._rate, self._full, self._seen = 0.0, limit, True
         else:
             # It says how long filling takes, which tells how much goes in: often less than `limit`.
