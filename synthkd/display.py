@@ -13,6 +13,7 @@ an answer cannot reach the terminal.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ LINE_EVERY_S = 5.0
 """Seconds between two lines in a log file: an hour of running stays readable."""
 WIDTH_OF_A_LOG = 120
 """Columns where there is no terminal to ask."""
+WIDTH_OF_TABLES = 80
+"""Columns below which figures would break in two: a narrower terminal is written to as a log is."""
 WIDTH_OF_A_VALUE = 300
 """Characters shown of one sample row or detail."""
 
@@ -54,8 +57,13 @@ OnProgress = Callable[[Progress], None]
 
 def console_for(stream: IO[str]) -> Console:
     """A console that takes every text literally: square brackets in data are not markup."""
-    width = None if stream.isatty() else WIDTH_OF_A_LOG
-    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+    literal = functools.partial(Console, file=stream, markup=False, highlight=False, emoji=False)
+    if not stream.isatty():
+        return literal(width=WIDTH_OF_A_LOG)
+    console = literal()
+    if console.width < WIDTH_OF_TABLES:
+        return literal(width=WIDTH_OF_TABLES, force_terminal=False)
+    return console
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import RenderableType
@@ -16,6 +17,7 @@ from synthkd.display import (
     Lines,
     account_text,
     console_for,
+    funnel_table,
     printable,
     progress_line,
     progress_view,
@@ -175,6 +177,19 @@ def test_a_terminal_sees_the_latest_moment() -> None:
         on_progress(progress(stage="reading"))
         on_progress(progress(stage="training"))
     assert "training" in stream.getvalue()
+
+
+def test_a_narrow_terminal_gets_lines_and_whole_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Terminal()
+    console = console_for(stream)
+    with watch(console) as on_progress:
+        on_progress(progress(stage="reading"))
+        on_progress(progress(stage="training"))
+    assert stream.getvalue().count("\n") == 2
+    console.print(funnel_table({"gate.length": StepCounts(entered=12_345, out=1_234_567)}))
+    assert "12,345" in stream.getvalue()
+    assert "1,234,567" in stream.getvalue()
 
 
 def test_simulated_is_named_wherever_it_shows() -> None:
