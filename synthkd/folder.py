@@ -20,10 +20,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import orjson
-from pydantic import ValidationError
+from pydantic import StringConstraints, ValidationError
 
 from synthkd.errors import UserError
 from synthkd.io.atomic import atomic_file
@@ -44,7 +44,8 @@ StudentPlace = Literal["trained", "published", "none"]
 class RunFile(Record):
     """run.json."""
 
-    run_id: str
+    run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    """Becomes part of a file's name, so nothing else may stand there."""
     ledger: str
     """Path, from the folder."""
     has_asked: bool = False

@@ -211,6 +211,15 @@ def test_a_damaged_run_file_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "run.json").read_text(encoding="utf-8") == "{}"
 
 
+@pytest.mark.parametrize("run_id", ["", "/../../evil", "x" * 32, "A" * 32])
+def test_a_run_id_cannot_lead_out_of_the_ledgers_folder(tmp_path: Path, run_id: str) -> None:
+    opened(tmp_path / "out")
+    file = tmp_path / "out" / "run.json"
+    file.write_bytes(orjson.dumps({**orjson.loads(file.read_bytes()), "run_id": run_id}))
+    with pytest.raises(UserError, match=r"run\.json: cannot be read"):
+        opened(tmp_path / "out")
+
+
 ECHO = "---\ninputs: [text]\noutput: label\n---\n{# user #}\n{{ text }}\n"
 
 
