@@ -16,6 +16,7 @@ from synthkd.cli import app
 from synthkd.errors import BudgetReached, SynthkdError, TeacherRefused, TooManyLost
 from synthkd.fake_teacher import FakeTeacher, in_thread
 from synthkd.pipeline import Pipeline
+from tests.runs import command, finished
 
 ROOT = Path(__file__).parent.parent
 
@@ -116,6 +117,47 @@ def test_show_gives_an_example_of_each_reason(pipeline: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "too_short" in result.stdout
     assert "for example" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset/train.jsonl", "rejected.parquet", "failed.parquet", "manifest.json"]
+)
+def test_show_says_which_file_of_a_run_is_missing_or_damaged(pipeline: Path, name: str) -> None:
+    assert invoke("run", pipeline, "--out", "out").exit_code == 0
+    file = Path("out", name)
+    for damage in ("taken away", "garbage", "a folder"):
+        file.unlink()
+        if damage == "garbage":
+            file.write_bytes(b"\xff{")
+        elif damage == "a folder":
+            file.mkdir()
+        result = invoke("show", "out")
+        assert result.exit_code in {2, 7}
+        assert name in result.stderr
+        assert "Traceback" not in result.stderr
+        if not file.exists():
+            file.touch()
+
+
+def test_a_name_that_the_filesystem_refuses_is_no_bug(pipeline: Path) -> None:
+    result = invoke("run", pipeline, "--out", "x" * 300)
+    assert result.exit_code == 7
+    assert "File name too long" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_the_terminal_cannot_show_and_closed_streams_end_no_run(pipeline: Path) -> None:
+    Path("words.jsonl").write_text('{"id": 1, "text": "\U0001f600"}\n', encoding="utf-8")
+    env = {"PYTHONIOENCODING": "ascii"}
+    assert finished("run", pipeline, "--out", "out", cwd=Path(), env=env).returncode == 0
+    shown = finished("show", "out", cwd=Path(), env=env)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "\\U0001f600" in shown.stdout
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command("run", pipeline, "--out", "out")],
+        check=False,
+    )
+    assert closed.returncode == 0
 
 
 def test_a_missing_file_is_the_users_mistake() -> None:

@@ -11,7 +11,10 @@ The commands appear in `--help` in the order of the imports here.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from pathlib import Path
 
 import typer
 
@@ -33,4 +36,15 @@ def main() -> None:
     """The entry point of the `synthkd` command."""
     # Arrow's default allocator keeps 20 MB more than it uses; read when pyarrow is imported.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    _mend_streams()
     app(prog_name="synthkd")
+
+
+def _mend_streams() -> None:
+    """Printing must not be what a run fails by, whatever the terminal can show."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as under some schedulers
+            devnull = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  for the whole process
+            setattr(sys, name, devnull)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is already

@@ -14,6 +14,7 @@ Heavy imports stand inside the commands, so that `synthkd --help` answers at onc
 
 from __future__ import annotations
 
+import errno
 import functools
 import traceback
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from synthkd.errors import Interrupted, RunStopped, SynthkdError, UserError
+from synthkd.errors import DiskFailed, Interrupted, RunStopped, SynthkdError, UserError
 
 if TYPE_CHECKING:
     from synthkd.manifest import Record
@@ -84,7 +85,10 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             raise  # a command that is done, and says with which code
         except BrokenPipeError:
             raise  # the reader has gone away, as in `synthkd show DIR | head`; typer ends quietly
-        except Exception:  # noqa: BLE001  the outermost frame: shown in full and reported as a bug
+        except Exception as error:  # noqa: BLE001  the outermost frame: shown in full and reported as a bug
+            if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+                _explain(str(DiskFailed.of(error, "what this is printed to")), kwargs)
+                raise typer.Exit(DiskFailed.exit_code) from None
             _explain(
                 "this is a bug in synthkd: please report it with the lines above", {"debug": 1}
             )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,7 @@ def show(
     console.print(summary(manifest, folder))
     if any(step.reasons for step in manifest.funnel.values()):
         console.print(rejections_table(manifest.funnel, _examples(folder)))
-    if samples := _first_rows(folder / "dataset" / "train.jsonl", rows):
+    if samples := _first_rows(folder, rows):
         console.print(sample_text(samples), soft_wrap=True)
 
 
@@ -177,13 +178,14 @@ def _carry_out(stage: Callable[..., Manifest], folder: Path, *, quiet: bool, as_
         console.print(summary(manifest, folder))
 
 
-def _first_rows(path: Path, rows: int) -> list[dict[str, Any]]:
-    """The first rows of a JSONL file, which may be far too large to read whole."""
+def _first_rows(folder: Path, rows: int) -> list[dict[str, Any]]:
+    """The first rows of the dataset, which may be far too large to read whole."""
     import itertools
 
     import orjson
 
-    with path.open("rb") as lines:
+    path = folder / "dataset" / "train.jsonl"
+    with _of_a_finished_run(path), path.open("rb") as lines:
         return [orjson.loads(line) for line in itertools.islice(lines, rows)]
 
 
@@ -197,11 +199,21 @@ def _examples(folder: Path) -> dict[str, str]:
         ("failed.parquet", ["step", "error", "message"]),
     ):
         path = folder / name
-        if not path.exists():
-            raise SourceError(f"{path}: missing, though {folder} is a finished run; run it again")
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with _of_a_finished_run(path), pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     step, reason, detail = (row[column] for column in columns)
                     found.setdefault(f"{step} {reason}", detail or "")
     return found
+
+
+@contextmanager
+def _of_a_finished_run(path: Path) -> Iterator[None]:
+    """Say which file of a run is missing or damaged."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # Arrow and orjson raise ValueErrors of their own
+        raise SourceError(
+            f"{path}: missing or damaged, though it belongs to a finished run ({error}); run it"
+            " again"
+        ) from error
