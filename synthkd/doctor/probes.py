@@ -21,7 +21,7 @@ from yarl import URL
 from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed
 from synthkd.rows import Json
-from synthkd.teachers.endpoint import api_key, api_urls
+from synthkd.teachers.endpoint import api_key, api_urls, headers_with
 from synthkd.teachers.http import CODE_WAY_OUT, REFUSED_TEACHER, WAY_OUT
 from synthkd.teachers.request import Completion
 from synthkd.teachers.wire import parse_chat
@@ -182,13 +182,9 @@ async def open_endpoints(name: str, config: TeacherConfig) -> AsyncIterator[Sequ
         UserError: an endpoint that is no URL, or an API key that is missing or malformed.
     """
     key = api_key(name, config)
-    headers = {"Content-Type": "application/json", "User-Agent": "synthkd", **config.headers}
-    if key is not None:
-        bearer = config.api_key_header == "Authorization"
-        headers[config.api_key_header] = f"Bearer {key}" if bearer else key
     session = aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers=headers,
+        headers=headers_with(config, key),
         timeout=aiohttp.ClientTimeout(total=patience_s(config)),
     )
     async with session:

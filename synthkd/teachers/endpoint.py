@@ -66,6 +66,15 @@ def api_key(name: str, config: TeacherConfig) -> str | None:
     return key
 
 
+def headers_with(config: TeacherConfig, key: str | None) -> dict[str, str]:
+    """What every request carries, the key among it: for a session, and for nobody to see."""
+    headers = {"Content-Type": "application/json", "User-Agent": "synthkd", **config.headers}
+    if key is not None:
+        bearer = config.api_key_header == "Authorization"
+        headers[config.api_key_header] = f"Bearer {key}" if bearer else key
+    return headers
+
+
 def base_urls(config: TeacherConfig) -> list[str]:
     """The base URLs as the pipeline file has them."""
     endpoint = config.endpoint

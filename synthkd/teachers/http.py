@@ -32,7 +32,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import FILTERED, AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
 from synthkd.rows import Json
 from synthkd.teachers.concurrency import Load
-from synthkd.teachers.endpoint import api_key, api_urls, base_urls
+from synthkd.teachers.endpoint import api_key, api_urls, base_urls, headers_with
 from synthkd.teachers.headers import rate_limits, retry_after_s
 from synthkd.teachers.load import metrics_url, watched
 from synthkd.teachers.request import Completion, RateLimits, Request
@@ -346,20 +346,12 @@ async def open_http(
     servers = Servers(
         [{api: URL(url) for api, url in urls.items()} for urls in api_urls(name, config)]
     )
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "synthkd",
-        **config.headers,
-    }
     key = api_key(name, config)
-    if key is not None:
-        bearer = config.api_key_header == "Authorization"
-        headers[config.api_key_header] = f"Bearer {key}" if bearer else key
     session = aiohttp.ClientSession(
         # The Limited layer decides how many are in the air.
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers=headers,
+        headers=headers_with(config, key),
         timeout=aiohttp.ClientTimeout(
             total=config.timeout_s, sock_connect=min(config.connect_timeout_s, config.timeout_s)
         ),
