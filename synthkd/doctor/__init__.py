@@ -4,7 +4,7 @@
     teachers.py   each teacher: price, key, file, what it can do
     probes.py     one endpoint, asked with a few tiny requests
     abilities.py  what its replies show that it can do
-    machine.py    disk, ledger, GPU, extras
+    machine.py    source, disk, ledger, GPU, extras
 
     report = await examine(plan, out=Path("data/out/x"), ledger=Path(".synthkd/ledger.sqlite"))
     report.exit_code
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from synthkd.doctor.machine import disk, extras, gpu, ledger_file
+from synthkd.doctor.machine import disk, extras, gpu, ledger_file, source
 from synthkd.doctor.report import Examined, Finding, Report
 from synthkd.doctor.teachers import examine_teacher
 from synthkd.plan import Plan
@@ -45,6 +45,7 @@ async def examine(plan: Plan, *, out: Path, ledger: Path, probe: bool = True) ->
             )
     examined = [task.result() for task in tasks.values()]
     findings = [finding for one in examined for finding in one.findings]
+    findings += source(plan.config.source, plan.folder)
     findings += [*disk("results", out), *disk("ledger", ledger), *ledger_file(ledger)]
     findings += [*gpu(), *extras()]
     return Report(

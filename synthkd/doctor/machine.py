@@ -1,4 +1,4 @@
-"""What a run needs of the machine: room on the disk, a sound ledger, a GPU if any, extras."""
+"""What a run needs of the machine: its rows, room on the disk, a sound ledger, GPU, extras."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from synthkd.config import SourceConfig
 from synthkd.doctor.report import Finding, Grade
 from synthkd.errors import UserError
+from synthkd.io.sources import open_source
 from synthkd.ledger.place import filesystem_of, refuse_network
 from synthkd.ledger.schema import APPLICATION_ID, VERSION
 
@@ -25,6 +27,28 @@ GPU_ANSWERS_S = 10.0
 
 EXTRAS = {"fast": ("uvloop", "a quicker event loop")}
 """Extra -> the module that it brings and what a run has of it; those that code uses today."""
+
+
+def source(config: SourceConfig, base: Path) -> Iterator[Finding]:
+    """Whether the rows are there and have the columns that the settings name.
+
+    Args:
+        config: the `source` block.
+        base: the pipeline file's folder.
+    """
+
+    def finding(grade: Grade, said: str) -> Finding:
+        return Finding(about="source", check=config.kind, grade=grade, said=said)
+
+    if config.kind == "hf":  # reading its head may mean to load all of it
+        yield finding("note", f"{config.path}: a Hugging Face dataset is not looked at")
+        return
+    try:
+        open_source(config, base=base)
+    except UserError as error:
+        yield finding("mend", str(error))
+    else:
+        yield finding("fine", f"{config.path} is there")
 
 
 def disk(what: str, path: Path) -> Iterator[Finding]:

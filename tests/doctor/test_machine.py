@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from synthkd.config import SourceConfig
 from synthkd.doctor import machine
-from synthkd.doctor.machine import disk, extras, gpu, ledger_file, size_text
+from synthkd.doctor.machine import disk, extras, gpu, ledger_file, size_text, source
 from synthkd.doctor.report import Finding
 from synthkd.ledger import Entry, place
 from synthkd.ledger.sqlite import SqliteLedger
@@ -46,6 +47,25 @@ async def ledger(tmp_path: Path) -> Path:
         )
     await opened.close()
     return path
+
+
+# ------------------------------------------------------------------------------------ source
+
+
+def test_rows_that_are_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nhello,a\n", encoding="utf-8")
+    there = SourceConfig(csv="rows.csv", id=["text"])
+    assert only(source(there, tmp_path)).grade == "fine"
+    for changes, said in (
+        ({"csv": "row.csv"}, "row.csv: no such file"),
+        ({"id": ["txt"]}, "'txt'"),
+    ):
+        found = only(source(there.model_copy(update=changes), tmp_path))
+        assert (found.grade, said in found.said) == ("mend", True), found.said
+
+
+def test_a_dataset_on_the_hub_is_not_loaded(tmp_path: Path) -> None:
+    assert only(source(SourceConfig(hf="some/where"), tmp_path)).grade == "note"
 
 
 # ------------------------------------------------------------------------------------ disk
