@@ -142,61 +142,92 @@ async def open_teachers(
         UserError: a teacher that cannot be opened, or that the budget cannot be kept for.
     """
     check_teachers(configs, base=base, budget=budget, offline=offline)
-    shared = Budget(budget, await ledger.open_run(run_id))
-    in_air: InAir = {}
-    closing = Closing(ledger)
-    teachers = {}
+    shared = _Shared(
+        run_id=run_id,
+        ledger=ledger,
+        budget=Budget(budget, await ledger.open_run(run_id)),
+        closing=Closing(ledger),
+        offline=offline,
+        retry_failed=retry_failed,
+        sleep=sleep,
+    )
     async with AsyncExitStack() as stack:
-        for name, config in configs.items():
-            price = price_for(config)
-            stats = TeacherStats(
-                nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
-            )
-            concurrency: Concurrency
-            if config.concurrency == "auto":
-                slots = CEILING
-                concurrency = stats.concurrency = Adaptive(slots)
-            else:
-                slots = config.concurrency
-                concurrency = Fixed(slots)
-            limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
-            closing.limits.append(limits)
-            attempt, identity = _open_attempt(name, config, base, stack, stats.concurrency)
-            budgeted = Budgeted(
-                attempt, budget=shared, price=price, ledger=ledger, run_id=run_id, stats=stats
-            )
-            retrying = Retrying(
-                Limited(budgeted, limits),
-                max_attempts=config.max_attempts,
-                patience=Patience(config.patience_s),
-                sleep=sleep,
-            )
-            cached = functools.partial(
-                Cached,
-                ledger=ledger,
-                identity=identity,
-                stats=stats,
-                in_air=in_air,
-                offline=offline,
-                retry_failed=retry_failed,
-            )
-            teachers[name] = OpenTeacher(
-                name=name,
-                model=config.model or config.kind,
-                params=config.sampling,
-                max_tokens=config.max_tokens,
-                simulated=stats.simulated,
-                stack=cached(retrying),
-                embedding=cached(Gathering(retrying)) if config.kind == "http" else None,
-                stats=stats,
-                price=price,
-                concurrency=slots,
-                closing=closing,
-            )
+        teachers = {
+            name: shared.stacked(name, config, base, stack) for name, config in configs.items()
+        }
         try:
-            yield Gateway(teachers=teachers, budget=shared, closing=closing)
+            yield Gateway(teachers=teachers, budget=shared.budget, closing=shared.closing)
         finally:
             await ledger.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What the teachers of one run share."""
+
+    run_id: str
+    ledger: Ledger
+    budget: Budget
+    closing: Closing
+    offline: bool
+    retry_failed: bool
+    sleep: Sleep
+    in_air: InAir = field(default_factory=dict)
+
+    def stacked(
+        self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
+    ) -> OpenTeacher:
+        """One teacher, all its layers on each other."""
+        price = price_for(config)
+        stats = TeacherStats(
+            nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
+        )
+        concurrency: Concurrency
+        if config.concurrency == "auto":
+            slots = CEILING
+            concurrency = stats.concurrency = Adaptive(slots)
+        else:
+            slots = config.concurrency
+            concurrency = Fixed(slots)
+        limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
+        self.closing.limits.append(limits)
+        attempt, identity = _open_attempt(name, config, base, stack, stats.concurrency)
+        budgeted = Budgeted(
+            attempt,
+            budget=self.budget,
+            price=price,
+            ledger=self.ledger,
+            run_id=self.run_id,
+            stats=stats,
+        )
+        retrying = Retrying(
+            Limited(budgeted, limits),
+            max_attempts=config.max_attempts,
+            patience=Patience(config.patience_s),
+            sleep=self.sleep,
+        )
+        cached = functools.partial(
+            Cached,
+            ledger=self.ledger,
+            identity=identity,
+            stats=stats,
+            in_air=self.in_air,
+            offline=self.offline,
+            retry_failed=self.retry_failed,
+        )
+        return OpenTeacher(
+            name=name,
+            model=config.model or config.kind,
+            params=config.sampling,
+            max_tokens=config.max_tokens,
+            simulated=stats.simulated,
+            stack=cached(retrying),
+            embedding=cached(Gathering(retrying)) if config.kind == "http" else None,
+            stats=stats,
+            price=price,
+            concurrency=slots,
+            closing=self.closing,
+        )
 
 
 def check_teachers(
