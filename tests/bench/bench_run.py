@@ -2,8 +2,9 @@
 
     python tests/bench/bench_run.py [ROWS ...]      # 20,000 and 200,000 by default
 
-A local server that answers at once stands on the other core. CPU is user + system of the whole
-process; the floor is aiohttp and orjson with nothing kept (tests/bench/floor.py).
+A local server that answers at once, and then one that takes 0.2 s, stands on the other core. CPU is
+user + system of the whole process; the floor is aiohttp and orjson with nothing kept
+(tests/bench/floor.py).
 """
 
 from __future__ import annotations
@@ -25,12 +26,17 @@ BIN = Path(sys.executable).parent
 PIPELINE = """
 name: bench
 teachers:
-  main: {{endpoint: {url}, model: fake, concurrency: 256, params: {{max_tokens: 256}}}}
+  main: {{endpoint: {url}, model: fake, concurrency: {in_flight}, params: {{max_tokens: 256}}}}
 source: {{jsonl: {source}, id: [id]}}
 steps:
   - {{use: generate, with: {{teacher: main}}}}
 export: {{format: messages, prompt: instruction, completion: response}}
 """
+
+
+IN_FLIGHT = 256
+SLOW_S, MANY = 0.2, 1024
+"""A teacher that takes its time, and how many questions it is asked at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +68,9 @@ def cost_of(command: Sequence[str | Path], folder: Path) -> Cost:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """A zero-latency server's base URL."""
-    command = [sys.executable, str(HERE / "zero_latency_server.py")]
+def server(latency_s: float = 0.0) -> Iterator[str]:
+    """The base URL of a server that answers at once, or after so long."""
+    command = [sys.executable, str(HERE / "zero_latency_server.py"), str(latency_s)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -89,6 +95,7 @@ def main() -> None:
     sizes = [int(size) for size in sys.argv[1:]] or [20_000, 200_000]
     for rows in sizes:
         print(table(rows, measured(rows)), flush=True)
+    print(slow_table(sizes[0]), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         helped = cost_of([BIN / "synthkd", "--help"], folder)
@@ -107,7 +114,9 @@ def measured(rows: int) -> dict[str, Cost]:
         source = folder / "prompts.jsonl"
         prompts(source, rows)
         pipeline = folder / "bench.yaml"
-        pipeline.write_text(PIPELINE.format(url=url, source=source), encoding="utf-8")
+        pipeline.write_text(
+            PIPELINE.format(url=url, source=source, in_flight=IN_FLIGHT), encoding="utf-8"
+        )
         run: list[str | Path] = [BIN / "synthkd", "run", pipeline, "--quiet"]
         cost_of([*run, "--limit", "1", "--out", "warm-up", "--ledger", "warm-up.sqlite"], folder)
         return {
@@ -132,6 +141,31 @@ def table(rows: int, costs: dict[str, Cost]) -> str:
         f"| {name} | {1000 * cost.cpu_s / rows:.3f} | {cost.cpu_s / floor:.2f} |"
         f" {rows / cost.wall_s:.0f} | {rows / cost.cpu_s:.0f} | {cost.peak_mb:.0f} |"
         for name, cost in whole
+    ]
+    return "\n".join([*lines, ""])
+
+
+def slow_table(rows: int) -> str:
+    """Markdown: how much of the rate that so many at once allow is used."""
+    with tempfile.TemporaryDirectory() as scratch, server(SLOW_S) as url:
+        folder = Path(scratch)
+        source = folder / "prompts.jsonl"
+        prompts(source, rows)
+        pipeline = folder / "bench.yaml"
+        text = PIPELINE.format(url=url, source=source, in_flight=MANY)
+        pipeline.write_text(text, encoding="utf-8")
+        floor = cost_of([sys.executable, HERE / "floor.py", url, source, "out", str(MANY)], folder)
+        run = cost_of([BIN / "synthkd", "run", pipeline, "--quiet"], folder)
+    ideal = MANY / SLOW_S
+    lines = [
+        f"{rows} rows, {MANY} in flight, {SLOW_S} s an answer: ideal {ideal:.0f} rows/s\n",
+        "| | rows/s | of the ideal | CPU ms/row |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {rows / cost.wall_s:.0f} | {rows / cost.wall_s / ideal:.0%} |"
+        f" {1000 * cost.cpu_s / rows:.3f} |"
+        for name, cost in (("floor", floor), ("synthkd, start to end", run))
     ]
     return "\n".join([*lines, ""])
 

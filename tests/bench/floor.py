@@ -1,6 +1,6 @@
 """The floor: aiohttp and orjson, a pool of workers, each reply written as it comes; nothing else.
 
-python floor.py URL prompts.jsonl out.jsonl
+python floor.py URL prompts.jsonl out.jsonl [IN_FLIGHT]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-IN_FLIGHT = 256
+IN_FLIGHT = int(sys.argv[4]) if len(sys.argv) > 4 else 256
 
 
 async def main(url: str, source: Path, out: Path) -> None:

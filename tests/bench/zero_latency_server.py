@@ -1,5 +1,7 @@
 """A chat endpoint that answers at once, as cheaply as Python can: what is measured is the client.
 
+    python zero_latency_server.py [SECONDS]     # or after so long
+
 It parses only the length of a request, and answers every one with the same words. Prints its base
 URL; ends with its parent's pipe.
 """
@@ -27,6 +29,8 @@ REPLY = (
 class Answering(asyncio.Protocol):
     """One connection; requests may come in pieces."""
 
+    latency_s = 0.0
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.buffer = b""
@@ -40,10 +44,18 @@ class Answering(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             self.buffer = self.buffer[end + 4 + length :]
+            if self.latency_s:
+                asyncio.get_running_loop().call_later(self.latency_s, self.answer)
+            else:
+                self.answer()
+
+    def answer(self) -> None:
+        if not self.transport.is_closing():
             self.transport.write(REPLY)  # type: ignore[attr-defined]  # it is a TCP transport
 
 
 async def main() -> None:
+    Answering.latency_s = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Answering, "127.0.0.1", 0, backlog=2048)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
