@@ -308,7 +308,10 @@ def read_manifest(path: Path, name: str = MANIFEST) -> Manifest:
             f"{file}: there is none: the run is not complete, or it is elsewhere"
         ) from None
     except ValidationError as error:
-        raise UserError(f"{file}: not a manifest of this version: {error}") from error
+        raise UserError(
+            f"{file}: not a manifest that this version can read ({_first_fault(error)}): run the"
+            " pipeline again, or use the synthkd that wrote it"
+        ) from error
 
 
 def read_stopped(path: Path) -> Stopped | None:
@@ -323,7 +326,16 @@ def read_stopped(path: Path) -> Stopped | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise UserError(f"{file}: damaged, remove its folder: {error}") from error
+        raise UserError(
+            f"{file}: cannot be read ({_first_fault(error)}): remove its folder, or use the synthkd"
+            " that wrote it"
+        ) from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Where the first fault is and what it is, on one line."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))
 
 
 def sha256_of(folder: Path, skip: frozenset[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -97,7 +97,8 @@ def clean(value: object, repairs: dict[str, int] | None = None) -> Json:
 
     Raises:
         ValueError: a NaN without `repairs`, an integer beyond 64 bits, a key that is no string,
-            more than `MAX_DEPTH` levels, or a type that JSON does not have.
+            two keys that become one when they are mended, more than `MAX_DEPTH` levels, or a type
+            that JSON does not have.
     """
     return _clean(value, repairs, MAX_DEPTH)
 
@@ -122,10 +123,17 @@ def _clean(value: object, repairs: dict[str, int] | None, levels: int) -> Json:
     if levels == 0:
         raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")
     if isinstance(value, Mapping):
-        return {
-            _key(key, repairs): _clean(item, repairs, levels - 1) for key, item in value.items()
-        }
+        return _clean_object(value, repairs, levels)
     return [_clean(item, repairs, levels - 1) for item in value]
+
+
+def _clean_object(
+    value: Mapping[Any, object], repairs: dict[str, int] | None, levels: int
+) -> dict[str, Json]:
+    cleaned = {_key(key, repairs): _clean(item, repairs, levels - 1) for key, item in value.items()}
+    if len(cleaned) < len(value):  # one value would be lost without a word
+        raise ValueError(f"two names become one when mended, among {list(value)!r:.200}")
+    return cleaned
 
 
 def _key(key: object, repairs: dict[str, int] | None) -> str:

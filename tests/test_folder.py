@@ -14,7 +14,7 @@ import yaml
 from synthkd import running
 from synthkd.errors import BudgetReached, LedgerFailed, UserError
 from synthkd.fake_teacher import FakeTeacher
-from synthkd.folder import RunFolder, open_folder, read_manifest
+from synthkd.folder import RunFolder, open_folder, read_manifest, read_stopped
 from synthkd.io.lock import locked
 from synthkd.pipeline import Pipeline
 from tests.runs import tree_bytes
@@ -209,6 +209,17 @@ def test_a_damaged_run_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run\.json: cannot be read"):
         opened(tmp_path / "out")
     assert (tmp_path / "out" / "run.json").read_text(encoding="utf-8") == "{}"
+
+
+def test_a_manifest_of_a_newer_version_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"new": 1}', encoding="utf-8")
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "stopped.json").write_text("[]", encoding="utf-8")
+    for read in (read_manifest, read_stopped):
+        with pytest.raises(UserError, match="or use the synthkd that wrote it") as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
+        assert "pydantic" not in str(caught.value)
 
 
 @pytest.mark.parametrize("run_id", ["", "/../../evil", "x" * 32, "A" * 32])

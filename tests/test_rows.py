@@ -157,3 +157,8 @@ def test_merged_roots_keep_each_once_in_order() -> None:
         return Row(id="x", order=(0,), roots=roots, fields=fields)
 
     assert merged_roots([row("b", "a"), row("a", "c"), row("b")]) == ("b", "a", "c")
+
+
+def test_two_names_that_become_one_are_refused_not_merged() -> None:
+    with pytest.raises(ValueError, match="two names become one"):
+        clean({chr(0xD800): 1, chr(0xD801): 2}, {})
