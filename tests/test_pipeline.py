@@ -275,6 +275,10 @@ GENERATE = {"use": "generate", "with": {"teacher": "main"}}
         ({"budget": {"requests": 10**26}}, ["budget.requests"]),
         ({"budget": {"usd": 1e300}}, ["budget.usd"]),
         (
+            {"steps": [{"use": "aggregate", "with": {"smoothing": 1e308}}]},
+            ["steps[0].with.smoothing", "1e+308"],
+        ),
+        (
             {"steps": [{"use": "gate.length", "with": {"field": "gold", "min_chars": 10**27}}]},
             ["steps[0].with.min_chars", "64 bits"],
         ),

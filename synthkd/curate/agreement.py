@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from synthkd.errors import Rejected
 from synthkd.io.spool import Table
@@ -55,7 +55,7 @@ class AggregateConfig(StepSettings):
     it into `agreement`."""
     method: Literal["majority", "dawid_skene", "one_coin"] = "majority"
     """majority by default: the others need many rows a label, and their gain is not certain."""
-    smoothing: NonNegativeFloat = 0.01
+    smoothing: float = Field(default=0.01, ge=0, le=1e6)
     """Answers added to each cell of each teacher's counts, so that no answer is impossible. Small,
     because a confusion matrix has labels^2 cells; 0 is the plain maximum likelihood."""
     class_prior: Literal["learned", "uniform"] = "learned"
