@@ -17,6 +17,7 @@ from synthkd.doctor.probes import MAX_TOKENS, Endpoint, Reply
 from synthkd.doctor.report import Examined
 
 RATE_HEADERS = "x-ratelimit-"
+NOT_SHOWN = "not shown: the answers are empty, as they are where reasoning takes up the tokens"
 
 
 def usage_and_length(found: Examined, config: TeacherConfig, reply: Reply) -> None:
@@ -44,9 +45,16 @@ def usage_and_length(found: Examined, config: TeacherConfig, reply: Reply) -> No
 def seed(found: Examined, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
     """Whether the same seed gives the same answer."""
     answers = [reply.completion() for reply in replies]
+    words = {
+        f"{answer.reasoning or ''} {answer.text}".strip()
+        for answer in answers
+        if answer is not None
+    }
     if None in answers:
         found.add("seed", "note", f"not taken: {endpoint.said(replies[answers.index(None)])}")
-    elif len({answer.text for answer in answers if answer is not None}) == 1:
+    elif words == {""}:
+        found.add("seed", "note", NOT_SHOWN)
+    elif len(words) == 1:
         found.add("seed", "fine", "the same seed gave the same answer")
     else:
         found.add("seed", "note", "taken or ignored: the same seed gave another answer")
@@ -72,6 +80,8 @@ def logprobs(found: Examined, endpoint: Endpoint, reply: Reply) -> None:
     given = choices[0].get("logprobs") if choices and isinstance(choices[0], dict) else None
     if isinstance(given, dict) and given.get("content"):
         found.add("logprobs", "fine", "given")
+    elif (answer := reply.completion()) is not None and not answer.text:
+        found.add("logprobs", "note", NOT_SHOWN)
     else:
         found.add("logprobs", "note", "ignored: the answer has none")
 

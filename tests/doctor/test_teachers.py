@@ -83,6 +83,13 @@ async def test_a_teacher_that_ignores_everything() -> None:
     assert exit_code(found) == 0
 
 
+async def test_empty_answers_show_nothing() -> None:
+    async with FakeTeacher(answer=lambda _: "").serve() as server:
+        words = said(await examined(http(server.url)))
+    assert words["seed"].startswith("not shown")
+    assert words["logprobs"].startswith("not shown")
+
+
 async def test_an_answer_that_is_longer_than_was_asked_for() -> None:
     async with Server(EVERYTHING - {"length"}).serve() as server:
         found = await examined(http(server.url))
