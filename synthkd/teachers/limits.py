@@ -54,7 +54,7 @@ class Limits:
         self.concurrency = Fixed(concurrency) if isinstance(concurrency, int) else concurrency
         self.in_use = 0
         self._requests = Allowance(requests_per_minute)
-        self._tokens = Allowance(tokens_per_minute)
+        self._tokens = Allowance(tokens_per_minute, estimated=True)
         self._share = 1.0
         """What a typical request takes of its estimate, which counts the longest answer."""
         self._held_until = -math.inf
@@ -117,6 +117,8 @@ class Limits:
 
     def leave(self, ticket: Ticket) -> None:
         """Give the slot back; nothing is learned of how it went."""
+        self._requests.heard(ticket.request)
+        self._tokens.heard(ticket.tokens)
         self.in_use -= 1
         if self._emptied is not None:
             if not self.in_use:

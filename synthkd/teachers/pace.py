@@ -33,7 +33,7 @@ ROUNDING_S = 1.1
 class Start:
     """What one attempt took of an allowance; put right when its usage is known."""
 
-    __slots__ = ("amount", "counted", "mark", "when")
+    __slots__ = ("amount", "counted", "mark", "unheard", "when")
 
     def __init__(self, when: float, amount: float) -> None:
         self.when = when
@@ -42,6 +42,8 @@ class Start:
         """Whether it is still in the last minute."""
         self.mark = 0.0
         """What the allowance had given out in all, this attempt included."""
+        self.unheard = True
+        """Whether it is still in the air."""
 
 
 class Pace:
@@ -100,12 +102,19 @@ class Quota:
     It starts to count with the first reply that says anything. Between replies it counts along; a
     reply then says at least and at most how much can be left, whenever in the life of its request
     the provider looked.
+
+    Args:
+        estimated: whether amounts are guesses (tokens, of which answers mostly take far less than
+            they may). What is in the air is then no measure of what a reply left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, estimated: bool = False) -> None:
+        self._estimated = estimated
         self.limit: float | None = None
         """None = the provider has not said anything that can be followed."""
         self.given_out = 0.0
+        self._air: deque[Start] = deque()
+        """The oldest attempt that is in the air, and what left later."""
         self._level = 0.0
         self._full = 0.0
         """What it can hold: a burst of so much may leave at once."""
@@ -124,6 +133,7 @@ class Quota:
 
     def told(self, stated: Stated, start: Start, now: float) -> None:
         """Take in what a reply said; `start` is what its own request took."""
+        self.heard(start)
         limit = stated.limit
         if limit is None or limit <= 0 or (stated.reset_s or 0.0) > LONGEST_WINDOW_S:
             self.limit = None
@@ -151,7 +161,7 @@ class Quota:
             if reset_s is not None:
                 self._full = min(limit, stated.remaining + 1 + self._rate * reset_s)
         self._refill(now)
-        at_least = stated.remaining - (self.given_out - start.mark)
+        at_least = stated.remaining - self._uncounted(start)
         at_most = stated.remaining + self._rate * (now - start.when)
         self._level = at_least if first else min(max(self._level, at_least), at_most)
 
@@ -171,9 +181,27 @@ class Quota:
         """Note that it starts now."""
         self.given_out += start.amount
         start.mark = self.given_out
+        self._air.append(start)
         self._level -= start.amount
         if start.when >= self._may_reset_at:
             self._ahead += start.amount
+
+    def heard(self, start: Start) -> None:
+        """The attempt has ended: whatever it took, the provider has counted by now."""
+        start.unheard = False
+        while self._air and not self._air[0].unheard:
+            self._air.popleft()
+
+    def _uncounted(self, start: Start) -> float:
+        """The most that may be missing from what the reply to `start` says is left.
+
+        Whatever left later; and, because requests overtake each other, whatever left since the
+        oldest that is still in the air.
+        """
+        if self._estimated or not self._air or self._air[0].mark > start.mark:
+            return self.given_out - start.mark
+        oldest = self._air[0]
+        return self.given_out - (oldest.mark - oldest.amount) - start.amount
 
     def _refill(self, now: float) -> None:
         assert self.limit is not None  # noqa: S101  callers know
@@ -196,9 +224,9 @@ class Allowance:
     that it allows is used. Where it allows more, the file's pace holds all the same.
     """
 
-    def __init__(self, per_minute: float | None) -> None:
+    def __init__(self, per_minute: float | None, *, estimated: bool = False) -> None:
         self._pace = None if per_minute is None else Pace(per_minute)
-        self._quota = Quota()
+        self._quota = Quota(estimated=estimated)
 
     @property
     def counts(self) -> bool:
@@ -224,6 +252,10 @@ class Allowance:
     def told(self, stated: Stated, start: Start, now: float) -> None:
         """Take in what the reply to `start` said."""
         self._quota.told(stated, start, now)
+
+    def heard(self, start: Start) -> None:
+        """The attempt has ended, one way or another."""
+        self._quota.heard(start)
 
     def correct(self, start: Start, amount: float) -> None:
         """It took `amount`, not what was estimated.
