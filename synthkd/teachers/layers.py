@@ -293,12 +293,13 @@ class Retrying:
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = _failure_of(state)
-        if error.wait_s is not None:
+        if error.wait_s is not None and state.attempt_number < self.max_attempts:
             return error.wait_s
         longest_s = LONGEST_KNOCK_S if error.unreachable else LONGEST_BACKOFF_S
         # 2 ** 1000 is no float.
         longest_s = min(longest_s, BACKOFF_S * 2 ** min(state.attempt_number - 1, 10))
-        return self.rng.uniform(longest_s / 2, longest_s)
+        # Whoever always says "at once" and never answers is asked at our own pace in the end.
+        return max(self.rng.uniform(longest_s / 2, longest_s), error.wait_s or 0.0)
 
 
 class _Tries:

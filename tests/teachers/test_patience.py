@@ -147,3 +147,19 @@ def test_what_may_be_billed_is_never_excused() -> None:
     assert not patience.excuses(AttemptFailed("cut", maybe_billed=True), 0)
     patience.answered()
     assert not patience.excuses(refused(), 0)
+
+
+def test_whoever_says_at_once_and_never_answers_is_not_asked_without_end() -> None:
+    times = 0
+
+    async def act(_: Request) -> Completion:
+        nonlocal times
+        times += 1
+        await asyncio.sleep(0.001)
+        raise AttemptFailed("HTTP 503", wait_s=0.0, status=503)
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        asked(act, 64, Patience(60.0))
+    assert {type(error) for error in raised.value.exceptions} == {TeacherRefused}
+    # Each of 64 questions: 4 tries at once, then waits that grow to a minute.
+    assert times < 64 * 12
