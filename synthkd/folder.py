@@ -28,6 +28,7 @@ from pydantic import StringConstraints, ValidationError
 from synthkd.errors import UserError
 from synthkd.io.atomic import atomic_file
 from synthkd.io.lock import locked
+from synthkd.io.paths import ledger_path
 from synthkd.manifest import Manifest, Record, Stopped
 
 MANIFEST = "manifest.json"
@@ -223,14 +224,17 @@ def ledger_of(path: Path, *, ledger: str | None, default_ledger: str) -> Path:
     run = _run_there(path, ledger)
     if run is not None:
         return _ledger_path(path, run)
-    return Path((ledger or default_ledger).removeprefix("sqlite:///"))
+    return ledger_path(default_ledger if ledger is None else ledger)
 
 
 def _run_of(path: Path, ledger: str | None, default_ledger: str) -> RunFile:
     """What run.json says, or for a new run what it will say."""
     run = _run_there(path, ledger)
     if run is None:
-        run = RunFile(run_id=uuid.uuid4().hex, ledger=_from(path, ledger or default_ledger))
+        run = RunFile(
+            run_id=uuid.uuid4().hex,
+            ledger=_from(path, default_ledger if ledger is None else ledger),
+        )
         _write_run(path, run)
     return run
 
@@ -268,8 +272,7 @@ def _write_run(path: Path, run: RunFile) -> None:
 
 def _from(path: Path, ledger: str) -> str:
     """The ledger as seen from the folder, so that a project can be moved as a whole."""
-    place = Path(ledger.removeprefix("sqlite:///"))
-    return os.path.relpath(place.absolute().resolve(), path.absolute().resolve())
+    return os.path.relpath(ledger_path(ledger).absolute().resolve(), path.absolute().resolve())
 
 
 def _ledger_path(path: Path, run: RunFile) -> Path:

@@ -91,6 +91,13 @@ def test_a_run_keeps_its_ledger(tmp_path: Path) -> None:
         opened(tmp_path / "out", ledger="other.db")
 
 
+@pytest.mark.parametrize("url", ["postgres://host/x", "mysql://x", "", "sqlite:///"])
+def test_what_is_no_ledger_makes_no_file(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ledger"):
+        opened(tmp_path / "out", ledger=url)
+    assert not list(tmp_path.iterdir())
+
+
 async def paid_project(
     tmp_path: Path, provider: FakeTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> Path:

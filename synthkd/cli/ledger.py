@@ -195,10 +195,10 @@ def erase(
 
 
 def _path(url: str | None) -> Path:
-    from synthkd.ledger.place import path_of
+    from synthkd.io.paths import ledger_path
     from synthkd.pipeline import LEDGER
 
-    return path_of(url or LEDGER)
+    return ledger_path(url or LEDGER)
 
 
 def _ask(yes: bool) -> None:

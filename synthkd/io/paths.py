@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from synthkd.errors import SourceError
+from synthkd.errors import SourceError, UserError
 from synthkd.hints import near
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
@@ -65,3 +65,20 @@ def expanded(written: str) -> str:
         return found
 
     return _VARIABLE.sub(value, written)
+
+
+def ledger_path(url: str) -> Path:
+    """The file that `--ledger` names: a path, or `sqlite:///path`.
+
+    Raises:
+        UserError: another kind of URL, or nothing.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme in {"postgres", "postgresql"}:
+        raise UserError("a PostgreSQL ledger is not in this version: give the path of a file")
+    if separator and scheme != "sqlite":
+        raise UserError(f"{scheme}:// is no ledger: give the path of a file, or sqlite:///path")
+    path = rest.removeprefix("/") if separator else url
+    if not path.strip():
+        raise UserError(f"--ledger names no file, got {url!r}: give the path of one")
+    return Path(path)

@@ -27,22 +27,6 @@ NETWORK = {
 """Kinds of filesystems that lie on another machine; those in user space are `fuse.KIND`."""
 
 
-def path_of(url: str) -> Path:
-    """The file that `--ledger` names: a path, or `sqlite:///path`.
-
-    Raises:
-        UserError: another kind of URL.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return Path(url)
-    if scheme == "sqlite":
-        return Path(rest.removeprefix("/"))
-    if scheme in {"postgres", "postgresql"}:
-        raise UserError("a PostgreSQL ledger is not in this version: give the path of a file")
-    raise UserError(f"{scheme}:// is no ledger: give the path of a file, or sqlite:///path")
-
-
 def make_private(path: Path) -> None:
     """Make the file and its folder when missing; only its owner may read it.
 

@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from synthkd.errors import LedgerFailed, SynthkdError
+from synthkd.io.paths import ledger_path
 from synthkd.ledger import Cost, Entry, Question
 from synthkd.ledger.ahead import ReadAhead
 from synthkd.ledger.codec import Codec
 from synthkd.ledger.faults import Faults, explain
-from synthkd.ledger.place import make_private, path_of
+from synthkd.ledger.place import make_private
 from synthkd.ledger.schema import NO_LIMIT, Durable, connect
 
 GATHER_S = 0.005
@@ -89,7 +90,7 @@ def open_ledger(url: str, durable: Durable = "process") -> SqliteLedger:
     Raises:
         UserError: another kind of URL, or a file that cannot be used; the message says why.
     """
-    return SqliteLedger(path_of(url), durable)
+    return SqliteLedger(ledger_path(url), durable)
 
 
 @dataclass(slots=True)
