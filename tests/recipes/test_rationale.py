@@ -116,7 +116,7 @@ async def test_choices_must_be_a_list(ask: Ask) -> None:
     [
         ({"choices": "choices", "labels": ["a", "b"]}, "at most one of choices"),
         ({"cue": [""]}, "cue must name"),
-        ({"samples": 0}, "greater than 0"),
+        ({"samples": 0}, "greater than or equal to 1"),
         ({"smaples": 2}, "Extra inputs"),
     ],
 )
