@@ -158,10 +158,12 @@ def test_what_no_manifest_can_hold_is_told_before_anything_is_bought(text: str, 
 
 
 def test_aliases_of_aliases_take_no_time() -> None:
-    value: list[Any] = [1]
+    value: list[Any] = [2**70]
     for _ in range(100):
         value = [value] * 10
-    refuse_no_json({"a": value}, "p.yaml")
+    with pytest.raises(ConfigError) as caught:
+        refuse_no_json({"a": value}, "p.yaml")
+    assert len(caught.value.faults) == 1, "each is looked at once"
 
 
 def test_every_fault_comes_at_once_with_its_place_and_value() -> None:
