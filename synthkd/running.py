@@ -51,7 +51,8 @@ from synthkd.rows import Row
 from synthkd.steps import Desk
 from synthkd.students.linear import LinearStudent, load_linear
 from synthkd.survey import Survey, rows_of, survey
-from synthkd.teachers.open import GRACE_S, Gateway, check_teachers, open_teachers
+from synthkd.teachers.closing import GRACE_S
+from synthkd.teachers.open import Gateway, check_teachers, open_teachers
 from synthkd.teachers.prices import price_record
 from synthkd.training import student_in_words, train
 

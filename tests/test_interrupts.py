@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from synthkd.fake_teacher import TeacherProcess, in_process
-from synthkd.teachers.open import GRACE_S
+from synthkd.teachers.closing import GRACE_S
 from tests.runs import DEADLINE_S, command, finished
 
 ROWS = 30

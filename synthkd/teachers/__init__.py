@@ -11,6 +11,7 @@
     concurrency.py  how many are in the air
     load.py         how busy a vLLM server says it is
     patience.py     when a teacher is broken for everybody
+    closing.py      how the asking of a run ends
     prices.py       prices per model, as data
     stats.py        counters of one teacher
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from synthkd.io.paths import find_file
 from synthkd.ledger import Ledger
 from synthkd.rows import Fields
 from synthkd.teachers.budget import Budget, Budgeted
+from synthkd.teachers.closing import Closing
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
 from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
@@ -29,36 +30,6 @@ from synthkd.teachers.patience import Patience
 from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
-
-GRACE_S = 10.0
-"""How long answers in the air are waited for when the run ends early."""
-
-
-class Closing:
-    """Ends the asking of a run gently: nothing leaves any more, what is in the air is awaited."""
-
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        self._ledger = ledger
-        self.limits: list[Limits] = []
-
-    @property
-    def in_air(self) -> int:
-        """Attempts that have left and are not answered."""
-        return sum(limits.in_use for limits in self.limits)
-
-    async def drain(self, reason: RunStopped | None = None) -> None:
-        """Return when nothing is in the air and every answer is stored, or after `GRACE_S`.
-
-        Args:
-            reason: raised to whoever asks from now on; None = they wait until they are cancelled.
-        """
-        emptied = [limits.close(reason) for limits in self.limits]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S):
-                for event in emptied:
-                    await event.wait()
-        if self._ledger is not None:
-            await self._ledger.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
