@@ -119,7 +119,7 @@ class Compiled:
             Unrenderable: a value is missing or has not the shape that the template counts on.
         """
         if self.parts is not None:
-            try:  # without Jinja, which costs 8 microseconds
+            try:  # without Jinja, which takes five times as long
                 return "".join(
                     [p if isinstance(p, str) else values[p.name] for p in self.parts]  # type: ignore[misc]  # join checks that they are text
                 )

@@ -115,7 +115,10 @@ class Ledger(Protocol):
     """
 
     def find(self, key: str) -> Sequence[Entry]:
-        """Every stored answer to this question, at whatever lengths it was asked."""
+        """Every stored answer to this question, oldest first, at whatever lengths it was asked.
+
+        What was stored a moment ago may be missing from the first look, never from a second.
+        """
         ...
 
     async def store(self, entry: Entry, question: Question | None = None) -> Entry:

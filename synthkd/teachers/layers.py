@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import tenacity
 
@@ -122,13 +122,12 @@ class Cached:
 
     def _stored(self, key: str, max_tokens: int | None) -> Entry | None:
         """The oldest answer; a refusal only where there is none."""
-        refusal = None
-        for entry in self.ledger.find(key):
-            if entry.answers(max_tokens):
-                if entry.status == 200:
-                    return entry
-                refusal = entry
-        return None if self.retry_failed else refusal
+        entries = self.ledger.find(key)
+        stored = _oldest(entries, max_tokens)
+        if stored is None and entries:
+            # The ledger may have read these ahead: a longer answer may have come since.
+            stored = _oldest(self.ledger.find(key), max_tokens)
+        return None if self.retry_failed and stored and stored.status != 200 else stored
 
     async def _lead(self, key: str, request: Request) -> Completion:
         """Ask, while equal questions wait for the outcome."""
@@ -172,6 +171,17 @@ class Cached:
             model=model if isinstance(model, str) else "",
             asked=asked_of(request, self.identity),
         )
+
+
+def _oldest(entries: Sequence[Entry], max_tokens: int | None) -> Entry | None:
+    """The first that answers; a refusal only where there is no answer."""
+    refusal = None
+    for entry in entries:
+        if entry.answers(max_tokens):
+            if entry.status == 200:
+                return entry
+            refusal = entry
+    return refusal
 
 
 def _entry_of_refusal(key: str, request: Request, refusal: RequestRefused) -> Entry:

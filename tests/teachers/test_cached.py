@@ -34,6 +34,24 @@ async def test_what_was_bought_is_a_hit_and_reads_the_same(ledger: SqliteLedger)
     assert (layer.stats.asked, layer.stats.hits) == (1, 0)
 
 
+async def test_a_longer_answer_that_came_after_reading_ahead_is_not_bought_again(
+    ledger: SqliteLedger, tmp_path: Path
+) -> None:
+    usage = Usage(prompt_tokens=1, completion_tokens=50)
+    cut = parse_chat(chat_reply("becau", model="m", finish="length", usage=usage))
+    first, question = ask("first"), ask("why", max_tokens=50)
+    layer = cached(Playing(said("one"), cut), ledger)
+    await layer.complete(first)
+    await layer.complete(question)
+    again = SqliteLedger(tmp_path / "ledger.sqlite")
+    replay = cached(Playing(RuntimeError("asked")), again)
+    assert (await replay.complete(first)).hit  # the cut answer is read ahead with it
+    longer = question._replace(max_tokens=100)
+    await cached(Playing(said("because", completion=60)), ledger).complete(longer)
+    assert (await replay.complete(longer)).text == "because"
+    await again.close()
+
+
 async def test_a_cut_answer_is_asked_again_when_more_is_allowed(ledger: SqliteLedger) -> None:
     usage = Usage(prompt_tokens=1, completion_tokens=50)
     cut = parse_chat(chat_reply("becau", model="m", finish="length", usage=usage))
