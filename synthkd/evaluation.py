@@ -24,10 +24,10 @@ from synthkd.evaluate.compare import Answers, Role, compare
 from synthkd.flow import in_thread, pour
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
+from synthkd.kit import Desk, Kit
 from synthkd.manifest import Evaluation, StepCounts
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Fields, Row
-from synthkd.steps import Desk, Kit
 from synthkd.students.linear import LinearStudent
 from synthkd.survey import rows_of
 from synthkd.teachers.open import OpenTeacher

@@ -22,6 +22,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import NotInLedger, RowError, UserError
 from synthkd.flow import run_loop
 from synthkd.io.sources import SourceRow, open_source
+from synthkd.kit import Desk, Kit
 from synthkd.manifest import PriceRecord
 from synthkd.plan import (
     BoundRowStep,
@@ -32,7 +33,7 @@ from synthkd.plan import (
     check_wiring,
 )
 from synthkd.rows import Row
-from synthkd.steps import BUILTIN, Desk, Kit
+from synthkd.steps import BUILTIN
 from synthkd.survey import Survey, survey
 from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.open import OpenTeacher, check_teachers

@@ -22,8 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from synthkd.account import EXPORT, Account, Kind
-from synthkd.cards import dataset_card
+from synthkd.account import EXPORT, Account
 from synthkd.config import PipelineConfig
 from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, UserError
@@ -31,11 +30,11 @@ from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import BEFORE, RunFolder, sha256_of
 from synthkd.interrupts import interruptible
-from synthkd.io.exports import export_dataset, missing_text, write_records
+from synthkd.io.exports import missing_text
 from synthkd.io.lock import locked
-from synthkd.io.rows_file import open_rows
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
+from synthkd.kit import Desk
 from synthkd.ledger import Cost, Ledger
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stopped
@@ -47,8 +46,8 @@ from synthkd.plan import (
     check_sides,
     check_wiring,
 )
+from synthkd.results import ROWS, resolved, write_losses, write_results
 from synthkd.rows import Row
-from synthkd.steps import Desk
 from synthkd.students.linear import LinearStudent, load_linear
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
@@ -65,8 +64,6 @@ PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "sc
 UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
     "manifest.json.tmp"  # of a run that was killed while it wrote it
 }
-
-ROWS = Path("rows", "rows.parquet")
 
 Tell = Callable[[Progress], None]
 
@@ -108,7 +105,11 @@ class Run:
             with RowSpool(self._folder.work / "rows.scratch") as spool:
                 counts = await self._ask(SpoolSink(spool))
                 self._enter("exporting")
-                dataset = await in_thread(lambda: self._export(spool, counts))
+                dataset = await in_thread(
+                    lambda: write_results(
+                        self._plan, spool, self._account, counts, self._folder.staged
+                    )
+                )
             rows_file = self._folder.staged / ROWS
             student = await self._train(rows_file)
             evaluation = await self._evaluate(student, rows_file)
@@ -316,32 +317,6 @@ class Run:
             keep,
         )
 
-    def _export(self, spool: RowSpool, counts: Counts) -> Mapping[str, Any]:
-        staged = self._folder.staged
-        (staged / "dataset").mkdir()
-        (staged / "rows").mkdir()
-        with open_rows(staged / ROWS) as also:
-            dataset = export_dataset(spool, self._plan.config.export, staged / "dataset", also)
-        funnel = {step: tally.counts() for step, tally in self._account.funnel.items()}
-        card = dataset_card(self._plan, counts, funnel, dataset)
-        (staged / "dataset" / "README.md").write_text(card, encoding="utf-8")
-        self._write_losses(staged)
-        return dataset
-
-    def _write_losses(self, folder: Path) -> None:
-        import pyarrow as pa
-
-        kinds: dict[Kind, tuple[str, str]]
-        kinds = {
-            "rejected": ("reason", "detail"),
-            "failed": ("error", "message"),
-            "discarded": ("reason", "detail"),
-        }
-        for kind, (why, more) in kinds.items():
-            columns = {"row_id": pa.string(), "roots": pa.list_(pa.string()), "step": pa.string()}
-            schema = pa.schema({**columns, why: pa.string(), more: pa.string()})
-            write_records(folder / f"{kind}.parquet", schema, self._account.losses(kind))
-
     def _write_stopped(self, stop: RunStopped) -> None:
         """Leave what a person needs at three in the morning: why, how far, which rows were lost."""
         progress = self._progress()
@@ -355,7 +330,7 @@ class Run:
                 spend=progress.spend,
             )
         )
-        self._write_losses(folder)
+        write_losses(self._account, folder)
 
     # --- train, evaluate, manifest
 
@@ -456,14 +431,6 @@ def _check_student(student: LinearStudent, manifest: Manifest) -> None:
             f"{student.folder}: is not the student that the run's manifest describes, as after a"
             " `synthkd train` that was ended: run `synthkd train` first"
         )
-
-
-def resolved(plan: Plan) -> dict[str, Any]:
-    """The pipeline with every default filled in, those of the steps too."""
-    config: dict[str, Any] = plan.config.model_dump(mode="json", by_alias=True)
-    for entry, bound in zip(config["steps"], plan.steps, strict=True):
-        entry["with"] = bound.config.model_dump(mode="json")
-    return config
 
 
 def _results_config(config: PipelineConfig) -> dict[str, Any]:

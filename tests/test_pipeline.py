@@ -164,7 +164,9 @@ async def test_how_runs_end_early_and_what_they_leave(
         assert read_stopped(tmp_path / "out") is None
 
 
-@pytest.mark.parametrize("where", ["export_dataset", "open_rows", "train", "sha256_of"])
+@pytest.mark.parametrize(
+    "where", ["results.export_dataset", "results.open_rows", "running.train", "running.sha256_of"]
+)
 async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +177,7 @@ async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
     async with FakeTeacher().serve() as provider:
         file = write(tmp_path, teachers=teacher(provider), student=student)
         with monkeypatch.context() as broken:
-            broken.setattr(f"synthkd.running.{where}", full)
+            broken.setattr(f"synthkd.{where}", full)
             with pytest.raises(DiskFailed, match=r"No space left") as caught:
                 await Pipeline.load(file, out="out").run()
         assert caught.value.exit_code == 7

@@ -27,20 +27,16 @@ from synthkd.errors import (
     UserError,
 )
 from synthkd.io.spool import Table
+from synthkd.kit import ROUND_SAMPLES, Desk, Kit, TableKit, inputs_of
 from synthkd.prompts import Prompt, load_prompt
 from synthkd.rows import Json, Row, source_row
 from synthkd.schemas import Schema
 from synthkd.steps import (
     BUILTIN,
-    ROUND_SAMPLES,
-    Desk,
-    Kit,
     Step,
     StepSettings,
-    TableKit,
     TableStep,
     find_step,
-    inputs_of,
     names_of,
     step,
     step_modules,

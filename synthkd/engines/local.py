@@ -15,9 +15,9 @@ from synthkd.account import Account
 from synthkd.errors import Rejected, RowError
 from synthkd.flow import Emit, Stage, from_thread, pour
 from synthkd.io.spool import RowSpool, Table
+from synthkd.kit import Desk, Kit, TableKit
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.rows import Fields, Json, Row, clean, digest
-from synthkd.steps import Desk, Kit, TableKit
 
 SPOOL_BATCH = 500
 """Rows handed to a spool at once: about 3 ms of writing, during which nothing else runs."""

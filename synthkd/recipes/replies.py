@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from synthkd.errors import Rejected, RequestRefused, TeacherError
-from synthkd.steps import Kit
+from synthkd.kit import Kit
 from synthkd.teachers.request import Completion
 
 UNANSWERED = "unanswered"

@@ -19,8 +19,8 @@ from synthkd.curate.agreement import (
     read_votes,
 )
 from synthkd.io.spool import RowSpool, Table
+from synthkd.kit import Desk, TableKit
 from synthkd.rows import Json, Row, source_row
-from synthkd.steps import Desk, TableKit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from synthkd.curate.dedup import ExactConfig, exact
 from synthkd.io.spool import RowSpool, Table
+from synthkd.kit import Desk, TableKit
 from synthkd.rows import Fields, Row, source_row
-from synthkd.steps import Desk, TableKit
 from synthkd.text import normalised
 
 

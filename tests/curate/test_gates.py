@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from synthkd.curate.gates import LengthConfig
 from synthkd.errors import MissingField, Rejected, RowError
+from synthkd.kit import Desk, Kit
 from synthkd.rows import Json, source_row
-from synthkd.steps import Desk, Kit, Step, find_step
+from synthkd.steps import Step, find_step
 
 
 async def passes(name: str, settings: dict[str, Any], **fields: Json) -> bool:

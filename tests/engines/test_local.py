@@ -18,10 +18,11 @@ from synthkd.engines.local import carry_out
 from synthkd.errors import AccountError, BudgetReached, Rejected, TooManyLost, Unanswered
 from synthkd.flow import from_thread
 from synthkd.io.spool import Table
+from synthkd.kit import Desk, Kit, TableKit
 from synthkd.manifest import Counts
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.rows import Row, merged_roots, source_row
-from synthkd.steps import Desk, Kit, Step, StepSettings, TableKit, TableStep
+from synthkd.steps import Step, StepSettings, TableStep
 
 ANYTHING_GOES = LimitsConfig(max_failed=1, max_rejected=1)
 Ending = Literal["end", "reject", "fail"]

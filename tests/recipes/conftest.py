@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from synthkd.errors import TeacherError
+from synthkd.kit import Desk, Kit
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Fields, Row, source_row
-from synthkd.steps import Desk, Kit, Step, find_step
+from synthkd.steps import Step, find_step
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.request import Completion, Request, Usage
 

@@ -1,8 +1,4 @@
-"""The pipeline file as pydantic models. YAML names things and sets values; it never runs anything.
-
-`synthkd.pipeline_file` reads a file into these. What is inside a step's `with` belongs to that
-step's own model and is checked by `synthkd.plan`.
-"""
+"""The block of one teacher: who answers, how it is reached, how fast, at what price."""
 
 from __future__ import annotations
 
@@ -12,15 +8,13 @@ from urllib.parse import parse_qsl
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
     NonNegativeFloat,
     PositiveFloat,
     StringConstraints,
     model_validator,
 )
 
+from synthkd.config.settings import Count, InFlight, Name, Seed, Settings, Share
 from synthkd.rows import MAX_DEPTH, Json, clean
 
 SECRET_HEADERS = re.compile(
@@ -38,26 +32,6 @@ SET_BY_SYNTHKD = {
     "stream_options": "remove it",
 }
 """Parameters that may not stand in `params`, and what to do instead."""
-
-# What numpy and scikit-learn take, and far below what JSON holds.
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Count = Annotated[int, Field(ge=1, le=10**12)]
-# All answers to a row are in memory at once, and the next round's samples begin at 10^6.
-Samples = Annotated[int, Field(ge=1, le=10_000)]
-# Each has a task of its own.
-InFlight = Annotated[int, Field(ge=1, le=100_000)]
-# In billionths it still fits into 64 bits.
-MAX_USD = 1e9
-Share = Annotated[float, Field(ge=0, le=1)]
-# A name becomes a folder and a column: nothing in it can climb out of the output folder.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-
-
-class Settings(BaseModel):
-    """A block of YAML: unknown names are faults, values do not change after loading."""
-
-    # Not `use_attribute_docstrings`: nothing shows them, and reading them takes 60 ms.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _plain_json(params: dict[Any, Any]) -> dict[str, Json]:
@@ -238,217 +212,4 @@ class TeacherConfig(Settings):
                     " an environment variable in `api_key_env` (and `api_key_header`, if it goes"
                     " into another one than Authorization)"
                 )
-        return self
-
-
-class BudgetConfig(Settings):
-    """Hard stops for one run, across kills and restarts. None = no limit."""
-
-    usd: Annotated[float, Field(gt=0, le=MAX_USD)] | None = None
-    requests: Count | None = None
-    tokens: Count | None = None
-    """Prompt and completion tokens together."""
-    wall_s: PositiveFloat | None = None
-
-
-class HoldoutConfig(Settings):
-    """Rows set aside by the hash of some fields, before anything else sees them."""
-
-    dev: Share = 0.0
-    test: Share = 0.0
-    by: Annotated[list[str], Field(min_length=1)]
-    """Rows that agree in these fields, case and white space aside, fall on the same side."""
-
-    @model_validator(mode="after")
-    def _something_left(self) -> HoldoutConfig:
-        if self.dev + self.test >= 1:
-            raise ValueError(f"dev + test must leave rows to read, got {self.dev + self.test}")
-        return self
-
-
-class SourceConfig(Settings):
-    """Where the rows come from."""
-
-    jsonl: str | None = None
-    csv: str | None = None
-    parquet: str | None = None
-    hf: str | None = None
-    """A Hugging Face dataset: a folder written by save_to_disk, or a name on the hub."""
-    config: str | None = None
-    """The configuration of an `hf` dataset."""
-    split: str = "train"
-    """The split of an `hf` dataset."""
-    revision: str | None = None
-    """The revision of an `hf` dataset on the hub."""
-    name: Name | None = None
-    """Part of every row's id; by default the file's name, so moving the file changes nothing."""
-    id: list[str] = []
-    """Fields whose values identify a row; by default its ordinal."""
-    limit: Count | None = None
-    """Use the first so many rows."""
-    where: dict[str, str | int | float | bool | None] = {}
-    """Use only rows with these values."""
-    holdout: HoldoutConfig | None = None
-
-    @property
-    def kind(self) -> Literal["jsonl", "csv", "parquet", "hf"]:
-        """Which format it is."""
-        for kind in ("jsonl", "csv", "parquet", "hf"):
-            if getattr(self, kind) is not None:
-                return kind
-        raise AssertionError("checked by the validator")
-
-    @property
-    def path(self) -> str:
-        """The path, or the dataset's name."""
-        path: str = getattr(self, self.kind)
-        return path
-
-    @model_validator(mode="after")
-    def _one_format(self) -> SourceConfig:
-        formats = [k for k in ("jsonl", "csv", "parquet", "hf") if getattr(self, k) is not None]
-        if len(formats) != 1:
-            found = ", ".join(formats) or "none of them"
-            raise ValueError(f"must name exactly one of jsonl, csv, parquet, hf; names {found}")
-        return self
-
-
-class StepConfig(Settings):
-    """One entry of `steps`."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    use: str
-    """The registered step, as `synthkd steps` lists it."""
-    name: Name | None = None
-    """What funnel, rejections, `--set` and chance go by; by default `use`."""
-    with_: dict[str, Any] = Field(default={}, alias="with")
-    """The step's own settings."""
-    in_flight: InFlight | None = None
-    """Rows in this step at once; by default its teachers' concurrency."""
-
-    @property
-    def label(self) -> str:
-        """The name that everything goes by."""
-        return self.name or self.use
-
-
-# As TRL (messages, prompt-completion, preference), Stanford Alpaca and ShareGPT name them. Formats
-# without a place for a system message get a column `system` beside them.
-COLUMNS_OF_FORMAT: dict[str, tuple[str, ...]] = {
-    "rows": (),
-    "messages": ("messages",),
-    "sharegpt": ("conversations",),
-    "prompt-completion": ("prompt", "completion"),
-    "alpaca": ("instruction", "input", "output"),
-    "preference": ("prompt", "chosen", "rejected"),
-}
-
-
-class ExportConfig(Settings):
-    """How the final rows become dataset/train.parquet and .jsonl."""
-
-    format: Literal["rows", "messages", "prompt-completion", "alpaca", "sharegpt", "preference"] = (
-        "rows"
-    )
-    prompt: str | None = None
-    """The field with what the user says."""
-    completion: str | None = None
-    """The field with what the assistant answers."""
-    system: str | None = None
-    """The field with the system message, if there is one."""
-    chosen: str | None = None
-    rejected: str | None = None
-    keep: list[str] = []
-    """Further fields to carry along; for `rows`, the only ones (none named = all)."""
-
-    @model_validator(mode="after")
-    def _fields_of_format(self) -> ExportConfig:
-        if self.format == "rows":
-            return self
-        taken = COLUMNS_OF_FORMAT[self.format]
-        if twins := [name for name in self.keep if name in taken]:
-            raise ValueError(f"keep: {twins[0]!r} is a column of {self.format!r} already")
-        needed = ["prompt", "chosen", "rejected"]
-        if self.format != "preference":
-            needed = ["prompt", "completion"]
-        missing = [name for name in needed if getattr(self, name) is None]
-        if missing:
-            raise ValueError(f"format {self.format!r} needs {' and '.join(missing)}: name a field")
-        return self
-
-
-class StudentConfig(Settings):
-    """The student that is trained on the kept rows."""
-
-    kind: Literal["linear"]
-    text: str
-    """The field that the student sees."""
-    label: str
-    """The field that it learns to predict."""
-    seed: Seed = 0
-    regularisation: Annotated[float, Field(ge=1e-6, le=1e6)] = 10.0
-    """Inverse strength C of the L2 penalty of the logistic regression."""
-
-
-class EvaluateConfig(Settings):
-    """Base, teachers and student on the same held-out rows."""
-
-    on: Literal["dev", "test"] = "test"
-    ask: str | None = None
-    """The step that asks the teachers about the same rows, out of the same budget."""
-    gold: str | None = None
-    """The field with the right answer; by default the `gold` of the step named by `ask`."""
-    metrics: list[Literal["accuracy", "macro_f1"]] = ["accuracy", "macro_f1"]
-    bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Resamples behind each 95 % interval."""
-
-
-class LedgerConfig(Settings):
-    """How answers are kept; where they are kept is for the command to say (`--ledger`)."""
-
-    durable: Literal["process", "power"] = "process"
-    """What an answer survives before it is used: a kill of the process, or a power cut too."""
-
-
-class LimitsConfig(Settings):
-    """How much may be lost before the run stops, resumably. Checked from 100 rows on."""
-
-    max_failed: Share = 0.05
-    max_rejected: Share = 0.9
-
-
-class PipelineConfig(Settings):
-    """A whole pipeline file."""
-
-    name: Name
-    seed: Seed = 0
-    teachers: dict[Name, TeacherConfig] = {}
-    budget: BudgetConfig = BudgetConfig()
-    source: SourceConfig
-    steps: list[StepConfig] = []
-    export: ExportConfig = ExportConfig()
-    student: StudentConfig | None = None
-    evaluate: EvaluateConfig | None = None
-    rounds: Annotated[int, Field(ge=1, le=1)] = 1
-    """Only 1 in this version."""
-    limits: LimitsConfig = LimitsConfig()
-    ledger: LedgerConfig = LedgerConfig()
-
-    @model_validator(mode="after")
-    def _names(self) -> PipelineConfig:
-        seen: set[str] = set()
-        for index, step in enumerate(self.steps):
-            if step.label in seen:
-                raise ValueError(
-                    f"steps[{index}] is the second step named {step.label!r}: give it a `name`"
-                )
-            if step.label in {"source", "export"}:
-                raise ValueError(
-                    f"steps[{index}] is named {step.label!r}, as the account calls what is lost"
-                    " before and after all steps: give it another `name`"
-                )
-            seen.add(step.label)
-        if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
-            raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")
         return self

@@ -1,0 +1,52 @@
+"""The pipeline file as pydantic models. YAML names things and sets values; it never runs anything.
+
+    config/settings.py   what every block has in common
+    config/teacher.py    the block of one teacher
+    config/pipeline.py   all the others
+
+`synthkd.pipeline_file` reads a file into these. What is inside a step's `with` belongs to that
+step's own model and is checked by `synthkd.plan`.
+"""
+
+from __future__ import annotations
+
+from synthkd.config.pipeline import (
+    COLUMNS_OF_FORMAT,
+    BudgetConfig,
+    EvaluateConfig,
+    ExportConfig,
+    HoldoutConfig,
+    LedgerConfig,
+    LimitsConfig,
+    PipelineConfig,
+    SourceConfig,
+    StepConfig,
+    StudentConfig,
+)
+from synthkd.config.settings import Count, InFlight, Name, Samples, Seed, Settings, Share
+from synthkd.config.teacher import Price, RecordedConfig, SimulatedConfig, TeacherConfig
+
+__all__ = [
+    "COLUMNS_OF_FORMAT",
+    "BudgetConfig",
+    "Count",
+    "EvaluateConfig",
+    "ExportConfig",
+    "HoldoutConfig",
+    "InFlight",
+    "LedgerConfig",
+    "LimitsConfig",
+    "Name",
+    "PipelineConfig",
+    "Price",
+    "RecordedConfig",
+    "Samples",
+    "Seed",
+    "Settings",
+    "Share",
+    "SimulatedConfig",
+    "SourceConfig",
+    "StepConfig",
+    "StudentConfig",
+    "TeacherConfig",
+]

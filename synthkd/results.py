@@ -1,0 +1,56 @@
+"""What a run hands over: the dataset with its card, the rows in full, what was lost and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from synthkd.account import Account, Kind
+from synthkd.cards import dataset_card
+from synthkd.io.exports import export_dataset, write_records
+from synthkd.io.rows_file import open_rows
+from synthkd.io.spool import RowSpool
+from synthkd.manifest import Counts
+from synthkd.plan import Plan
+
+ROWS = Path("rows", "rows.parquet")
+
+
+def write_results(
+    plan: Plan, spool: RowSpool, account: Account, counts: Counts, into: Path
+) -> Mapping[str, Any]:
+    """Write dataset/, rows/ and the losses; returns what the manifest says of the dataset."""
+    (into / "dataset").mkdir()
+    (into / "rows").mkdir()
+    with open_rows(into / ROWS) as also:
+        dataset = export_dataset(spool, plan.config.export, into / "dataset", also)
+    funnel = {step: tally.counts() for step, tally in account.funnel.items()}
+    card = dataset_card(plan, counts, funnel, dataset)
+    (into / "dataset" / "README.md").write_text(card, encoding="utf-8")
+    write_losses(account, into)
+    return dataset
+
+
+def write_losses(account: Account, into: Path) -> None:
+    """Write a parquet file each of what was rejected, failed and discarded."""
+    import pyarrow as pa
+
+    kinds: dict[Kind, tuple[str, str]]
+    kinds = {
+        "rejected": ("reason", "detail"),
+        "failed": ("error", "message"),
+        "discarded": ("reason", "detail"),
+    }
+    for kind, (why, more) in kinds.items():
+        columns = {"row_id": pa.string(), "roots": pa.list_(pa.string()), "step": pa.string()}
+        schema = pa.schema({**columns, why: pa.string(), more: pa.string()})
+        write_records(into / f"{kind}.parquet", schema, account.losses(kind))
+
+
+def resolved(plan: Plan) -> dict[str, Any]:
+    """The pipeline with every default filled in, those of the steps too."""
+    config: dict[str, Any] = plan.config.model_dump(mode="json", by_alias=True)
+    for entry, bound in zip(config["steps"], plan.steps, strict=True):
+        entry["with"] = bound.config.model_dump(mode="json")
+    return config
