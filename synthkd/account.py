@@ -101,12 +101,31 @@ class Account:
         self._segment: tuple[Tally, ...] = ()
         self._before_segment = 0
         self._funnel = {step: Tally() for step in steps}
+        self._figures: dict[str, dict[str, Json]] = {}
         self._exported = Tally()
 
     @property
     def funnel(self) -> Mapping[str, Tally]:
         """Each step's line, in the order of the steps."""
         return self._funnel
+
+    @property
+    def figures(self) -> Mapping[str, Mapping[str, Json]]:
+        """What steps noted and counted: step -> name -> value, both in the order of names."""
+        steps = [step for step in self._funnel if step in self._figures]
+        return {step: dict(sorted(self._figures[step].items())) for step in steps}
+
+    def note(self, step: str, figures: Mapping[str, Json]) -> None:
+        """A step's figures; of a name that is noted again the later value stands."""
+        if figures:
+            self._figures.setdefault(step, {}).update(figures)
+
+    def count(self, step: str, what: str, times: int) -> None:
+        """Add to a step's figure."""
+        known = self._figures.setdefault(step, {})
+        so_far = known.get(what, 0)
+        assert isinstance(so_far, int)  # noqa: S101  row steps only count
+        known[what] = so_far + times
 
     # --- what enters
 
@@ -354,18 +373,18 @@ class TableBooks:
         scratch.execute("DROP TABLE IF EXISTS settled")
         scratch.execute("CREATE TABLE settled (id TEXT PRIMARY KEY) WITHOUT ROWID")
 
-    def settle(self, gone: Iterable[tuple[Row, Rejected | None]], out: Iterable[Row]) -> None:
-        """What became of some rows: rejected, or (None) merged into others, or yielded.
+    def settle(self, gone: Iterable[tuple[Row, RowError | None]], out: Iterable[Row]) -> None:
+        """What became of some rows: rejected, failed, or (None) merged into others, or yielded.
 
         Raises:
-            TooManyLost: of all that are settled, more were rejected than the limits allow.
+            TooManyLost: of all that are settled, more were lost than the limits allow.
         """
-        for row, rejection in gone:
+        for row, why in gone:
             self._settle(row)
-            if rejection is None:
+            if why is None:
                 self._tally.merged += 1
             else:
-                self._account._write_loss(self._step, row, rejection)
+                self._account._write_loss(self._step, row, why)
         for row in out:
             self._settle(row)
             self._tally.out += 1
@@ -397,8 +416,9 @@ class TableBooks:
         return self._scratch.execute(query, (row.id,)).fetchone() is not None
 
     def _check(self) -> None:
-        rejected, of = self._tally.rejected, self._settled
-        self._account._check_so_far(0, rejected, of, f"rows so far at {self._step}")
+        failed, rejected = self._tally.failed, self._tally.rejected
+        what = f"rows so far at {self._step}"
+        self._account._check_so_far(failed, rejected, self._settled, what)
 
     def _settle(self, row: Row) -> None:
         self._settled += 1

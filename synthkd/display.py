@@ -38,7 +38,7 @@ from synthkd.manifest import (
     Stopped,
     TeacherCounts,
 )
-from synthkd.rows import Fields
+from synthkd.rows import Fields, Json
 
 LINE_EVERY_S = 5.0
 """Seconds between two lines in a log file: an hour of running stays readable."""
@@ -49,7 +49,7 @@ WIDTH_OF_TABLES = 80
 WIDTH_OF_A_VALUE = 300
 """Characters shown of one sample row or detail."""
 
-LEFT = {"reason", "reasons", "for example", "metric"}
+LEFT = {"reason", "reasons", "for example", "metric", "figure"}
 """Headings of columns that hold text."""
 
 OnProgress = Callable[[Progress], None]
@@ -134,7 +134,10 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
             f"simulated: {', '.join(manifest.simulated)}. "
             "Figures won on a simulated teacher prove code, not method."
         )
-    parts += [funnel_table(manifest.funnel), teachers_table(manifest.teachers)]
+    parts.append(funnel_table(manifest.funnel))
+    if manifest.figures:
+        parts.append(figures_table(manifest.figures))
+    parts.append(teachers_table(manifest.teachers))
     parts += changes_text(manifest.teachers)
     parts.append(
         f"spent: {spend_text(manifest.spend)}; "
@@ -188,6 +191,29 @@ def funnel_table(funnel: Mapping[str, StepCounts]) -> Table:
             reasons.append(f"discarded: {_by_count(step.discarded)}")
         table.add_row(name, *(f"{n:,}" for n in counts), "; ".join(reasons))
     return table
+
+
+def figures_table(figures: Mapping[str, Mapping[str, Json]]) -> Table:
+    """What steps noted of all their rows: one line a figure, those inside objects too."""
+    table = _table("step", "figure", "value")
+    for step, noted in figures.items():
+        for name, value in _leaves("", noted):
+            table.add_row(step, printable(name), printable(_figure(value)))
+    return table
+
+
+def _leaves(name: str, value: Json) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{name} {key}".strip(), inner)
+    else:
+        yield name, value
+
+
+def _figure(value: Json) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:

@@ -180,12 +180,19 @@ async def in_thread(call: Callable[[], T], leave: Callable[[], None] = lambda: N
     return running.result()
 
 
-async def from_thread(items: Iterator[T], batch: int = BATCH) -> AsyncGenerator[list[T], None]:
+async def from_thread(
+    items: Iterator[T], batch: int = BATCH, *, leave: Callable[[], None] = lambda: None
+) -> AsyncGenerator[list[T], None]:
     """A blocking iterator (files, CPU work) as batches: a thread advances it.
 
-    Cancelled, it lets the thread end the item that it is at, and only then closes the iterator.
+    Cancelled, it calls `leave`, lets the thread end the item that it is at, and only then closes
+    the iterator.
     """
     left = threading.Event()
+
+    def hurry() -> None:
+        left.set()
+        leave()
 
     def take() -> list[T]:
         taken: list[T] = []
@@ -196,7 +203,7 @@ async def from_thread(items: Iterator[T], batch: int = BATCH) -> AsyncGenerator[
         return taken
 
     try:
-        while taken := await in_thread(take, left.set):
+        while taken := await in_thread(take, hurry):
             yield taken
     finally:
         close = getattr(items, "close", None)

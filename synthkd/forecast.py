@@ -144,9 +144,9 @@ def forecast(plan: Plan) -> Forecast:
         if isinstance(asking.bound, BoundRowStep) and asking.on_source:
             noted = run_loop(_try(plan, asking.bound, tried))
         else:
-            unknown.append(
-                f"the length of the prompts of {asking.label}: earlier steps make their inputs"
-            )
+            table = isinstance(asking.bound, BoundTableStep)
+            why = "it asks about all rows together" if table else "earlier steps make their inputs"
+            unknown.append(f"the length of the prompts of {asking.label}: {why}")
         if not asking.is_bound:
             unknown.append(f"how many calls of {asking.label}: a third party's step decides it")
         for teacher in asking.bound.teachers:
@@ -287,8 +287,9 @@ def _calls(
     plan: Plan, asking: _Asking, teacher: str, note: _Note | None, unknown: list[str]
 ) -> Calls:
     config = plan.config.teachers[teacher]
-    per_row = max(_samples(asking.bound), 0 if note is None else note.most_calls)
-    calls = asking.rows * per_row
+    calls = asking.rows * max(_samples(asking.bound), 0 if note is None else note.most_calls)
+    if isinstance(asking.bound, BoundTableStep) and asking.bound.step.asks is not None:
+        calls = asking.bound.step.asks(asking.bound.config, asking.rows)
     prompt_bytes = None
     if note is not None and note.calls:
         prompt_bytes = round(calls * note.prompt_bytes / note.calls)

@@ -193,6 +193,8 @@ class Manifest(Record):
     """Teachers that are simulated: figures won on them prove code, not method."""
     counts: Counts
     funnel: Mapping[str, StepCounts]
+    figures: Mapping[str, Mapping[str, Any]] = {}
+    """Step -> what it noted of all its rows (`kit.note`, `kit.count`): name -> value."""
     teachers: Mapping[str, TeacherCounts]
     spend: Spend
     prices: Mapping[str, PriceRecord | None] = {}

@@ -229,9 +229,12 @@ class _Binder:
 
 
 def teachers_of(config: StepSettings) -> tuple[str, ...]:
-    """The teachers that a step may ask: its `teacher` or `teachers`."""
-    named = getattr(config, "teachers", None) or [getattr(config, "teacher", None)]
-    return tuple(name for name in named if name is not None)
+    """The teachers that a step may ask: its `teacher` or `teachers`, and those of its blocks."""
+    named = list(getattr(config, "teachers", None) or [getattr(config, "teacher", None)])
+    for _, block in config:
+        if isinstance(block, StepSettings):
+            named += teachers_of(block)
+    return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -> tuple[str, ...]:

@@ -370,6 +370,7 @@ class Run:
             simulated=[n for n, t in config.teachers.items() if t.simulated is not None],
             counts=counts,
             funnel=progress.funnel,
+            figures=self._account.figures,
             teachers=progress.teachers,
             spend=progress.spend,
             prices={name: price_record(teacher) for name, teacher in config.teachers.items()},

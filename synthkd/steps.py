@@ -105,6 +105,8 @@ class TableStep(Generic[C]):
     needs: Names
     gives: Names
     about: str
+    asks: Callable[[C, int], int] | None = None
+    """How many questions it asks each teacher at most, of so many rows; None = one a row."""
 
 
 AnyStep = Step[Any] | TableStep[Any]
@@ -151,9 +153,21 @@ def step(
 
 
 def table_step(
-    name: str, *, needs: Names = (), gives: Names = ()
+    name: str,
+    *,
+    needs: Names = (),
+    gives: Names = (),
+    asks: Callable[[Any, int], int] | None = None,
 ) -> Callable[[TableStepFunction[C]], TableStepFunction[C]]:
-    """Register a table step; see `step`."""
+    """Register a table step; see `step`.
+
+    Args:
+        name: what pipelines call it.
+        needs: fields it reads.
+        gives: fields that it adds.
+        asks: of its settings and how many rows come, how many questions it asks each of its
+            teachers at most, for the forecast; by default one a row and sample.
+    """
 
     def register(function: TableStepFunction[C]) -> TableStepFunction[C]:
         _registry[name] = TableStep(
@@ -163,6 +177,7 @@ def table_step(
             needs=needs,
             gives=gives,
             about=inspect.getdoc(function) or "",
+            asks=asks,
         )
         return function
 

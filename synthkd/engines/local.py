@@ -92,13 +92,20 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
             await children.aclose()
         if made == 0 and lost is None:
             lost = Rejected("nothing_made")
-        for reason, detail in kit.discards:
-            account.discard(bound.label, row, reason, detail)
+        _book_asides(kit, row, bound.label, account)
         tally.made += made - 1 if lost is None else made
         if lost is not None:
             account.lose(bound.label, row if made == 0 else row.child(bound.label, made), lost)
 
     return Stage(work=work, in_flight=bound.in_flight)
+
+
+def _book_asides(kit: Kit, row: Row, label: str, account: Account) -> None:
+    """What a call said beside its rows."""
+    for reason, detail in kit.discards:
+        account.discard(label, row, reason, detail)
+    for what, times in kit.counts:
+        account.count(label, what, times)
 
 
 def _settled(child: Row, row: Row, index: int, kit: Kit, bound: BoundRowStep) -> Row:
@@ -137,21 +144,23 @@ async def table_rows(
     bound: BoundTableStep, spool: RowSpool, desk: Desk, account: Account
 ) -> AsyncGenerator[list[Row], None]:
     """Run a table step in a thread; its rows, in batches."""
-    kit = TableKit(desk)
+    kit = TableKit(desk, asyncio.get_running_loop())
     with spool:
         books = account.table(bound.label, spool)
         try:
             step = iter(bound.step.run(Table(spool), kit, bound.config))
-            async with aclosing(from_thread(step)) as batches:
+            async with aclosing(from_thread(step, leave=kit.leave)) as batches:
                 async for rows in batches:
                     books.settle(kit.take_gone(), rows)
                     # pour closes this generator
                     yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
             books.settle(kit.take_gone(), ())
+            account.note(bound.label, kit.figures)
         except RowError as error:
             raise RuntimeError(
                 f"table step {bound.label!r} raised {type(error).__name__} ({error}), which ends"
-                " one row: a table step says `kit.reject(row, reason)` and goes on"
+                " one row: a table step says `kit.reject(row, reason)` or `kit.fail(row, error)`"
+                " and goes on"
             ) from error
         except Exception as bug:
             bug.add_note(f"in table step {bound.label!r}")

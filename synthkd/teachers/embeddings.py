@@ -204,9 +204,13 @@ class Embedding:
 
     async def complete(self, texts: Sequence[str]) -> list[Completion]:
         """The same as the ledger has it, with keys."""
+        return [_given(outcome) for outcome in await self.outcomes(texts)]
+
+    async def outcomes(self, texts: Sequence[str]) -> list[Outcome]:
+        """The same, with the error in place of a vector where there is none."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one(text)) for text in texts]
-        return [_given(task.result()) for task in tasks]
+        return [task.result() for task in tasks]
 
     async def _one(self, text: str) -> Outcome:
         request = Request(

@@ -18,6 +18,7 @@ from synthkd.curate.agreement import (
     majority,
     read_votes,
 )
+from synthkd.errors import Rejected
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, TableKit
 from synthkd.rows import Json, Row, source_row
@@ -44,7 +45,7 @@ def run(rows: list[Row], **settings: Any) -> tuple[list[Row], list[tuple[Row, st
     kit = TableKit(Desk(step="aggregate"))
     with RowSpool.of(Path("rows.spool"), rows) as spool:
         kept = list(aggregate(Table(spool), kit, AggregateConfig.model_validate(settings)))
-    gone = [(row, why.reason, why.detail) for row, why in kit.take_gone() if why is not None]
+    gone = [(row, why.reason, why.detail) for row, why in kit.take_gone() if isinstance(why, Rejected)]
     return kept, gone
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.curate.dedup import ExactConfig, exact
+from synthkd.errors import Rejected
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, TableKit
 from synthkd.rows import Fields, Row, source_row
@@ -25,7 +26,7 @@ def run(rows: list[Row], **settings: object) -> tuple[list[Row], list[tuple[Row,
     config = ExactConfig.model_validate(settings)
     with RowSpool.of(Path("rows.spool"), rows) as spool:
         kept = list(exact(Table(spool), kit, config))
-    gone = [(row, why.reason, why.detail) for row, why in kit.take_gone() if why is not None]
+    gone = [(row, why.reason, why.detail) for row, why in kit.take_gone() if isinstance(why, Rejected)]
     return kept, gone
 
 
