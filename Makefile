@@ -3,6 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 SYNTHKD_DATA ?= $(abspath ../shared/data)
 export SYNTHKD_DATA
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types pytest bench bench-peers recorded clean help
+.PHONY: run test test-vllm lint types pytest bench bench-peers recorded clean help
 
 run: $(VENV)/.base  ## the main job: the quickstart, on a simulated teacher
 	$(BIN)/synthkd run pipelines/quickstart.yaml
@@ -32,6 +33,13 @@ types: $(VENV)/.test
 
 pytest: $(VENV)/.test
 	$(BIN)/pytest
+
+# A server of its own is no part of `make test`: its environment takes two minutes and 2.5 GB.
+test-vllm: $(VENV)/.test  ## a tiny model served by vLLM on the CPU, and what synthkd does with it
+	@lacks=$$(PYTHON=$(PYTHON) sh requirements/vllm.sh --lacks); \
+	if [ -n "$$lacks" ]; then echo "skipped: vLLM for CPUs does not run here: $$lacks"; exit; fi; \
+	$(MAKE) --no-print-directory $(VLLM)/.made && \
+	SYNTHKD_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/pytest tests/vllm --timeout 300 $(ARGS)
 
 bench: $(VENV)/.test  ## the benchmarks of tests/bench, printed as a table
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench" || exit; done
@@ -54,8 +62,8 @@ recorded: $(VENV)/.base  ## the pipelines on real recorded answers
 	else for pipeline in pipelines/*_recorded.yaml; do \
 		echo "$$pipeline"; $(BIN)/synthkd run "$$pipeline" || exit; done; fi
 
-clean:  ## forget the environment; what runs made (data/out, .synthkd) stays
-	rm -rf $(VENV)
+clean:  ## forget the environments; what runs made (data/out, .synthkd) stays
+	rm -rf $(VENV) $(VLLM)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
@@ -81,3 +89,10 @@ $(VENV)/.test: pyproject.toml requirements/base.txt requirements/test.txt | $(BI
 	@echo "installing synthkd and its test tools into $(VENV)"
 	@$(BIN)/python -m pip install -q -c requirements/test.txt -e '.[fast,crowd,test]'
 	@touch $(VENV)/.base $@
+
+# Left half made it would be taken for whole, so it is thrown away.
+$(VLLM)/.made: requirements/vllm.txt requirements/vllm.sh
+	@echo "installing vLLM into $(VLLM)"
+	@PYTHON=$(PYTHON) sh requirements/vllm.sh $(VLLM) >$(VLLM).log 2>&1 || { \
+		cat $(VLLM).log >&2; rm -rf $(VLLM) $(VLLM).log; exit 1; }
+	@rm -f $(VLLM).log; touch $@
