@@ -38,7 +38,7 @@ from synthkd.teachers.load import metrics_url, watched
 from synthkd.teachers.request import Completion, RateLimits, Request
 from synthkd.teachers.servers import Server, Servers
 from synthkd.teachers.stream import Assembling
-from synthkd.teachers.wire import parse_reply, wire_body
+from synthkd.teachers.wire import PATH, parse_reply, wire_body
 
 LARGEST_REPLY = 64 * 2**20
 """Bytes: no answer is that long, but a broken server may send without end."""
@@ -73,6 +73,8 @@ CODE_WAY_OUT = {
     "insufficient_quota": "Add credit at the provider, then run again",
     "model_not_found": "Check `model`",
 }
+NO_SUCH_PATH = {404, 405}
+NO_VECTORS = "; a server whose model writes text makes no vectors, it needs a model for them"
 
 
 class _Secret:
@@ -157,6 +159,8 @@ class HttpTeacher:
         )
 
     def _is_streamed(self, request: Request) -> bool:
+        if request.body.get("prompt_logprobs") is not None:
+            return False  # vLLM has them for whole replies only
         stream = self._config.stream
         if stream == "auto":
             stream = request.max_tokens is not None and request.max_tokens > STREAMED_FROM_TOKENS
@@ -310,8 +314,10 @@ class HttpTeacher:
         for code in CODE_WAY_OUT.keys() & codes:
             return TeacherRefused(f"{where} ({code}): {message}. {CODE_WAY_OUT[code]}")
         if status in REFUSED_TEACHER:
-            way_out = WAY_OUT.get(status, WAY_OUT[404])
-            return TeacherRefused(f"{where}: {message}. {way_out}{self._key_hint(status)}")
+            way_out = WAY_OUT.get(status, WAY_OUT[404]) + self._key_hint(status)
+            if status in NO_SUCH_PATH and label.endswith(PATH["embeddings"]):
+                way_out += NO_VECTORS
+            return TeacherRefused(f"{where}: {message}. {way_out}")
         if status in REFUSED_REQUEST:
             filtered = FILTERED if "content_filter" in codes else ""
             return RequestRefused(status, filtered + message)

@@ -167,6 +167,19 @@ class Completion(NamedTuple):
         told = json.loads(self.reply)["choices"][0].get("logprobs")
         return _logprobs(told) if isinstance(told, dict) else ()
 
+    @property
+    def prompt_logprobs(self) -> tuple[Logprob | None, ...]:
+        """Each prompt token's log-probability, where vLLM was asked for `prompt_logprobs`.
+
+        None = nothing stands before it, as for the first. Read anew at each use.
+        """
+        if b'"prompt_logprobs"' not in self.reply:
+            return ()
+        body = json.loads(self.reply)
+        # A chat reply says it beside the choices, one to raw text inside of the choice.
+        told = body.get("prompt_logprobs") or body["choices"][0].get("prompt_logprobs")
+        return tuple(_place(one) for one in told or ())
+
 
 class Teacher(Protocol):
     """Whoever answers: a layer, or the whole stack of them."""
@@ -215,6 +228,14 @@ def _logprobs(told: dict[str, Any]) -> tuple[Logprob, ...]:
         Logprob(token, value, tuple((top or {}).items()))
         for token, value, top in zip(tokens, values, tops, strict=True)
     )
+
+
+def _place(told: dict[str, dict[str, Any]] | None) -> Logprob | None:
+    """One place of a prompt, as vLLM tells it: by the token's number, the prompt's own first."""
+    if told is None:
+        return None
+    tokens = [(one["decoded_token"] or "", float(one["logprob"])) for one in told.values()]
+    return Logprob(*tokens[0], tuple(tokens))
 
 
 def key_of(request: Request, identity: Identity) -> str:

@@ -88,6 +88,29 @@ def test_logprobs() -> None:
     assert parse_chat(reply(content='"logprobs"')).logprobs == ()
 
 
+def test_log_probabilities_of_the_prompt() -> None:
+    places = [
+        None,
+        {
+            "60": {"logprob": -10.5, "rank": 319, "decoded_token": "W"},
+            "354": {"logprob": -2.5, "rank": 1, "decoded_token": "nk"},
+        },
+        {"7": {"logprob": -1, "rank": 1, "decoded_token": None}},
+    ]
+    expected = (
+        None,
+        Logprob("W", -10.5, (("W", -10.5), ("nk", -2.5))),
+        Logprob("", -1, (("", -1),)),
+    )
+    choice = {"message": {"content": "x"}}
+    told = parse_chat(orjson.dumps({"choices": [choice], "prompt_logprobs": places}))
+    assert told.prompt_logprobs == expected
+    raw = orjson.dumps({"choices": [{"text": "x", "prompt_logprobs": places}]})
+    assert parse_reply("completions", raw).prompt_logprobs == expected
+    unasked = parse_chat(orjson.dumps({"choices": [choice], "prompt_logprobs": None}))
+    assert unasked.prompt_logprobs == parse_chat(reply()).prompt_logprobs == ()
+
+
 def test_a_raw_continuation() -> None:
     told = {
         "model": "m-2",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 
+from synthkd.rows import Fields
+from synthkd.teachers.request import Request
 from tests.vllm.asking import asking, chat, raw
 
 STREAMED = pytest.mark.parametrize("stream", [False, True])
@@ -82,6 +86,25 @@ async def test_log_probabilities_of_raw_text(vllm_url: str, tmp_path: Path, stre
     assert all(len(one.top) >= 3 for one in answer.logprobs)
 
 
+@pytest.mark.parametrize("question", [chat, raw])
+async def test_log_probabilities_of_the_prompt(
+    vllm_url: str, tmp_path: Path, question: Callable[..., Request]
+) -> None:
+    # vLLM refuses them in a stream, so these are not streamed.
+    async with asking(vllm_url, tmp_path, stream=True) as teacher:
+        answer = await teacher.complete(question("Where is it?", max_tokens=2, prompt_logprobs=2))
+        again = await teacher.complete(question("Where is it?", max_tokens=2, prompt_logprobs=2))
+    first, *others = answer.prompt_logprobs
+    assert first is None
+    assert len(others) + 1 == answer.usage.prompt_tokens
+    told = [one for one in others if one is not None]
+    assert len(told) == len(others)
+    assert "here is it?" in "".join(one.token for one in told)
+    assert all(one.logprob <= 0 and len(one.top) >= 2 for one in told)
+    assert again.hit
+    assert again.prompt_logprobs == answer.prompt_logprobs
+
+
 @STREAMED
 async def test_a_schema_is_kept_to(vllm_url: str, tmp_path: Path, stream: bool) -> None:
     schema = {
@@ -101,3 +124,23 @@ async def test_a_schema_is_kept_to(vllm_url: str, tmp_path: Path, stream: bool) 
                 break
         else:
             pytest.fail("no answer of five ended")
+
+
+@STREAMED
+async def test_structured_outputs_are_kept_to(vllm_url: str, tmp_path: Path, stream: bool) -> None:
+    shape: Fields = {
+        "type": "object",
+        "properties": {"urgent": {"type": "boolean"}},
+        "required": ["urgent"],
+        "additionalProperties": False,
+    }
+    async with asking(vllm_url, tmp_path, stream=stream) as teacher:
+
+        async def told(constraint: Fields) -> str:
+            answer = await teacher.complete(chat(seed=3, structured_outputs=constraint))
+            assert answer.finish == "stop"
+            return answer.text
+
+        assert await told({"choice": ["order status", "refund"]}) in {"order status", "refund"}
+        assert re.fullmatch("[0-9]{4}-[0-9]{2}", await told({"regex": "[0-9]{4}-[0-9]{2}"}))
+        assert isinstance(orjson.loads(await told({"json": shape}))["urgent"], bool)
