@@ -56,9 +56,15 @@ BUILTIN: Mapping[str, str] = {
     "rationale": "synthkd.recipes.rationale",
     "label": "synthkd.recipes.label",
     "dedup.exact": "synthkd.curate.dedup",
-    "gate.length": "synthkd.curate.gates",
-    "gate.gold": "synthkd.curate.gates",
-    "gate.votes": "synthkd.curate.gates",
+    "gate.length": "synthkd.curate.gates.length",
+    "gate.gold": "synthkd.curate.gates.answers",
+    "gate.votes": "synthkd.curate.gates.answers",
+    "gate.language": "synthkd.curate.gates.language",
+    "gate.refusal": "synthkd.curate.gates.refusal",
+    "gate.repetition": "synthkd.curate.gates.repetition",
+    "gate.truncated": "synthkd.curate.gates.truncated",
+    "gate.leak": "synthkd.curate.gates.leak",
+    "gate.format": "synthkd.curate.gates.form",
     "aggregate": "synthkd.curate.agreement",
 }
 """Step name -> the module that registers it: only what a pipeline names is imported."""

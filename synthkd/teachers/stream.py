@@ -164,12 +164,18 @@ class Assembling:
         return True
 
 
-def loop_in(tail: str) -> str | None:
-    """The chunk that the whole tail repeats; None = it does not, or is too short to tell."""
-    if len(tail) < LOOP_CHARS:
+def loop_in(tail: str, *, chars: int = LOOP_CHARS, longest: int = LONGEST_CHUNK) -> str | None:
+    """The chunk that the whole tail repeats; None = it does not, or is too short to tell.
+
+    Args:
+        tail: the end of a text.
+        chars: a tail of fewer characters is too short.
+        longest: characters of the longest chunk that counts.
+    """
+    if len(tail) < chars:
         return None
     end = len(tail) - _PROBE
     period = end - tail.rfind(tail[end:], 0, len(tail) - 1)
-    if period > LONGEST_CHUNK or tail[period:] != tail[:-period]:
+    if period > longest or tail[period:] != tail[:-period]:
         return None
     return tail[-period:]

@@ -45,7 +45,9 @@ def run(rows: list[Row], **settings: Any) -> tuple[list[Row], list[tuple[Row, st
     kit = TableKit(Desk(step="aggregate"))
     with RowSpool.of(Path("rows.spool"), rows) as spool:
         kept = list(aggregate(Table(spool), kit, AggregateConfig.model_validate(settings)))
-    gone = [(row, why.reason, why.detail) for row, why in kit.take_gone() if isinstance(why, Rejected)]
+    gone = [
+        (row, why.reason, why.detail) for row, why in kit.take_gone() if isinstance(why, Rejected)
+    ]
     return kept, gone
 
 

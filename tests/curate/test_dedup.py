@@ -26,7 +26,9 @@ def run(rows: list[Row], **settings: object) -> tuple[list[Row], list[tuple[Row,
     config = ExactConfig.model_validate(settings)
     with RowSpool.of(Path("rows.spool"), rows) as spool:
         kept = list(exact(Table(spool), kit, config))
-    gone = [(row, why.reason, why.detail) for row, why in kit.take_gone() if isinstance(why, Rejected)]
+    gone = [
+        (row, why.reason, why.detail) for row, why in kit.take_gone() if isinstance(why, Rejected)
+    ]
     return kept, gone
 
 

@@ -3,51 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from synthkd.curate.gates import LengthConfig
 from synthkd.errors import MissingField, Rejected, RowError
-from synthkd.kit import Desk, Kit
-from synthkd.rows import Json, source_row
-from synthkd.steps import Step, find_step
-
-
-async def passes(name: str, settings: dict[str, Any], **fields: Json) -> bool:
-    """Whether the gate yields the row it was given; raises what the gate raises."""
-    row = source_row("rows", ["1"], ordinal=0, fields=fields)
-    gate = find_step(name)
-    assert isinstance(gate, Step)
-    config = gate.config.model_validate(settings)
-    kit = Kit(Desk(step=name), row.id)
-    return [out async for out in gate.run(row, kit, config)] == [row]
-
-
-@pytest.mark.parametrize(
-    ("limits", "reason", "detail"),
-    [
-        ({"min_chars": 12}, "too_short", "text has 11 chars, min_chars is 12"),
-        ({"max_chars": 10}, "too_long", "text has 11 chars, max_chars is 10"),
-        ({"min_words": 3}, "too_short", "text has 2 words, min_words is 3"),
-        ({"max_words": 1}, "too_long", "text has 2 words, max_words is 1"),
-    ],
-)
-async def test_length_says_value_and_threshold(
-    limits: dict[str, int], reason: str, detail: str
-) -> None:
-    with pytest.raises(Rejected) as caught:
-        await passes("gate.length", {"field": "text", **limits}, text=" hello world\n")
-    assert (caught.value.reason, caught.value.detail) == (reason, detail)
-
-
-async def test_length_at_the_limits_passes() -> None:
-    limits = {"min_chars": 11, "max_chars": 11, "min_words": 2, "max_words": 2}
-    assert await passes("gate.length", {"field": "text", **limits}, text="hello world")
-
-
-@pytest.mark.parametrize("limits", [{}, {"min_chars": 3, "max_chars": 2}])
-def test_length_limits_that_make_no_sense(limits: dict[str, int]) -> None:
-    with pytest.raises(ValidationError, match="min_chars"):
-        LengthConfig.model_validate({"field": "text", **limits})
+from synthkd.rows import Json
+from tests.curate.gates.passing import passes
 
 
 @pytest.mark.parametrize(

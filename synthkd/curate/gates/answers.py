@@ -1,0 +1,58 @@
+"""`gate.gold` and `gate.votes`: whether an answer is right, and whether the answers agree."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from synthkd.config import Share
+from synthkd.curate.gates.fields import value_of
+from synthkd.errors import Rejected, RowError
+from synthkd.rows import Row
+from synthkd.steps import Kit, StepSettings, step
+from synthkd.text import same_answer
+
+ROUNDING = 1e-9
+"""A share of votes is a quotient of small integers; it is not rejected for its last bit."""
+
+
+class GoldConfig(StepSettings):
+    """An answer and the field that holds the right one."""
+
+    field: str
+    gold: str
+    """The field with the right answer."""
+
+
+@step("gate.gold", needs=lambda config: [config.field, config.gold])
+async def gold(row: Row, kit: Kit, config: GoldConfig, /) -> AsyncIterator[Row]:
+    """Rejects a `wrong_answer`: one that is not equal to gold.
+
+    As everywhere, case, spaces against underscores, outer punctuation and the spelling of a number
+    make no difference, so "$4.00" is 4. Lists, objects and null are compared as JSON.
+    """
+    answer, right = value_of(row, config.field), value_of(row, config.gold)
+    if not same_answer(answer, right):
+        raise Rejected(
+            "wrong_answer", f"{config.field} is {answer!r:.200}, {config.gold} is {right!r:.200}"
+        )
+    yield row
+
+
+class VotesConfig(StepSettings):
+    """How many of the answers must agree."""
+
+    field: str = "agreement"
+    """The field with a share from 0 to 1, as `aggregate`, `label` and `rationale` give it."""
+    at_least: Share
+    """0.6 keeps a row on which 3 of 5 agree."""
+
+
+@step("gate.votes", needs=lambda config: [config.field])
+async def votes(row: Row, kit: Kit, config: VotesConfig, /) -> AsyncIterator[Row]:
+    """Rejects rows on which too small a share of the answers agrees (`few_votes`)."""
+    share = value_of(row, config.field)
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise RowError(f"{config.field} must be a number from 0 to 1, got {share!r:.80}")
+    if share < config.at_least - ROUNDING:
+        raise Rejected("few_votes", f"{config.field} is {share:.4g}, at_least is {config.at_least}")
+    yield row
