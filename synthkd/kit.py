@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from synthkd.errors import MissingField, Rejected, RowError, TeacherError, Unrenderable
@@ -42,6 +43,10 @@ class Desk:
     round: int = 0
     teachers: Mapping[str, OpenTeacher] = field(default_factory=dict)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    work: Path = Path(".work")
+    """A folder for scratch files."""
+    vectors: Path = Path(".synthkd", "vectors")
+    """Where vectors of local models are kept, for all runs of a project."""
 
     def rng(self, row_id: str) -> random.Random:
         """A generator of its own for each step and row: the same in every run and order."""
@@ -239,6 +244,7 @@ class TableKit:
         """What the step has noted; for the engine."""
         self._gone: list[tuple[Row, RowError | None]] = []
         self._loop = loop
+        self._scratch: list[Path] = []
         self._asking: set[asyncio.Task[Any]] = set()
         self._left = False
 
@@ -246,6 +252,13 @@ class TableKit:
     def rng(self) -> random.Random:
         """The only source of chance: a function of seed, round and step name."""
         return self.desk.rng("")
+
+    def scratch_file(self, name: str) -> Path:
+        """A path for a new scratch file, such as one to map into memory; it goes with the step."""
+        folder = self.desk.work / f"{self.desk.step}.scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._scratch.append(folder / f"{len(self._scratch)}-{name}")
+        return self._scratch[-1]
 
     # --- what becomes of rows, and what is said of all of them
 
@@ -367,6 +380,11 @@ class TableKit:
         self._left = True
         for task in self._asking:
             task.cancel()
+
+    def close(self) -> None:
+        """Remove the scratch files; for the engine."""
+        for path in self._scratch:
+            path.unlink(missing_ok=True)
 
     async def _each(
         self,

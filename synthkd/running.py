@@ -287,6 +287,7 @@ class Run:
             seed=self._plan.config.seed,
             teachers=self._gateway.teachers,
             prompts=bound.prompts,
+            work=self._folder.work,
         )
 
     # --- ask, sort, export

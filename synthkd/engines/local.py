@@ -165,6 +165,8 @@ async def table_rows(
         except Exception as bug:
             bug.add_note(f"in table step {bound.label!r}")
             raise
+        finally:
+            kit.close()
         for _ in books.close():
             await asyncio.sleep(0)
 
