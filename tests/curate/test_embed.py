@@ -267,7 +267,7 @@ def test_a_sentence_encoder_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred\ndog\n")
     plain = tmp_path / "plain"
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(plain)
-    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertModel(BertConfig(vocab_size=7, intermediate_size=16, **shape)).save_pretrained(plain)
     library.SentenceTransformer(str(plain), device="cpu").save(str(tmp_path / "m"))
     config = SentenceTransformersSettings(
