@@ -18,6 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from synthkd.curate.embed import (
     EmbedSettings,
@@ -27,13 +30,13 @@ from synthkd.curate.embed import (
     embeddable,
     open_embedder,
 )
-from synthkd.curate.encoders import SentenceTransformersSettings, check_modules
+from synthkd.curate.encoders import check_modules
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
 from synthkd.errors import Rejected, UserError
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, TableKit
 from synthkd.plan import teachers_of
-from synthkd.rows import Row, source_row
+from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import StepSettings
 
 SIMILAR = ["How do I return my order?", "how do I return an order", "The weather is fine in May"]
@@ -138,10 +141,8 @@ def test_each_text_is_computed_once_and_a_second_run_computes_nothing() -> None:
 
 
 def test_a_vector_that_is_not_finite_fails_its_row_alone() -> None:
-    rows = [
-        source_row("s", [i], ordinal=i, fields=fields)
-        for i, fields in enumerate([{"t": "a"}, {"t": "bad"}, {}, {"t": 5}, {"t": ""}])
-    ]
+    given: list[Fields] = [{"t": "a"}, {"t": "bad"}, {}, {"t": 5}, {"t": ""}]
+    rows = [source_row("s", [i], ordinal=i, fields=fields) for i, fields in enumerate(given)]
     with RowSpool.of(Path("spool"), rows) as spool:
         table, at = Table(spool), kit()
         texts = TextColumn(table, ["t"])
@@ -196,16 +197,16 @@ def test_settings_name_their_faults_and_the_teacher_is_counted() -> None:
 # --- encoders
 
 
+def word_tokenizer(words: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return tokenizer
+
+
 def static_model(folder: Path) -> Path:
     """A model2vec model of five words, made here."""
     model2vec = pytest.importorskip("model2vec")
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-
-    words = {"[UNK]": 0, "red": 1, "crimson": 2, "dog": 3, "[PAD]": 4}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer = word_tokenizer({"[UNK]": 0, "red": 1, "crimson": 2, "dog": 3, "[PAD]": 4})
     vectors = np.array([[0, 0, 0.1], [1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0, 0]], dtype="f4")
     model2vec.StaticModel(vectors, tokenizer).save_pretrained(folder)
     return folder
@@ -262,18 +263,20 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_sentence_encoder_from_a_folder(tmp_path: Path) -> None:
     library = pytest.importorskip("sentence_transformers")
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred\ndog\n")
+    transformers: Any = pytest.importorskip("transformers")
     plain = tmp_path / "plain"
-    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(plain)
-    shape: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertModel(BertConfig(vocab_size=7, intermediate_size=16, **shape)).save_pretrained(plain)
-    library.SentenceTransformer(str(plain), device="cpu").save(str(tmp_path / "m"))
-    config = SentenceTransformersSettings(
-        kind="sentence_transformers", model=str(tmp_path / "m"), device="cpu"
+    tokens = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=word_tokenizer({"[UNK]": 0, "red": 1, "dog": 2, "[PAD]": 3}),
+        unk_token="[UNK]",
+        pad_token="[PAD]",
     )
-    vectors = embedded(["red", "dog", "red dog", ""], config.model_dump())
+    tokens.save_pretrained(plain)
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.BertConfig(vocab_size=4, intermediate_size=16, **shape)
+    transformers.BertModel(config).save_pretrained(plain)
+    library.SentenceTransformer(str(plain), device="cpu").save(str(tmp_path / "m"))
+    block = {"kind": "sentence_transformers", "model": str(tmp_path / "m"), "device": "cpu"}
+    vectors = embedded(["red", "dog", "red dog", ""], block)
     assert vectors.values.shape == (4, 8)
     assert lengths(vectors)[:3] == pytest.approx(1, abs=1e-5)
 
