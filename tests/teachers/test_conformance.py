@@ -1,7 +1,8 @@
 """What every teacher must do, whoever it is: one suite over all kinds of them.
 
 A kind says how its teacher is named in a pipeline and what can be asked of it. Everything else is
-the same for all: asked by itself, and through the whole stack with a ledger on disk.
+the same for all: asked by itself, and through the whole stack with a ledger on disk. A real vLLM
+server is asked in tests/vllm/test_conformance.py.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,14 @@ class Kind:
         prompt: what it is asked with.
         unanswerable: a question to which it has no answer, or declines one.
         generates: whether it writes, so that it counts tokens and can be cut.
+        params: what else each question says.
     """
 
     config: Mapping[str, Any]
     prompt: str = "label/classify"
     unanswerable: str = "poison"
     generates: bool = True
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def ask(self, text: str, sample: int = 0, max_tokens: int | None = 400) -> Request:
         prompt = load_prompt(self.prompt, folders=[shipped_folder("prompts")])
@@ -55,7 +58,7 @@ class Kind:
         }
         model = self.config.get("model", "m")
         return Request(
-            body={"model": model, **prompt.question(inputs)},
+            body={"model": model, **prompt.question(inputs), **self.params},
             max_tokens=max_tokens if self.generates else None,
             sample=sample,
             prompt=self.prompt,
