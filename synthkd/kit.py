@@ -38,6 +38,8 @@ class Desk:
 
     step: str
     """The step's name in this pipeline."""
+    folder: Path = Path()
+    """The pipeline file's: relative paths in settings are looked for there too."""
     rank: int = 0
     seed: int = 0
     round: int = 0

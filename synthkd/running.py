@@ -283,6 +283,7 @@ class Run:
         assert self._gateway is not None  # noqa: S101  set before any step is asked for
         return Desk(
             step=bound.label,
+            folder=self._plan.folder,
             rank=bound.rank,
             seed=self._plan.config.seed,
             teachers=self._gateway.teachers,

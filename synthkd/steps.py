@@ -56,6 +56,7 @@ BUILTIN: Mapping[str, str] = {
     "rationale": "synthkd.recipes.rationale",
     "label": "synthkd.recipes.label",
     "dedup.exact": "synthkd.curate.dedup",
+    "dedup.minhash": "synthkd.curate.minhash",
     "gate.length": "synthkd.curate.gates.length",
     "gate.gold": "synthkd.curate.gates.answers",
     "gate.votes": "synthkd.curate.gates.answers",

@@ -1,0 +1,128 @@
+"""Texts of other files: datasets that rows are compared with, benchmarks that rows must not hold.
+
+    against: [{jsonl: old.jsonl, field: question}, {parquet: test.parquet, fields: [q, options]}]
+
+They are looked at when the plan is compiled, before anything is spent, and read as a stream when
+their step runs. A record without the field is skipped; a file in which none has it is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from synthkd.config import SourceConfig
+from synthkd.errors import Rejected, SourceError, UserError
+from synthkd.hints import near
+from synthkd.io.sources import Source, SourceRow, Unreadable, open_source
+from synthkd.rows import Fields, Json
+from synthkd.steps import StepSettings
+
+HEAD = 1_000
+"""Records that are looked at for their fields, in a format that has no columns."""
+
+
+class OtherData(StepSettings):
+    """A file with texts, and which of its fields they are."""
+
+    jsonl: str | None = None
+    """A path; relative ones are looked for beside the pipeline file too, as `source` does."""
+    csv: str | None = None
+    """As `jsonl`; or .tsv."""
+    parquet: str | None = None
+    """As `jsonl`."""
+    field: str | None = None
+    """The field with the text ..."""
+    fields: list[str] = Field(default=[])
+    """... or several, which are one text together."""
+    name: str | None = None
+    """What details and figures call it; by default the file's name."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The fields, whichever way they are given."""
+        return tuple(self.fields) if self.field is None else (self.field,)
+
+    @property
+    def called(self) -> str:
+        """The name in details and figures."""
+        return self.name or Path(self.jsonl or self.csv or self.parquet or "").name
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> OtherData:
+        if sum(path is not None for path in (self.jsonl, self.csv, self.parquet)) != 1:
+            raise ValueError("must name exactly one of jsonl, csv, parquet")
+        if (self.field is None) == (not self.fields):
+            raise ValueError("must name exactly one of field, fields")
+        return self
+
+    def check(self, folder: Path) -> None:
+        """Look at the file's head.
+
+        Args:
+            folder: the pipeline file's; relative paths are looked for there too.
+
+        Raises:
+            SourceError: it is missing or unreadable, or has no such field.
+        """
+        self._opened(folder)
+
+    def texts(self, folder: Path) -> Iterator[tuple[int, str | None]]:
+        """Each record's number, from 1, and its text; None = it has none.
+
+        Raises:
+            SourceError: as for `check`.
+        """
+        for number, record in enumerate(self._opened(folder).read(), start=1):
+            try:
+                yield number, text_of(_fields(record), self.wanted)
+            except Rejected:
+                yield number, None
+
+    def _opened(self, folder: Path) -> Source:
+        config = SourceConfig(jsonl=self.jsonl, csv=self.csv, parquet=self.parquet)
+        source = open_source(config, base=folder)
+        there = source.columns
+        if there is None:
+            head = [_fields(record) for record in islice(source.read(), HEAD)]
+            there = tuple(dict.fromkeys(name for fields in head for name in fields))
+        for name in self.wanted:
+            if name not in there:
+                raise SourceError(
+                    f"{self.called} has no field {name!r}{near(name, there)}; its fields are: "
+                    f"{', '.join(there) or 'none, it is empty'}"
+                )
+        return source
+
+
+def _fields(record: SourceRow | Unreadable) -> Fields:
+    return record.row.fields if isinstance(record, SourceRow) else {}
+
+
+def text_of(fields: Fields, names: Iterable[str]) -> str:
+    """The text of a record that is compared: of several fields, one below the other.
+
+    Raises:
+        Rejected: `missing_field`, or `not_text`: a value is no text.
+    """
+    texts = []
+    for name in names:
+        if name not in fields:
+            raise Rejected("missing_field", f"the row has no field {name!r}")
+        value: Json = fields[name]
+        if not isinstance(value, str):
+            raise Rejected("not_text", f"{name} must be text, got {value!r:.80}")
+        texts.append(value)
+    return "\n".join(texts)
+
+
+def faults_of(others: Iterable[tuple[str, OtherData]], folder: Path) -> Iterator[str]:
+    """What is wrong with files that settings name, as `setting: fault`."""
+    for setting, other in others:
+        try:
+            other.check(folder)
+        except UserError as error:
+            yield f"{setting}: {error}"
