@@ -18,7 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from synthkd.errors import MissingField, Rejected, RowError, TeacherError, Unrenderable
+from synthkd.errors import (
+    MissingField,
+    Rejected,
+    RowError,
+    TeacherError,
+    Unrenderable,
+    Waiting,
+)
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields, Json, Row, canonical, clean
 from synthkd.schemas import Schema
@@ -59,7 +66,7 @@ class Desk:
 class Kit:
     """What a row step works with; made anew for each call, so nothing leaks between rows."""
 
-    __slots__ = ("_rng", "counts", "desk", "discards", "keys", "row_id")
+    __slots__ = ("_rng", "counts", "desk", "discards", "keys", "row_id", "waiting")
 
     def __init__(self, desk: Desk, row_id: str) -> None:
         self.desk = desk
@@ -68,6 +75,8 @@ class Kit:
         """Keys of the answers that this call was given, in the order it asked."""
         self.discards: list[tuple[str, str]] = []
         self.counts: list[tuple[str, int]] = []
+        self.waiting: Waiting | None = None
+        """An answer is under way in a batch: whatever the step makes of it, the row waits."""
         self._rng: random.Random | None = None
 
     @property
@@ -129,13 +138,18 @@ class Kit:
         Raises:
             TeacherError: there is none; left alone, it fails the row.
             Unrenderable: a value does not fit the prompt; left alone, it fails the row.
+            Waiting: it is under way in a batch; the row waits, whatever the step does.
         """
         asked = self.desk.prompts[prompt]
         request = self._request(asked, asked.question(inputs), inputs, teacher, sample)
         if images:
             request = with_images(request, images)
         who = self._who(teacher, schema or asked.schema, longer)
-        completion = await who.complete(request)
+        try:
+            completion = await who.complete(request)
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
         self.keys += completion.keys
         return completion
 
@@ -155,6 +169,7 @@ class Kit:
 
         Raises:
             Unrenderable: a value does not fit the prompt, and nobody was asked.
+            Waiting: all were asked, and answers are under way in a batch; the row waits.
         """
         asked = self.desk.prompts[prompt]
         question = asked.question(inputs)
@@ -172,19 +187,29 @@ class Kit:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_try(*pair)) for pair in pairs]
             results = [task.result() for task in tasks]
+        replies: list[Completion | TeacherError] = []
         for result in results:
+            if isinstance(result, Waiting):
+                self.waiting = result
+                raise result
             if isinstance(result, Completion):
                 self.keys += result.keys
-        return results
+            replies.append(result)
+        return replies
 
     async def embed(self, texts: Sequence[str], *, teacher: str) -> list[Sequence[float]]:
         """A vector of unit length for each text, in order; many travel in one request.
 
         Raises:
             TeacherError: a text has none; left alone, it fails the row.
+            Waiting: one is under way in a batch; the row waits.
         """
         embedder = self.desk.teachers[teacher].embedder(self.desk.rank)
-        completions = await embedder.complete(texts)
+        try:
+            completions = await embedder.complete(texts)
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
         self.keys += [completion.key for completion in completions]
         return [vector_of(completion) for completion in completions]
 
@@ -209,10 +234,10 @@ class Kit:
         )
 
 
-async def _try(who: Teacher, request: Request) -> Completion | TeacherError:
+async def _try(who: Teacher, request: Request) -> Completion | TeacherError | Waiting:
     try:
         return await who.complete(request)
-    except TeacherError as error:
+    except (TeacherError, Waiting) as error:
         return error
 
 
@@ -233,7 +258,8 @@ class TableKit:
 
     The step runs in a thread, the teachers in the run's loop: asking blocks the step until the
     answer is there. What ends the run (`RunStopped`, a cancellation) ends the asking too, and
-    passes through the step.
+    passes through the step. An answer that is under way in a batch (`Waiting`) may end the step or
+    not: either way all its rows wait. What goes on asking gets more into that batch.
 
     Args:
         desk: where the step stands.
@@ -245,6 +271,8 @@ class TableKit:
         self.figures: dict[str, Json] = {}
         """What the step has noted; for the engine."""
         self._gone: list[tuple[Row, RowError | None]] = []
+        self.waiting: Waiting | None = None
+        """An answer is under way in a batch: what the step makes from now on is thrown away."""
         self._loop = loop
         self._scratch: list[Path] = []
         self._asking: set[asyncio.Task[Any]] = set()
@@ -406,6 +434,8 @@ class TableKit:
                     answers[place] = await kit.ask(
                         prompt, one, teacher=teacher, schema=schema, longer=longer
                     )
+                except Waiting as waiting:
+                    self.waiting = answers[place] = waiting
                 except RowError as error:
                     answers[place] = error
 
@@ -444,6 +474,9 @@ class TableKit:
 
         try:
             return asyncio.run_coroutine_threadsafe(owned(), self._loop).result()
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
         except concurrent.futures.CancelledError:
             # Not an Exception, so that no step takes it for a fault of its own.
             raise asyncio.CancelledError from None

@@ -42,6 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "forecast doctor",
         "results",
         "running",
+        "waiting",
         "pipeline",
         "display",
         "fake_teacher",
