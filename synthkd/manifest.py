@@ -166,8 +166,8 @@ class Progress(Record):
     """A moment of a run, for displays."""
 
     stage: str
-    """reading, asking, sorting, exporting, training, evaluating, done; with batches also collecting,
-    sending, waiting"""
+    """reading, asking, sorting, exporting, training, evaluating, done; with batches also
+    collecting, sending, waiting"""
     rows_total: int | None
     rows_entered: int
     elapsed_s: float
