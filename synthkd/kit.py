@@ -11,7 +11,7 @@ import concurrent.futures
 import hashlib
 import random
 from array import array
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from synthkd.errors import (
-    MissingField,
     Rejected,
     RowError,
     TeacherError,
-    Unrenderable,
     Waiting,
 )
 from synthkd.prompts import Prompt
@@ -31,7 +29,7 @@ from synthkd.rows import Fields, Json, Row, canonical, clean
 from synthkd.schemas import Schema
 from synthkd.teachers.embeddings import vector_of
 from synthkd.teachers.open import OpenTeacher
-from synthkd.teachers.parts import has_parts, with_images
+from synthkd.teachers.parts import with_images
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.structured import InShape, Lengthened
 
@@ -480,23 +478,3 @@ class TableKit:
         except concurrent.futures.CancelledError:
             # Not an Exception, so that no step takes it for a fault of its own.
             raise asyncio.CancelledError from None
-
-
-def inputs_of(row: Row, names: Iterable[str], **computed: Json) -> dict[str, Json]:
-    """The prompt's inputs: `computed` ones from the step, the others from the row's fields.
-
-    Raises:
-        MissingField: the row has no such field.
-        Unrenderable: a field holds content parts that are no text.
-    """
-    try:
-        inputs = {name: computed[name] if name in computed else row.fields[name] for name in names}
-    except KeyError as error:
-        raise MissingField(f"the row has no field {error.args[0]!r}") from error
-    for name, value in inputs.items():
-        if type(value) is not str and has_parts(value):
-            raise Unrenderable(
-                f"the field {name!r} holds content parts such as an image, and this step is for "
-                "text: take a step that asks with images, or drop such rows before it"
-            )
-    return inputs

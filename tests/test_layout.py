@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pipeline_file folder",
         "ledger",
         "teachers",
-        "kit",
+        "kit inputs",
         "steps",
         "students evaluate",
         "recipes curate",
