@@ -116,6 +116,7 @@ def progress_line(progress: Progress) -> str:
     if names := simulated_of(progress.teachers):
         parts.append(f"simulated: {', '.join(names)}")
     parts += changes_text(progress.teachers)
+    parts += map(printable, progress.starting)
     return " | ".join(parts)
 
 

@@ -16,14 +16,12 @@ class Record(BaseModel):
 
 
 class Counts(Record):
-    """The fates of source rows: read = kept + rejected + failed + waiting."""
+    """The fates of source rows: read = kept + rejected + failed."""
 
     read: int
     kept: int
     rejected: int
     failed: int
-    waiting: int = 0
-    """Rows that go on when a batch is collected; none in a complete run."""
     held_out: Mapping[str, int] = {}
     """dev and test rows: set aside, so not read."""
     skipped: int = 0
@@ -33,7 +31,7 @@ class Counts(Record):
 
 
 class StepCounts(Record):
-    """One line of the funnel: entered + made = out + rejected + failed + merged + waiting."""
+    """One line of the funnel, in rows: entered + made = out + rejected + failed + merged."""
 
     entered: int = 0
     made: int = 0
@@ -42,7 +40,6 @@ class StepCounts(Record):
     rejected: int = 0
     failed: int = 0
     merged: int = 0
-    waiting: int = 0
     reasons: Mapping[str, int] = {}
     """Rejections by reason and failures by error class."""
     discarded: Mapping[str, int] = {}
@@ -62,8 +59,6 @@ class TeacherCounts(Record):
     """Attempts answered 429."""
     failed: int = 0
     """Questions without an answer in the end."""
-    waiting: int = 0
-    """Questions that wait for a batch."""
     in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -166,14 +161,15 @@ class Progress(Record):
     """A moment of a run, for displays."""
 
     stage: str
-    """reading, asking, sorting, exporting, training, evaluating, done; with batches also
-    collecting, sending, waiting"""
+    """reading, asking, sorting, exporting, training, evaluating, done"""
     rows_total: int | None
     rows_entered: int
     elapsed_s: float
     funnel: Mapping[str, StepCounts]
     teachers: Mapping[str, TeacherCounts]
     spend: Spend
+    starting: list[str] = []
+    """How the start of each server of our own that is not up goes, in words."""
 
 
 class Stopped(Record):

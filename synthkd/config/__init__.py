@@ -2,6 +2,7 @@
 
     config/settings.py   what every block has in common
     config/teacher.py    the block of one teacher
+    config/vllm.py       the block of a vLLM server that the run starts
     config/pipeline.py   all the others
 
 `synthkd.pipeline_file` reads a file into these. What is inside a step's `with` belongs to that
@@ -24,17 +25,11 @@ from synthkd.config.pipeline import (
     StudentConfig,
 )
 from synthkd.config.settings import Count, InFlight, Name, Samples, Seed, Settings, Share
-from synthkd.config.teacher import (
-    BatchConfig,
-    Price,
-    RecordedConfig,
-    SimulatedConfig,
-    TeacherConfig,
-)
+from synthkd.config.teacher import Price, RecordedConfig, SimulatedConfig, TeacherConfig
+from synthkd.config.vllm import VllmConfig
 
 __all__ = [
     "COLUMNS_OF_FORMAT",
-    "BatchConfig",
     "BudgetConfig",
     "Count",
     "EvaluateConfig",
@@ -56,4 +51,5 @@ __all__ = [
     "StepConfig",
     "StudentConfig",
     "TeacherConfig",
+    "VllmConfig",
 ]

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from synthkd.config.settings import Count, InFlight, Name, Seed, Settings, Share
+from synthkd.config.vllm import BASE, VllmConfig
 from synthkd.rows import MAX_DEPTH, Json, clean
 
 SECRET_HEADERS = re.compile(
@@ -32,6 +33,12 @@ SET_BY_SYNTHKD = {
     "stream_options": "remove it",
 }
 """Parameters that may not stand in `params`, and what to do instead."""
+
+GUIDED = re.compile("guided_")
+"""How vLLM named its constraints before 0.12; since then it ignores those names without a word."""
+
+OF_ENDPOINTS = ("served_by", "api_key_env", "api_key_header", "headers")
+"""Settings that say who a foreign server is; of its own servers synthkd knows it."""
 
 
 def _plain_json(params: dict[Any, Any]) -> dict[str, Json]:
@@ -114,24 +121,8 @@ class SimulatedConfig(Settings):
     latency_s: NonNegativeFloat = 0.0
 
 
-class BatchConfig(Settings):
-    """The provider's limits for batches; the defaults are those that OpenAI documents."""
-
-    max_requests: Count = 50_000
-    """Requests in one file."""
-    max_file_mb: PositiveFloat = 200.0
-    """Megabytes (10^6 bytes) of one file."""
-    max_enqueued_tokens: Count | None = None
-    """Prompt tokens, estimated, that may be under way at once; None = the provider says when it is
-    too much."""
-    window: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[hd]$")] = "24h"
-    """How long the provider may take; most take nothing but 24h."""
-    poll_s: PositiveFloat = 60.0
-    """Seconds between two looks at a batch with --wait."""
-
-
 class TeacherConfig(Settings):
-    """A teacher: an endpoint and a model, or `recorded`, or `simulated`."""
+    """A teacher: an endpoint and a model, or `vllm`, or `recorded`, or `simulated`."""
 
     endpoint: str | list[str] | None = None
     """Base URL of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1."""
@@ -145,6 +136,8 @@ class TeacherConfig(Settings):
     `api-key`)."""
     headers: dict[str, str] = {}
     """Extra headers; part of who answers."""
+    vllm: VllmConfig | None = None
+    """A vLLM server that the run starts and stops; `model` may name one of its adapters."""
     recorded: RecordedConfig | None = None
     simulated: SimulatedConfig | None = None
     concurrency: Literal["auto"] | InFlight = "auto"
@@ -153,10 +146,8 @@ class TeacherConfig(Settings):
     """No minute has more; None = as many as the provider's headers allow."""
     tokens_per_minute: PositiveFloat | None = None
     """Prompt and completion together, estimated first and put right with the usage."""
-    mode: Literal["online", "batch"] = "online"
-    """`batch` sends questions through the provider's Batch API: cheaper, within a day."""
-    batch: BatchConfig = BatchConfig()
-    """The provider's limits for `mode: batch`."""
+    mode: Literal["online"] = "online"
+    """Only online in this version; batch is to come."""
     timeout_s: PositiveFloat = 120.0
     """Seconds for one attempt, from connecting to the last byte; a streamed one has others."""
     stream: bool | Literal["auto"] = "auto"
@@ -195,28 +186,56 @@ class TeacherConfig(Settings):
         return {name: value for name, value in self.params.items() if name != self.length_param}
 
     @property
-    def kind(self) -> Literal["http", "recorded", "simulated"]:
+    def kind(self) -> Literal["http", "vllm", "recorded", "simulated"]:
         """Which implementation answers."""
         if self.recorded is not None:
             return "recorded"
+        if self.vllm is not None:
+            return "vllm"
         return "simulated" if self.simulated is not None else "http"
 
     @model_validator(mode="after")
     def _one_kind(self) -> TeacherConfig:
-        kinds = [k for k in ("endpoint", "recorded", "simulated") if getattr(self, k) is not None]
-        if len(kinds) != 1:
-            found = ", ".join(kinds) or "none of them"
-            raise ValueError(f"must have exactly one of endpoint, recorded, simulated; has {found}")
+        kinds = ("endpoint", "vllm", "recorded", "simulated")
+        has = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(has) != 1:
+            found = ", ".join(has) or "none of them"
+            raise ValueError(f"must have exactly one of {', '.join(kinds)}; has {found}")
         if self.endpoint is not None and self.model is None:
             raise ValueError("needs `model` beside `endpoint`")
-        if self.mode == "batch" and not isinstance(self.endpoint, str):
-            raise ValueError("`mode: batch` needs one endpoint: the Batch API of one provider")
         for name, instead in SET_BY_SYNTHKD.items():
             if name in self.params:
                 raise ValueError(f"params.{name} is set by synthkd: {instead}")
         if {"max_tokens", "max_completion_tokens"} <= self.params.keys():
             raise ValueError("params has max_tokens and max_completion_tokens: keep one of them")
         return self
+
+    @model_validator(mode="after")
+    def _of_vllm(self) -> TeacherConfig:
+        if self.kind in {"http", "vllm"}:
+            for name in self.params:
+                if GUIDED.match(name):
+                    raise ValueError(
+                        f"params.{name} is an old name that vLLM ignores without a word: use"
+                        " `structured_outputs`, such as structured_outputs: {choice: [yes, no]}"
+                    )
+        if self.vllm is None:
+            return self
+        if given := [name for name in OF_ENDPOINTS if name in self.model_fields_set]:
+            raise ValueError(f"{given[0]} belongs to an `endpoint`; with `vllm` synthkd knows it")
+        if BASE in self.vllm.lora:
+            raise ValueError(f"vllm.lora: an adapter may not be called {BASE}, as the model is")
+        if self.model not in {None, BASE, *self.vllm.lora}:
+            names = ", ".join([BASE, *self.vllm.lora])
+            raise ValueError(
+                f"model must name what `vllm` serves: one of {names}; got {self.model!r:.100}"
+            )
+        return self
+
+    @property
+    def asked_model(self) -> str:
+        """What a request calls the model."""
+        return self.model or (BASE if self.vllm is not None else self.kind)
 
     @model_validator(mode="after")
     def _no_secrets(self) -> TeacherConfig:

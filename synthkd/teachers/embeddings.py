@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from synthkd.errors import RequestRefused, TeacherError, Unanswered, Waiting
+from synthkd.errors import RequestRefused, TeacherError, Unanswered
 from synthkd.rows import Fields, Json, canonical
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.wire import parse_reply, read_json
@@ -126,22 +126,19 @@ class Gathering:
                 return [refusal]
             middle = len(requests) // 2
             return await self._ask(requests[:middle]) + await self._ask(requests[middle:])
-        return [*split(completion.reply, len(requests))]
+        return _split(completion.reply, len(requests))
 
 
-def _given(outcome: Outcome | Waiting) -> Completion:
-    if isinstance(outcome, TeacherError | Waiting):
+def _given(outcome: Outcome) -> Completion:
+    if isinstance(outcome, TeacherError):
         raise outcome
     return outcome
 
 
-def split(reply: bytes, texts: int) -> list[Completion]:
+def _split(reply: bytes, texts: int) -> list[Outcome]:
     """The reply of each text, as if it had been asked for alone.
 
     Its tokens are known where it was; else only their sum is, which the run has been charged.
-
-    Raises:
-        Unanswered: it has not a vector for each.
     """
     body = read_json(reply)
     kept = ("model", "usage") if texts == 1 else ("model",)
@@ -213,13 +210,9 @@ class Embedding:
         """The same, with the error in place of a vector where there is none."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one(text)) for text in texts]
-        outcomes = [task.result() for task in tasks]
-        for outcome in outcomes:
-            if isinstance(outcome, Waiting):
-                raise outcome
-        return [outcome for outcome in outcomes if not isinstance(outcome, Waiting)]
+        return [task.result() for task in tasks]
 
-    async def _one(self, text: str) -> Outcome | Waiting:
+    async def _one(self, text: str) -> Outcome:
         request = Request(
             api="embeddings",
             body={**self._common, "input": text},
@@ -228,5 +221,5 @@ class Embedding:
         )
         try:
             return await self._stack.complete(request)
-        except (TeacherError, Waiting) as error:
+        except TeacherError as error:
             return error

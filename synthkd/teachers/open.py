@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthkd.config import BudgetConfig, Price, RecordedConfig, TeacherConfig
 from synthkd.errors import RunStopped, UserError
 from synthkd.io.paths import find_file
-from synthkd.ledger.outbox import LedgerWithOutbox, Sender
+from synthkd.ledger import Ledger
 from synthkd.rows import Fields
-from synthkd.teachers.batch import Awaited, Posting, UnlessUnderWay
-from synthkd.teachers.batches import Batches
 from synthkd.teachers.budget import Budget, Budgeted
 from synthkd.teachers.closing import Closing
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
-from synthkd.teachers.dispatch import Dispatch
 from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
@@ -34,6 +32,9 @@ from synthkd.teachers.patience import Patience
 from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
+
+if TYPE_CHECKING:
+    from synthkd.teachers.vllm.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,18 @@ class Gateway:
     teachers: Mapping[str, OpenTeacher]
     budget: Budget
     closing: Closing
-    batches: Batches
+    fleets: Mapping[str, Fleet] = field(default_factory=dict)
+    """The vLLM servers of the run, by what they serve."""
+
+    @property
+    def starting(self) -> list[str]:
+        """How the start of each server that is not up goes, in words."""
+        return [said for fleet in self.fleets.values() if (said := fleet.said)]
+
+    async def release(self) -> None:
+        """Stop the run's own servers, so that a GPU is free; a later question starts them again."""
+        for fleet in self.fleets.values():
+            await fleet.stop()
 
 
 @asynccontextmanager
@@ -95,12 +107,11 @@ async def open_teachers(
     configs: Mapping[str, TeacherConfig],
     *,
     base: Path,
-    ledger: LedgerWithOutbox,
+    ledger: Ledger,
     run_id: str,
     budget: BudgetConfig,
     offline: bool = False,
     retry_failed: bool = False,
-    refused_now: set[str] | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> AsyncIterator[Gateway]:
     """Open every teacher of a pipeline; the ledger stays the caller's to close.
@@ -113,13 +124,13 @@ async def open_teachers(
         budget: the run's limits, over all its restarts.
         offline: answer from the ledger alone; no endpoint is reached and no key is needed.
         retry_failed: ask again what was refused for good.
-        refused_now: keys that were refused since the command began: for these that was done.
         sleep: how waiting for a retry is done.
 
     Raises:
         UserError: a teacher that cannot be opened, or that the budget cannot be kept for.
     """
     check_teachers(configs, base=base, budget=budget, offline=offline)
+    answering = await _vllm_identities(configs, base, offline)
     shared = _Shared(
         run_id=run_id,
         ledger=ledger,
@@ -127,8 +138,8 @@ async def open_teachers(
         closing=Closing(ledger),
         offline=offline,
         retry_failed=retry_failed,
-        refused_now=set() if refused_now is None else refused_now,
         sleep=sleep,
+        vllm_identities=answering,
     )
     async with AsyncExitStack() as stack:
         teachers = {
@@ -139,7 +150,7 @@ async def open_teachers(
                 teachers=teachers,
                 budget=shared.budget,
                 closing=shared.closing,
-                batches=Batches(ledger, run_id, shared.dispatches, shared.budget, shared.awaited),
+                fleets=shared.fleets,
             )
         finally:
             await ledger.flush()
@@ -150,17 +161,17 @@ class _Shared:
     """What the teachers of one run share."""
 
     run_id: str
-    ledger: LedgerWithOutbox
+    ledger: Ledger
     budget: Budget
     closing: Closing
     offline: bool
     retry_failed: bool
-    refused_now: set[str]
     sleep: Sleep
+    vllm_identities: Mapping[str, Identity]
+    """Who answers, of the teachers whose servers are ours."""
+    fleets: dict[str, Fleet] = field(default_factory=dict)
+    """The run's own servers, by what they serve."""
     in_air: InAir = field(default_factory=dict)
-    awaited: Awaited = field(default_factory=Awaited)
-    dispatches: list[Dispatch] = field(default_factory=list)
-    passage: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def stacked(
         self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
@@ -179,7 +190,13 @@ class _Shared:
             concurrency = Fixed(slots)
         limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
         self.closing.limits.append(limits)
-        attempt, identity = _open_attempt(name, config, base, stack, stats.concurrency)
+        fleet = self.fleet(name, config, base, stack)
+        if fleet is None:
+            attempt, identity = _open_attempt(name, config, base, stack, stats.concurrency)
+        else:
+            tell = None if stats.concurrency is None else stats.concurrency.told_load
+            attempt = _Late(functools.partial(fleet.opened, config, tell), stack)
+            identity = self.vllm_identities[name]
         budgeted = Budgeted(
             attempt,
             budget=self.budget,
@@ -188,10 +205,15 @@ class _Shared:
             run_id=self.run_id,
             stats=stats,
         )
+        limited: Teacher = Limited(budgeted, limits)
+        patience_s = config.patience_s
+        if fleet is not None:
+            limited = fleet.awaited_by(limited)
+            patience_s = patience_s or fleet.patience_s
         retrying = Retrying(
-            Limited(budgeted, limits),
+            limited,
             max_attempts=config.max_attempts,
-            patience=Patience(config.patience_s),
+            patience=Patience(patience_s),
             sleep=self.sleep,
         )
         cached = functools.partial(
@@ -202,69 +224,35 @@ class _Shared:
             in_air=self.in_air,
             offline=self.offline,
             retry_failed=self.retry_failed,
-            refused_now=self.refused_now,
         )
-        asked: Teacher = retrying
-        embedded: Teacher | None = None
-        if config.kind == "http":
-            asked, embedded = self._with_batches(name, config, identity, retrying, stats, stack)
         return OpenTeacher(
             name=name,
-            model=config.model or config.kind,
+            model=config.asked_model,
             params=config.sampling,
             max_tokens=config.max_tokens,
             simulated=stats.simulated,
-            stack=cached(asked),
-            embedding=None if embedded is None else cached(embedded),
+            stack=cached(retrying),
+            embedding=cached(Gathering(retrying)) if config.kind == "http" else None,
             stats=stats,
             price=price,
             concurrency=slots,
             closing=self.closing,
         )
 
-    def _with_batches(
-        self,
-        name: str,
-        config: TeacherConfig,
-        identity: Identity,
-        retrying: Teacher,
-        stats: TeacherStats,
-        stack: AsyncExitStack,
-    ) -> tuple[Teacher, Teacher]:
-        """Who is asked on a miss, and who makes vectors on one."""
-        sender = Sender(run_id=self.run_id, passage=self.passage, teacher=name)
-        self.dispatches.append(
-            Dispatch(
-                name,
-                config,
-                price_for(config),
-                self.ledger.outbox,
-                sender,
-                stats,
-                self.refused_now,
-                stack,
-            )
-        )
-        if config.mode == "batch":
-            posting = Posting(
-                self.ledger,
-                sender=sender,
-                identity=identity,
-                price=price_for(config),
-                length=config.length_param,
-                max_attempts=config.max_attempts,
-                stats=stats,
-                awaited=self.awaited,
-            )
-            return posting, posting
-        unless = functools.partial(
-            UnlessUnderWay,
-            outbox=self.ledger.outbox,
-            identity=identity,
-            stats=stats,
-            awaited=self.awaited,
-        )
-        return unless(retrying), unless(Gathering(retrying))
+    def fleet(
+        self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
+    ) -> Fleet | None:
+        """The servers of the teacher's `vllm` block, one set for all with the same block."""
+        if config.vllm is None:
+            return None
+        from synthkd.teachers.vllm.fleet import Fleet, block_of
+
+        same = config.vllm.model_dump_json()
+        if same not in self.fleets:
+            block = block_of(name, config.vllm, base, offline=self.offline)
+            fleet = self.fleets[same] = Fleet(block, self.run_id)
+            stack.push_async_callback(fleet.stop)
+        return self.fleets[same]
 
 
 def check_teachers(
@@ -273,8 +261,8 @@ def check_teachers(
     """Find what would keep a teacher from opening, before a ledger or anything else is made.
 
     Raises:
-        UserError: an unset environment variable, a missing file or a column that it lacks, a budget
-            that cannot be kept.
+        UserError: an unset environment variable, a missing file or a column that it lacks, a folder
+            that is no model, a budget that cannot be kept.
     """
     for name, config in configs.items():
         _check_budget(name, config, budget)
@@ -286,6 +274,11 @@ def check_teachers(
             from synthkd.teachers.simulated import open_world
 
             open_world(config.simulated)
+        if config.vllm is not None:
+            from synthkd.teachers.vllm.model import find_adapters, find_model
+
+            find_model(name, config.vllm, base, offline=offline)
+            find_adapters(name, config.vllm, base)
         if config.kind == "http":
             api_urls(name, config)
             if not offline:
@@ -310,7 +303,30 @@ def _open_attempt(
 
         world = open_world(config.simulated)
         return world, world.identity
-    return _Late(name, config, stack, concurrency), http_identity(config)
+
+    def opened() -> AbstractAsyncContextManager[Teacher]:
+        from synthkd.teachers.http import open_http
+
+        tell = None if concurrency is None else concurrency.told_load
+        return open_http(name, config, tell)
+
+    return _Late(opened, stack), http_identity(config)
+
+
+async def _vllm_identities(
+    configs: Mapping[str, TeacherConfig], base: Path, offline: bool
+) -> dict[str, Identity]:
+    """Who answers, of the teachers whose servers are ours; reads their weights, once."""
+    ours = {name: config for name, config in configs.items() if config.vllm is not None}
+    if not ours:
+        return {}
+    from synthkd.teachers.vllm.identity import identities
+
+    left = threading.Event()
+    try:
+        return await asyncio.to_thread(identities, ours, base, offline, left)
+    finally:
+        left.set()
 
 
 def _recorded_file(config: RecordedConfig, base: Path) -> Path:
@@ -318,18 +334,12 @@ def _recorded_file(config: RecordedConfig, base: Path) -> Path:
 
 
 class _Late:
-    """An HTTP teacher that is opened by its first request: a replay never makes one."""
+    """A teacher that is opened by its first request: a replay never makes one."""
 
     def __init__(
-        self,
-        name: str,
-        config: TeacherConfig,
-        stack: AsyncExitStack,
-        concurrency: Concurrency | None,
+        self, opened: Callable[[], AbstractAsyncContextManager[Teacher]], stack: AsyncExitStack
     ) -> None:
-        self._concurrency = concurrency
-        self._name = name
-        self._config = config
+        self._opened = opened
         self._stack = stack
         self._opening = asyncio.Lock()
         self._teacher: Teacher | None = None
@@ -343,11 +353,7 @@ class _Late:
     async def _open(self) -> None:
         async with self._opening:
             if self._teacher is None:
-                from synthkd.teachers.http import open_http
-
-                tell = None if self._concurrency is None else self._concurrency.told_load
-                opened = open_http(self._name, self._config, tell)
-                self._teacher = await self._stack.enter_async_context(opened)
+                self._teacher = await self._stack.enter_async_context(self._opened())
 
 
 def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> None:

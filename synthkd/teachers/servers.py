@@ -12,6 +12,7 @@ then asked one question at a time until it answers.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -86,6 +87,11 @@ class Servers:
             return  # asked before it was left out: the same outage, however many were in the air
         server.rest_s = min(LONGEST_REST_S, 2 * server.rest_s or REST_S)
         server.rests_until = now + server.rest_s
+
+    def leave_out(self, server: Server) -> None:
+        """It is known to be down: nobody is to try it until it is said to live."""
+        server.rest_s = LONGEST_REST_S
+        server.rests_until = math.inf
 
     def answered(self, server: Server) -> None:
         """It lives."""

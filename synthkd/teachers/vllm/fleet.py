@@ -1,0 +1,253 @@
+"""All servers of a `vllm` block, one set for all teachers with the same block.
+
+The first question that the ledger cannot answer starts them; they stop with the run, and before a
+student is trained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from yarl import URL
+
+from synthkd.config import TeacherConfig, VllmConfig
+from synthkd.errors import AttemptFailed, TeacherRefused
+from synthkd.rows import canonical
+from synthkd.teachers.concurrency import Load
+from synthkd.teachers.http import BrokenOff, HttpTeacher, connected
+from synthkd.teachers.load import metrics_url
+from synthkd.teachers.patience import PATIENCE_S
+from synthkd.teachers.request import Api, Completion, Request, Teacher
+from synthkd.teachers.servers import Servers
+from synthkd.teachers.vllm.command import Launch, shared_gpus
+from synthkd.teachers.vllm.find import find_python
+from synthkd.teachers.vllm.model import Adapter, Model, find_adapters, find_model
+from synthkd.teachers.vllm.server import Server, log_file
+from synthkd.teachers.wire import PATH
+
+LOGS = Path(".synthkd", "vllm")
+"""Where the logs go, below the working folder."""
+
+_log = logging.getLogger("synthkd")  # without any set-up, warnings go to stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A `vllm` block, and what was found for it."""
+
+    name: str
+    """Of the first teacher that has it."""
+    config: VllmConfig
+    model: Model
+    adapters: list[Adapter]
+    base: Path
+    """The pipeline file's folder."""
+
+
+def block_of(name: str, config: VllmConfig, base: Path, *, offline: bool) -> Block:
+    """The block with what was found for it.
+
+    Raises:
+        UserError: no such folder, or no model in it.
+    """
+    return Block(
+        name=name,
+        config=config,
+        model=find_model(name, config, base, offline=offline),
+        adapters=find_adapters(name, config, base),
+        base=base,
+    )
+
+
+class Fleet:
+    """The servers of one block. Nothing runs until somebody asks.
+
+    Args:
+        block: what they serve.
+        run_id: the run that they belong to, for the names of their logs.
+        logs: the folder for those.
+    """
+
+    def __init__(self, block: Block, run_id: str, logs: Path = LOGS) -> None:
+        self._block = block
+        self._logs = logs
+        digest = hashlib.sha256(canonical(block.config.model_dump(mode="json"))).hexdigest()
+        self._log_name = f"{run_id[:12]}-{digest[:6]}"
+        self.key = secrets.token_urlsafe(24)
+        self.starts = 0
+        """How often they were started together."""
+        self.servers = Servers([])
+        """Which of them is asked; those that are not up are left out."""
+        self._running: list[Server] = []
+        self._up: set[int] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._hopeless = 0
+        """Servers that were given up."""
+        self._broken: Exception | None = None
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Lock()
+
+    @property
+    def patience_s(self) -> float:
+        """How long its teachers may do nothing but fail: a start is no failure."""
+        return self._block.config.start_timeout_s + PATIENCE_S
+
+    def awaited_by(self, inner: Teacher) -> Teacher:
+        """The layer that waits for them, around those that hold slots and money."""
+        return Awaiting(inner, self)
+
+    @property
+    def said(self) -> str:
+        """How the start goes, for people; empty = nothing is being started."""
+        waiting = [s for number, s in enumerate(self._running) if number not in self._up]
+        return waiting[0].said() if waiting and self._task is not None else ""
+
+    async def ready(self) -> None:
+        """Return when a server can be asked; the first who comes has them started.
+
+        Raises:
+            UserError: they cannot be started: no vLLM, too few GPUs.
+            TeacherRefused: they do not start, or have died too often.
+        """
+        while not self._up:
+            if self._broken is not None:
+                raise self._broken
+            if self._task is None:
+                self.starts += 1
+                self._task = asyncio.create_task(self._run())
+            changed = self._changed
+            await changed.wait()
+
+    async def stop(self) -> None:
+        """Stop them all; a later question starts them again."""
+        async with self._stopping:
+            task, self._task = self._task, None
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+            self._up.clear()
+            self._running = []
+
+    async def _run(self) -> None:
+        try:
+            await self._keep_all()
+        except Exception as error:  # noqa: BLE001  it is raised to whoever waits in `ready`
+            self._broken = _first_of(error)
+            self._up.clear()
+            self._tell()
+
+    async def _keep_all(self) -> None:
+        launch = await asyncio.to_thread(self._prepare)
+        self._running = [
+            Server(launch, number, log_file(self._logs, f"{self._log_name}-{number}"))
+            for number in range(self._block.config.servers)
+        ]
+        fresh = Servers([_urls(server) for server in self._running])
+        self.servers.all[:] = fresh.all
+        for number in range(len(self._running)):
+            self._is_down(number)
+        async with asyncio.TaskGroup() as group:
+            for number, server in enumerate(self._running):
+                group.create_task(self._keep(number, server))
+
+    async def _keep(self, number: int, server: Server) -> None:
+        try:
+            await server.keep(lambda: self._is_up(number), lambda: self._is_down(number))
+        except TeacherRefused as error:
+            self._hopeless += 1
+            if not server.ever_up or self._hopeless == len(self._running):
+                raise
+            # The others go on: better slower than not at all.
+            _log.warning("%s is given up, the others go on: %s", server.label, error)
+
+    def _prepare(self) -> Launch:
+        block = self._block
+        return Launch(
+            python=find_python(),
+            config=block.config,
+            model=block.model,
+            adapters=block.adapters,
+            base=block.base,
+            key=self.key,
+            gpus=shared_gpus(block.name, block.config),
+        )
+
+    def _is_up(self, number: int) -> None:
+        known = self.servers.all[number]
+        known.urls = _urls(self._running[number])
+        self.servers.answered(known)
+        self._up.add(number)
+        self._tell()
+
+    def _is_down(self, number: int) -> None:
+        self.servers.leave_out(self.servers.all[number])
+        self._up.discard(number)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def opened(
+        self, config: TeacherConfig, tell: Callable[[Load], None] | None
+    ) -> AsyncIterator[Teacher]:
+        """Who asks them for one teacher.
+
+        Args:
+            config: the teacher's block.
+            tell: told how busy they are; None = they are not asked.
+        """
+        await self.ready()
+        urls = [metrics_url(server.url) for server in self._running] if tell is not None else []
+        async with connected(config, self.servers, self.key, urls, tell) as http:
+            yield VllmTeacher(http)
+
+
+class VllmTeacher:
+    """One attempt at one of our own servers: what breaks off there is nobody's bill."""
+
+    def __init__(self, http: HttpTeacher) -> None:
+        self._http = http
+
+    async def complete(self, request: Request) -> Completion:
+        """Make one attempt."""
+        try:
+            return await self._http.complete(request)
+        except BrokenOff as error:
+            # It died with the question in it, which says nothing of the question.
+            raise AttemptFailed(str(error), unreachable=True) from None
+        except AttemptFailed as error:
+            error.maybe_billed = False
+            raise
+
+
+class Awaiting:
+    """The layer that waits until a server is up: what waits holds no slot and no money."""
+
+    def __init__(self, inner: Teacher, fleet: Fleet) -> None:
+        self.inner = inner
+        self.fleet = fleet
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer, once there is a server."""
+        await self.fleet.ready()
+        return await self.inner.complete(request)
+
+
+def _urls(server: Server) -> Mapping[Api, URL]:
+    return {api: URL(server.url + path) for api, path in PATH.items()}
+
+
+def _first_of(error: Exception) -> Exception:
+    """The error itself, out of the groups that task groups wrap it in."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

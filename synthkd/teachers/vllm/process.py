@@ -1,0 +1,84 @@
+"""One process under its watchdog: started, followed to its end, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+GUARD = Path(__file__).with_name("guard.py")
+GRACE_S = 10.0
+"""Between SIGTERM and SIGKILL: vLLM takes one or two seconds to let go of a GPU."""
+
+
+class Process:
+    """A running server and its guard; made by `started`."""
+
+    def __init__(self, guard: subprocess.Popen[bytes]) -> None:
+        self._guard = guard
+        self._following: asyncio.Task[None] | None = None
+        self.pid: int | None = None
+        """Of the server; None until it is started."""
+        self.code: int | None = None
+        """Its exit code; below zero is a signal. None = it runs, or its guards were killed."""
+        self.ended = asyncio.Event()
+        """Nothing of it is left."""
+
+    async def stop(self) -> None:
+        """End it and all that it started; returns when nothing is left."""
+        self._let_go()
+        await self.ended.wait()
+
+    def _let_go(self) -> None:
+        """Close our end of the pipe: that is what the guard waits for."""
+        assert self._guard.stdin is not None  # noqa: S101  it is a pipe
+        with suppress(OSError):
+            self._guard.stdin.close()
+
+    async def follow(self) -> None:
+        """Begin to read what the guard tells."""
+        assert self._guard.stdout is not None  # noqa: S101  it is a pipe
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._guard.stdout
+        )
+        self._following = asyncio.create_task(self._read(reader, transport))
+
+    async def _read(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        async for line in reader:
+            word, _, number = line.decode().partition(" ")
+            if word == "pid":
+                self.pid = int(number)
+            elif word == "exit":
+                self.code = int(number)
+        transport.close()
+        self._let_go()
+        await asyncio.to_thread(self._guard.wait)
+        self.ended.set()
+
+
+async def started(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, grace_s: float = GRACE_S
+) -> Process:
+    """Start a server under its guard.
+
+    Args:
+        command: the program with its full path, and its arguments.
+        environment: all of it.
+        log: what it prints is appended there.
+        grace_s: between SIGTERM and SIGKILL when it is stopped.
+    """
+    guard = subprocess.Popen(  # noqa: S603, ASYNC220  our own program, and starting it takes a millisecond
+        [sys.executable, "-I", "-S", str(GUARD), "outer", f"{grace_s:g}", str(log), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    process = Process(guard)
+    await process.follow()
+    return process
