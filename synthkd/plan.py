@@ -158,6 +158,8 @@ class _Binder:
         except ValidationError as error:
             self.faults += faults_of(error, str(self.path), f"steps[{index}].with")
             return None
+        for fault in config.faults(self.path.parent):
+            self._fault(f"steps[{index}].with", fault)
         teachers = teachers_of(config)
         for teacher in teachers if teachers_known else ():
             if teacher not in self.teachers:

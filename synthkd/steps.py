@@ -25,6 +25,7 @@ import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -81,6 +82,17 @@ class StepSettings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    def faults(self, folder: Path) -> Iterable[str]:
+        """What is wrong with files that the settings name, as `setting: fault`.
+
+        Asked when the plan is compiled, so that a file that is missing or has no such field is said
+        before anything is spent.
+
+        Args:
+            folder: the pipeline file's; relative paths are looked for there too.
+        """
+        return ()
 
 
 C = TypeVar("C", bound=StepSettings)

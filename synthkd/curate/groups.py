@@ -56,6 +56,11 @@ class GroupConfig(StepSettings):
         """The fields that a row must have."""
         return self.compared if self.score is None else (*self.compared, self.score)
 
+    def faults(self, folder: Path) -> Iterator[str]:
+        """Look at the files of `against`."""
+        for index, other in enumerate(self.against):
+            yield from other.faults_at(f"against[{index}]", folder)
+
     @model_validator(mode="after")
     def _sensible(self) -> GroupConfig:
         if (self.field is None) == (not self.fields):

@@ -12,7 +12,6 @@ signatures, 8 bytes a band and row.
 
 from __future__ import annotations
 
-import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -57,12 +56,12 @@ def minhash(table: Table, kit: TableKit, config: MinHashConfig, /) -> Iterator[R
     """One row of each group whose texts have nearly the same words; the others name it.
 
     Rejects `near_duplicate` with the row kept and the exact similarity to it, and rows without
-    text in the compared fields (`missing_field`, `not_text`). Texts without any word are nobody's
+    text in the compared fields (`missing_field`, `no_text`). Texts without any word are nobody's
     duplicates. Memory: 8 bytes a band and row, 100 for its id and place, never a text.
     """
     bands, rows = split_of(config.threshold, config.hashes, config.recall)
     compared = Compared(table, config, kit.desk.folder)
-    with tempfile.TemporaryFile(dir=table.folder) as file:
+    with kit.scratch_file("shingles").open("w+b") as file:
         sets = ShingleSets(file)
         keys, members = sets.read(compared, config.words, Signer(bands, rows))
         groups = Groups(len(compared))

@@ -59,22 +59,21 @@ class OtherData(StepSettings):
             raise ValueError("must name exactly one of field, fields")
         return self
 
-    def check(self, folder: Path) -> None:
-        """Look at the file's head.
+    def faults_at(self, setting: str, folder: Path) -> Iterator[str]:
+        """What is wrong with the file as far as its head shows; see `StepSettings.faults`."""
+        try:
+            self._opened(folder)
+        except UserError as error:
+            yield f"{setting}: {error}"
+
+    def texts(self, folder: Path) -> Iterator[tuple[int, str | None]]:
+        """Each record's number, from 1, and its text; None = it has none.
 
         Args:
             folder: the pipeline file's; relative paths are looked for there too.
 
         Raises:
-            SourceError: it is missing or unreadable, or has no such field.
-        """
-        self._opened(folder)
-
-    def texts(self, folder: Path) -> Iterator[tuple[int, str | None]]:
-        """Each record's number, from 1, and its text; None = it has none.
-
-        Raises:
-            SourceError: as for `check`.
+            SourceError: the file is missing or unreadable, or has no such field.
         """
         for number, record in enumerate(self._opened(folder).read(), start=1):
             try:
@@ -106,7 +105,7 @@ def text_of(fields: Fields, names: Iterable[str]) -> str:
     """The text of a record that is compared: of several fields, one below the other.
 
     Raises:
-        Rejected: `missing_field`, or `not_text`: a value is no text.
+        Rejected: `missing_field`, or `no_text`: a value is no text.
     """
     texts = []
     for name in names:
@@ -114,15 +113,6 @@ def text_of(fields: Fields, names: Iterable[str]) -> str:
             raise Rejected("missing_field", f"the row has no field {name!r}")
         value: Json = fields[name]
         if not isinstance(value, str):
-            raise Rejected("not_text", f"{name} must be text, got {value!r:.80}")
+            raise Rejected("no_text", f"{name} must be text, got {value!r:.80}")
         texts.append(value)
     return "\n".join(texts)
-
-
-def faults_of(others: Iterable[tuple[str, OtherData]], folder: Path) -> Iterator[str]:
-    """What is wrong with files that settings name, as `setting: fault`."""
-    for setting, other in others:
-        try:
-            other.check(folder)
-        except UserError as error:
-            yield f"{setting}: {error}"

@@ -43,7 +43,6 @@ class RowSpool:
         Raises:
             DiskFailed: the file cannot be made there.
         """
-        self.folder = path.parent
         self._scratch = Scratch(path, "CREATE TABLE rows(place BLOB, id TEXT, body BLOB)")
         self._rows = 0
         self._sealed = False
@@ -118,11 +117,6 @@ class Table:
 
     def __init__(self, spool: RowSpool) -> None:
         self._spool = spool
-
-    @property
-    def folder(self) -> Path:
-        """Where a step may have scratch files; gone with the run."""
-        return self._spool.folder
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._spool)

@@ -129,7 +129,7 @@ def test_rows_without_text_are_rejected_and_said_why() -> None:
     rows = rows_of({}, {"q": None}, {"q": 3}, {"q": LONG}, {"q": LONG})
     outcome = Outcome(rows)
     assert outcome.kept == [rows[3]]
-    assert [outcome.reason(row) for row in rows[:3]] == ["missing_field", "not_text", "not_text"]
+    assert [outcome.reason(row) for row in rows[:3]] == ["missing_field", "no_text", "no_text"]
 
 
 def test_a_text_of_5_mb_and_its_twin() -> None:
