@@ -241,9 +241,8 @@ def teachers_of(config: StepSettings) -> tuple[str, ...]:
 
 def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -> tuple[str, ...]:
     needs = list(names_of(step.needs, config))
-    supplied = step.supplies if isinstance(step, Step) else frozenset()
     for prompt in prompts.values():
-        needs += [name for name in prompt.inputs if name not in supplied]
+        needs += [name for name in prompt.inputs if name not in step.supplies]
     return tuple(dict.fromkeys(needs))
 
 

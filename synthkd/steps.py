@@ -126,6 +126,7 @@ class TableStep(Generic[C]):
     about: str
     asks: Callable[[C, int], int] | None = None
     """How many questions it asks each teacher at most, of so many rows; None = one a row."""
+    supplies: frozenset[str] = frozenset()
 
 
 AnyStep = Step[Any] | TableStep[Any]
@@ -176,6 +177,7 @@ def table_step(
     *,
     needs: Names = (),
     gives: Names = (),
+    supplies: Iterable[str] = (),
     asks: Callable[[Any, int], int] | None = None,
 ) -> Callable[[TableStepFunction[C]], TableStepFunction[C]]:
     """Register a table step; see `step`.
@@ -184,6 +186,7 @@ def table_step(
         name: what pipelines call it.
         needs: fields it reads.
         gives: fields that it adds.
+        supplies: inputs of its prompt that it computes itself, so that no row needs them.
         asks: of its settings and how many rows come, how many questions it asks each of its
             teachers at most, for the forecast; by default one a row and sample.
     """
@@ -195,6 +198,7 @@ def table_step(
             run=function,
             needs=needs,
             gives=gives,
+            supplies=frozenset(supplies),
             about=inspect.getdoc(function) or "",
             asks=asks,
         )

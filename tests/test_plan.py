@@ -39,6 +39,10 @@ def plain_steps() -> Iterator[None]:
         del steps._registry[name]
 
 
+class Asking(StepSettings):
+    prompt: str = "judge/verdict"
+
+
 def raw(*entries: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     return {
         "name": "p",
@@ -88,6 +92,34 @@ def test_a_step_needs_what_it_declares_and_what_its_prompt_reads() -> None:
     assert label.needs == ("text",)  # `labels` is supplied by the step, and `reason` too
     assert {"question", "answer"} <= set(rationale.needs)
     assert label.prompts.keys() == {"label/classify"}
+
+
+def test_what_a_table_step_supplies_to_its_prompt_is_needed_of_no_row() -> None:
+    @table_step("asking", needs=["x"], supplies=["candidate"])
+    def asking(table: Table, kit: TableKit, config: Asking, /) -> Iterator[Row]:
+        yield from table
+
+    try:
+        assert compiled({"use": "asking"}).step("asking").needs == ("x", "question")
+    finally:
+        del steps._registry["asking"]
+
+
+def test_a_file_that_a_step_names_is_looked_at_with_the_plan(tmp_path: Path) -> None:
+    old = tmp_path / "old.csv"
+    old.write_text("a,b\n1,2\n", encoding="utf-8")
+    against = [
+        {"csv": str(old), "field": "a"},
+        {"csv": str(old), "field": "q"},
+        {"jsonl": "none.jsonl", "field": "q"},
+    ]
+    wrong_field, no_file = faults_of(
+        {"use": "dedup.minhash", "with": {"field": "x", "against": against}}
+    )
+    assert (
+        "steps[0].with: against[1]: old.csv has no field 'q'; its fields are: a, b" in wrong_field
+    )
+    assert "steps[0].with: against[2]: none.jsonl: no such file" in no_file
 
 
 @pytest.mark.parametrize(
