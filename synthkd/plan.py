@@ -154,7 +154,10 @@ class _Binder:
             self._fault(f"steps[{index}].use", error)
             return None
         try:
-            config: StepSettings = step.config.model_validate(entry.with_)
+            # What settings name by a file's name, such as a rubric, is found where prompts are.
+            config: StepSettings = step.config.model_validate(
+                entry.with_, context={"folders": self._folders}
+            )
         except ValidationError as error:
             self.faults += faults_of(error, str(self.path), f"steps[{index}].with")
             return None
@@ -191,13 +194,14 @@ class _Binder:
             return BoundTableStep(step=step, **common)
         return BoundRowStep(step=step, **common)
 
+    @property
+    def _folders(self) -> list[Path]:
+        """Where prompts are looked for, in this order."""
+        beside = self.path.parent
+        return [beside, beside / "prompts", Path("prompts"), shipped_folder("prompts")]
+
     def _prompts(self, index: int, config: StepSettings) -> dict[str, Prompt]:
-        folders = [
-            self.path.parent,
-            self.path.parent / "prompts",
-            Path("prompts"),
-            shipped_folder("prompts"),
-        ]
+        folders = self._folders
         prompts = {}
         for setting, name in config:
             if setting == "prompt" or setting.endswith("_prompt"):

@@ -68,6 +68,7 @@ BUILTIN: Mapping[str, str] = {
     "gate.leak": "synthkd.curate.gates.leak",
     "gate.format": "synthkd.curate.gates.form",
     "aggregate": "synthkd.curate.agreement",
+    "judge.rubric": "synthkd.curate.judges.rubric",
 }
 """Step name -> the module that registers it: only what a pipeline names is imported."""
 

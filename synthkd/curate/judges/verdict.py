@@ -1,0 +1,181 @@
+"""What a verdict is, how it is read out of a reply, and how it stands in the row.
+
+    verdict: {score: 0.81, scores: {correctness: 3.5, ...}, answers: [
+        {teacher, sample, text, key, reasoning, scores, score, fault}, ...]}
+
+`score` is from 0 to 1 in every judge. An answer that cannot be read keeps its text and has a
+`fault` in place of scores: it is never a low score, and never a middling one. Reading is pure and
+total: any text gives a reading, nothing is raised. See docs/adr/0022.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synthkd.curate.judges.rubrics import Rubric
+from synthkd.errors import TeacherError
+from synthkd.recipes.replies import Loss, loss_of
+from synthkd.rows import Json, clean
+from synthkd.teachers.request import Completion
+from synthkd.text import equivalent
+
+MOST_BRACES = 200
+"""Places in a reply where a JSON object is looked for: more are noise, and each costs time."""
+NO_VERDICT, OFF_SCALE, SEVERAL = "no_verdict", "off_scale", "several_verdicts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one reply says; scores or a loss."""
+
+    scores: Mapping[str, int] | None = None
+    """A number of its scale for every criterion."""
+    reasoning: str | None = None
+    loss: Loss | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """One answer of a judge, read."""
+
+    teacher: str
+    sample: int
+    text: str | None
+    key: str | None
+    reading: Reading
+    score: float | None
+    """0 to 1; None = there is a loss."""
+
+    @property
+    def told(self) -> dict[str, Json]:
+        """As it stands in the row."""
+        reading = self.reading
+        return {
+            "teacher": self.teacher,
+            "sample": self.sample,
+            "text": self.text,
+            "key": self.key,
+            "reasoning": reading.reasoning,
+            "scores": None if reading.scores is None else dict(reading.scores),
+            "score": self.score,
+            "fault": None if reading.loss is None else reading.loss.reason,
+        }
+
+
+def unusable(reply: Completion | TeacherError) -> Loss | None:
+    """Why nothing can be read from a judge's reply; a fault against its schema is no reason yet.
+
+    What departs from the schema may still say all that is needed, such as a number as text, and is
+    read with the same care as the reply of a server that takes no schema.
+    """
+    loss = loss_of(reply)
+    return None if loss is not None and loss.reason == "bad_json" else loss
+
+
+def opinion(
+    reply: Completion | TeacherError, rubric: Rubric, *, teacher: str, sample: int
+) -> Opinion:
+    """A reply, read by a rubric."""
+    text, key = (reply.text, reply.key) if isinstance(reply, Completion) else (None, None)
+    loss = unusable(reply)
+    reading = Reading(loss=loss) if loss is not None else read_scores(text or "", rubric)
+    score = None if reading.scores is None else rubric.score(reading.scores)
+    return Opinion(teacher=teacher, sample=sample, text=text, key=key, reading=reading, score=score)
+
+
+def read_scores(text: str, rubric: Rubric) -> Reading:
+    """The scores in a reply: a JSON object with `scores` (or the criteria themselves).
+
+    Whatever stands around the object makes no difference. Two objects that score differently are
+    `several_verdicts`, a number that its scale does not have is `off_scale`, anything else that is
+    not a number for every criterion is `no_verdict`.
+    """
+    readings = [
+        reading for value in objects_in(text) if (reading := _of_object(value, rubric)) is not None
+    ]
+    if not readings:
+        return Reading(loss=Loss(NO_VERDICT, text[-200:] or "empty"))
+    different = {json.dumps(reading.scores, sort_keys=True) for reading in readings}
+    if len(different) > 1:
+        return Reading(loss=Loss(SEVERAL, text[-200:]))
+    return readings[-1]
+
+
+def _of_object(value: Mapping[str, Any], rubric: Rubric) -> Reading | None:
+    """What an object scores; None = it is about something else."""
+    names = {criterion.name for criterion in rubric.criteria}
+    told = value.get("scores")
+    given = told if isinstance(told, Mapping) else value
+    by_name = {name: number for key, number in given.items() if (name := _name(key, names))}
+    if not by_name:
+        return None
+    scores: dict[str, int] = {}
+    for criterion in rubric.criteria:
+        number = _number(by_name.get(criterion.name))
+        if number is None:
+            said = repr(by_name.get(criterion.name))
+            return Reading(loss=Loss(NO_VERDICT, f"no number for {criterion.name}, got {said:.80}"))
+        least, most = criterion.scale
+        if not number.is_integer() or not least <= number <= most:
+            return Reading(
+                loss=Loss(OFF_SCALE, f"{criterion.name} is {number:g}, on {least} to {most}")
+            )
+        scores[criterion.name] = int(number)
+    reasoning = value.get("reasoning")
+    return Reading(
+        scores=scores,
+        reasoning=str(clean(reasoning, {})) if isinstance(reasoning, str) else None,
+    )
+
+
+def _name(key: str, names: set[str]) -> str | None:
+    """The criterion that is meant: "Overall quality" is `overall_quality`."""
+    return next((name for name in names if equivalent(name) == equivalent(key)), None)
+
+
+def _number(value: object) -> float | None:
+    """A number, also one in quotation marks; None = it is none."""
+    if isinstance(value, str) and len(value) <= 20:
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def objects_in(text: str) -> Iterator[Mapping[str, Any]]:
+    """Every JSON object that stands in the text, the outermost of each place, in order."""
+    decoder = json.JSONDecoder(object_pairs_hook=_no_twins)
+    start, tries = text.find("{"), 0
+    while start >= 0 and tries < MOST_BRACES:
+        end = start + 1
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):  # cut, no JSON, or nested beyond any sense
+            value = None
+        if isinstance(value, dict):
+            yield value
+        start, tries = text.find("{", end), tries + 1
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that says two things under one name says neither."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a name stands twice")
+    return value
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, exact to the last bit whatever the order."""
+    return math.fsum(values) / len(values)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthkd.curate.judges.rubrics import Rubric
+from synthkd.curate.judges.verdict import objects_in, read_scores
+from tests.curate.judges.asking import scored
+
+RUBRIC = Rubric.model_validate(
+    {
+        "scale": [0, 4],
+        "criteria": [{"name": "truth", "asks": "?"}, {"name": "good_style", "asks": "?"}],
+    }
+)
+RIGHT = {"truth": 3, "good_style": 4}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        scored(**RIGHT),
+        f"```json\n{scored(**RIGHT)}\n```",
+        f"Let me think about {{this}} first. {scored(**RIGHT)} I hope it helps.",
+        json.dumps(RIGHT),
+        json.dumps({"Truth": 3, "Good style": 4, "remark": "x"}),
+        json.dumps({"scores": {"truth": "3", "good_style": 4.0}}),
+        f"{scored(**RIGHT)}\n{scored('again', **RIGHT)}",
+    ],
+)
+def test_replies_with_scores(text: str) -> None:
+    reading = read_scores(text, RUBRIC)
+    assert reading.loss is None
+    assert reading.scores == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no_verdict"),
+        ("It is quite good: 4 of 4.", "no_verdict"),
+        ("{}", "no_verdict"),
+        (scored(truth=3), "no_verdict"),
+        (scored(truth=True, good_style=1), "no_verdict"),
+        (scored(truth=None, good_style=1), "no_verdict"),
+        (scored(truth="three", good_style=1), "no_verdict"),
+        (scored(truth=5, good_style=1), "off_scale"),
+        (scored(truth=-1, good_style=1), "off_scale"),
+        (scored(truth=2.5, good_style=1), "off_scale"),
+        ('{"scores": {"truth": 1e999, "good_style": 1}}', "no_verdict"),
+        (f'{{"scores": {{"truth": {"9" * 400}, "good_style": 1}}}}', "no_verdict"),
+        ('{"scores": {"truth": 1, "truth": 4, "good_style": 1}}', "no_verdict"),
+        (scored(**RIGHT)[:-3], "no_verdict"),
+        (f"{scored(**RIGHT)} or {scored(truth=0, good_style=4)}", "several_verdicts"),
+        ('{"a":' * 3000, "no_verdict"),
+    ],
+)
+def test_replies_without(text: str, reason: str) -> None:
+    reading = read_scores(text, RUBRIC)
+    assert reading.scores is None
+    assert reading.loss is not None
+    assert reading.loss.reason == reason
+
+
+def test_the_reasoning_is_kept_clean() -> None:
+    text = '{"reasoning": "cut \\ud83d", "scores": {"truth": 1, "good_style": 1}}'
+    assert read_scores(text, RUBRIC).reasoning == "cut \N{REPLACEMENT CHARACTER}"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.text(alphabet='{}[]":,0123truegood_style scores'),
+        JSON.map(json.dumps),
+        st.builds(lambda a, b: json.dumps({"scores": {"truth": a, "good_style": b}}), JSON, JSON),
+        st.builds(lambda a, b: json.dumps({"scores": a, "truth": b}), JSON, JSON),
+    )
+)
+def test_any_text_gives_scores_on_the_scale_or_a_loss(text: str) -> None:
+    reading = read_scores(text, RUBRIC)
+    assert (reading.scores is None) == (reading.loss is not None)
+    if reading.scores is not None:
+        assert reading.scores.keys() == {"truth", "good_style"}
+        assert all(type(n) is int and 0 <= n <= 4 for n in reading.scores.values())
+
+
+@given(st.integers(0, 4), st.integers(0, 4), st.text(), st.text())
+def test_what_was_scored_is_read_whatever_stands_around(
+    truth: int, style: int, before: str, after: str
+) -> None:
+    before, after = before.replace("{", "("), after.replace("{", "(")
+    text = f"{before}{scored(truth=truth, good_style=style)}{after}"
+    assert read_scores(text, RUBRIC).scores == {"truth": truth, "good_style": style}
+
+
+def test_objects_are_found_in_order_without_those_inside() -> None:
+    text = 'x {"a": {"b": 1}} y {broken {"c": 2}'
+    assert [*objects_in(text)] == [{"a": {"b": 1}}, {"c": 2}]
+
+
+def test_many_braces_do_not_take_long() -> None:
+    assert [*objects_in("{" * 1_000_000 + orjson.dumps({"a": 1}).decode())] == []
