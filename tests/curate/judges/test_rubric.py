@@ -65,7 +65,12 @@ async def test_without_structure_no_schema_goes_out() -> None:
 
 
 async def test_a_sample_that_cannot_be_read_has_a_fault_and_no_score() -> None:
-    replies = ["Well, well.", scored(truth=4, style=4), scored(truth=9, style=0), Unanswered("503")]
+    replies: list[Any] = [
+        "Well, well.",
+        scored(truth=4, style=4),
+        scored(truth=9, style=0),
+        Unanswered("503"),
+    ]
     settings = SETTINGS | {"samples": 4, "structured": False}
     done = await judged("judge.rubric", settings, ROW, always(*replies))
     assert done.verdict["score"] == 1.0

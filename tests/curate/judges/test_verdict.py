@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import orjson
 import pytest
@@ -17,7 +18,7 @@ RUBRIC = Rubric.model_validate(
         "criteria": [{"name": "truth", "asks": "?"}, {"name": "good_style", "asks": "?"}],
     }
 )
-RIGHT = {"truth": 3, "good_style": 4}
+RIGHT: dict[str, Any] = {"truth": 3, "good_style": 4}
 
 
 @pytest.mark.parametrize(
