@@ -1,17 +1,20 @@
 """The account: each source row that was read ends kept, rejected (by whom, why) or failed (how).
 
+In a run that stops to wait for a batch it may also be waiting.
+
 It does not add up numbers that it made up itself: what enters, what is lost and what arrives are
 written down independently, row by row, in a scratch SQLite file, and `counts` reconciles the three.
 
 The fate of a source row: kept if any descendant is in the dataset, else failed if any failed, else
-rejected. The funnel counts rows at each step: entered + made = out + rejected + failed + merged.
+rejected; a row that waits is lost to nobody. The funnel counts rows at each step:
+entered + made = out + rejected + failed + merged + waiting.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,14 +22,14 @@ from typing import Literal
 import orjson
 
 from synthkd.config import LimitsConfig
-from synthkd.errors import AccountError, Rejected, RowError, SourceError, TooManyLost
+from synthkd.errors import AccountError, Rejected, RowError, SourceError, TooManyLost, Waiting
 from synthkd.io.scratch import Scratch, order_key
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts, StepCounts
 from synthkd.rows import Json, Row, clean
 
 Side = Literal["train", "dev", "test"]
-Kind = Literal["rejected", "failed", "discarded"]
+Kind = Literal["rejected", "failed", "waiting", "discarded"]
 """Discarded: a candidate was lost while its row lived on; no fate comes of it."""
 
 SOURCE = "source"
@@ -50,6 +53,7 @@ CREATE TABLE lost (
     kind TEXT NOT NULL, step TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE VIEW fates AS SELECT id, CASE
     WHEN EXISTS (SELECT 1 FROM kept_roots WHERE root = id) THEN 'kept'
+    WHEN EXISTS (SELECT 1 FROM lost_roots WHERE root = id AND kind = 'waiting') THEN 'waiting'
     WHEN EXISTS (SELECT 1 FROM lost_roots WHERE root = id AND kind = 'failed') THEN 'failed'
     WHEN EXISTS (SELECT 1 FROM lost_roots WHERE root = id AND kind = 'rejected') THEN 'rejected'
     END AS fate
@@ -67,13 +71,15 @@ class Tally:
     rejected: int = 0
     failed: int = 0
     merged: int = 0
+    waiting: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     discarded: Counter[str] = field(default_factory=Counter)
 
     @property
     def balances(self) -> bool:
         """Whether every row that was in is somewhere now."""
-        return self.entered + self.made == self.out + self.rejected + self.failed + self.merged
+        gone = self.rejected + self.failed + self.merged + self.waiting
+        return self.entered + self.made == self.out + gone
 
     def counts(self) -> StepCounts:
         """The line as it stands."""
@@ -84,6 +90,7 @@ class Tally:
             rejected=self.rejected,
             failed=self.failed,
             merged=self.merged,
+            waiting=self.waiting,
             reasons=dict(sorted(self.reasons.items())),
             discarded=dict(sorted(self.discarded.items())),
         )
@@ -208,6 +215,9 @@ class Account:
             self._flush()
 
     def _write_loss(self, step: str, row: Row, error: RowError) -> Kind:
+        if isinstance(error, Waiting):
+            self._wait(step, [row])
+            return "waiting"
         kind: Kind = "failed"
         reason, detail = type(error).__name__, str(error)
         if isinstance(error, Rejected):
@@ -220,6 +230,21 @@ class Account:
             setattr(tally, kind, getattr(tally, kind) + 1)
         self._write_down(kind, step, row, reason, detail)
         return kind
+
+    def _wait(self, step: str, rows: Sequence[Row]) -> None:
+        self._funnel[step].waiting += len(rows)
+        roots = [(root, "waiting") for row in rows for root in row.roots]
+        self._scratch.executemany("INSERT OR IGNORE INTO lost_roots VALUES (?, ?)", roots)
+
+    def wait_before(self, step: str, rows: Sequence[Row]) -> None:
+        """Rows are ready for a table step, and wait for others that are not."""
+        self._funnel[step].entered += len(rows)
+        self._wait(step, rows)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait now, wherever they are; the limits take no notice of them."""
+        return sum(line.waiting for line in self._funnel.values())
 
     def _write_down(self, kind: Kind, step: str, row: Row, reason: str, detail: str) -> None:
         roots, said = orjson.dumps(row.roots), str(clean(detail, {}))
@@ -261,6 +286,7 @@ class Account:
             kept=fates.get("kept", 0),
             rejected=fates.get("rejected", 0),
             failed=fates.get("failed", 0),
+            waiting=fates.get("waiting", 0),
             held_out=sides,
         )
 
@@ -280,8 +306,8 @@ class Account:
         ]
         faults += [f"source row {row_id} has no fate" for row_id in self._without_fate()]
         faults += [f"row id {row_id} came from no source row" for row_id in self._from_nowhere()]
-        if counts.read != counts.kept + counts.rejected + counts.failed:
-            faults.append(f"read is not kept + rejected + failed: {counts}")
+        if counts.read != counts.kept + counts.rejected + counts.failed + counts.waiting:
+            faults.append(f"read is not kept + rejected + failed + waiting: {counts}")
         if faults:
             raise AccountError(
                 "the account does not add up; this is a bug of synthkd or of a third-party step:\n"
@@ -390,8 +416,10 @@ class TableBooks:
             self._tally.out += 1
         self._check()
 
-    def close(self) -> Iterator[None]:
+    def close(self, *, waiting: bool = False) -> Iterator[None]:
         """The step has ended: a row that it never mentioned is rejected as `nothing_made`.
+
+        Where the step waits for a batch, such a row waits too.
 
         It reads the whole table again and pauses now and then, so that whoever goes through the
         pauses can do something else meanwhile. A thread would not do: steps that follow the table
@@ -403,6 +431,8 @@ class TableBooks:
             for row in rows:
                 if self._is_settled(row):
                     known += 1
+                elif waiting:
+                    self._account._wait(self._step, [row])
                 else:
                     self._settled += 1
                     self._account._write_loss(self._step, row, Rejected("nothing_made"))

@@ -12,10 +12,12 @@
             SourceChanged       exit code 4: the source is not what it was when the run began
             NothingToLearn      exit code 4: the rows that are left cannot teach a student
             TeacherRefused      exit code 5: the teacher is broken for every row
+            WaitingForBatch     exit code 6: questions are under way in batches
             LedgerFailed        exit code 7: the ledger broke in mid-run: full disk, lock, damage
             DiskFailed          exit code 7: results cannot be written: full disk, no permission
             Interrupted         exit code 130: Ctrl-C or SIGTERM
         RowError                ends one row, never the run
+            Waiting             its question is under way in a batch: no loss, it goes on later
             Rejected            a filter or a parser said no, with a reason
             UnreadableRow       a line of the source is not a row
             MissingField        the row has no such field
@@ -103,11 +105,23 @@ class TeacherRefused(RunStopped):
     exit_code = 5
 
 
-class LedgerFailed(RunStopped):
-    """The ledger broke in mid-run: a full disk, a lock that does not end, damage.
+class WaitingForBatch(RunStopped):
+    """Rows wait for answers that are under way in batches.
 
-    6 is kept for runs that wait for a batch.
+    Args:
+        message: what waits since when, and what to do.
+        batches: our ids of the batches.
     """
+
+    exit_code = 6
+
+    def __init__(self, message: str, batches: Sequence[str] = ()) -> None:
+        self.batches = tuple(batches)
+        super().__init__(message)
+
+
+class LedgerFailed(RunStopped):
+    """The ledger broke in mid-run: a full disk, a lock that does not end, damage."""
 
     exit_code = 7
 
@@ -134,6 +148,13 @@ class Interrupted(RunStopped):
 
 class RowError(SynthkdError):
     """Ends one row; the account keeps the class and the message."""
+
+
+class Waiting(RowError):
+    """The answer is under way in a batch: the row leaves the flow and comes back with it.
+
+    Not a `TeacherError`: no step may take it for a sample that failed.
+    """
 
 
 class Rejected(RowError):

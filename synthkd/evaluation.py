@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +54,7 @@ async def evaluate(
     *,
     rows_file: Path,
     work: Path,
+    wait_for: Callable[[int], Awaitable[None]],
 ) -> Evaluation:
     """Ask everybody, and compare.
 
@@ -64,6 +65,7 @@ async def evaluate(
         student: None = there is none.
         rows_file: what the student was trained on.
         work: a folder for scratch files.
+        wait_for: ends the run if so many rows wait for a batch; none is no reason.
 
     Raises:
         UserError: there are no held-out rows.
@@ -85,6 +87,7 @@ async def evaluate(
         bound = asked_step(plan, config.ask)
         exam = Exam(bound, desk_of(bound), _answer_field(plan, bound))
         funnel = await _sit(plan, config, exam, source, work / "exam.scratch")
+        await wait_for(funnel.waiting)
         rows = [row for row in held_out if row.id in exam.settled]
         if held_out and not rows:
             raise TooManyLost(

@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import StringConstraints, ValidationError
 
-from synthkd.errors import UserError
+from synthkd.errors import RunStopped, UserError
 from synthkd.io.atomic import atomic_file
 from synthkd.io.lock import locked
 from synthkd.io.paths import ledger_path
@@ -129,6 +129,15 @@ class RunFolder:
         with atomic_file(folder / "stopped.json") as file:
             file.write(_pretty(stopped.model_dump(mode="json")))
         return folder
+
+    def stopped_again(self, stop: RunStopped) -> None:
+        """The run waited where it had stopped, and something else ended that."""
+        file = self.path / STOPPED / "stopped.json"
+        before = read_stopped(self.path)
+        if before is not None:
+            changes = {"message": str(stop), "exit_code": stop.exit_code}
+            with atomic_file(file) as written:
+                written.write(_pretty(before.model_copy(update=changes).model_dump(mode="json")))
 
 
 @contextmanager

@@ -11,20 +11,25 @@ import concurrent.futures
 import hashlib
 import random
 from array import array
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from synthkd.errors import MissingField, Rejected, RowError, TeacherError, Unrenderable
+from synthkd.errors import (
+    Rejected,
+    RowError,
+    TeacherError,
+    Waiting,
+)
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields, Json, Row, canonical, clean
 from synthkd.schemas import Schema
 from synthkd.teachers.embeddings import vector_of
 from synthkd.teachers.open import OpenTeacher
-from synthkd.teachers.parts import has_parts, with_images
+from synthkd.teachers.parts import with_images
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.structured import InShape, Lengthened
 
@@ -59,7 +64,7 @@ class Desk:
 class Kit:
     """What a row step works with; made anew for each call, so nothing leaks between rows."""
 
-    __slots__ = ("_rng", "counts", "desk", "discards", "keys", "row_id")
+    __slots__ = ("_rng", "counts", "desk", "discards", "keys", "row_id", "waiting")
 
     def __init__(self, desk: Desk, row_id: str) -> None:
         self.desk = desk
@@ -68,6 +73,8 @@ class Kit:
         """Keys of the answers that this call was given, in the order it asked."""
         self.discards: list[tuple[str, str]] = []
         self.counts: list[tuple[str, int]] = []
+        self.waiting: Waiting | None = None
+        """An answer is under way in a batch: whatever the step makes of it, the row waits."""
         self._rng: random.Random | None = None
 
     @property
@@ -129,13 +136,18 @@ class Kit:
         Raises:
             TeacherError: there is none; left alone, it fails the row.
             Unrenderable: a value does not fit the prompt; left alone, it fails the row.
+            Waiting: it is under way in a batch; the row waits, whatever the step does.
         """
         asked = self.desk.prompts[prompt]
         request = self._request(asked, asked.question(inputs), inputs, teacher, sample)
         if images:
             request = with_images(request, images)
         who = self._who(teacher, schema or asked.schema, longer)
-        completion = await who.complete(request)
+        try:
+            completion = await who.complete(request)
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
         self.keys += completion.keys
         return completion
 
@@ -155,6 +167,7 @@ class Kit:
 
         Raises:
             Unrenderable: a value does not fit the prompt, and nobody was asked.
+            Waiting: all were asked, and answers are under way in a batch; the row waits.
         """
         asked = self.desk.prompts[prompt]
         question = asked.question(inputs)
@@ -172,19 +185,29 @@ class Kit:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_try(*pair)) for pair in pairs]
             results = [task.result() for task in tasks]
+        replies: list[Completion | TeacherError] = []
         for result in results:
+            if isinstance(result, Waiting):
+                self.waiting = result
+                raise result
             if isinstance(result, Completion):
                 self.keys += result.keys
-        return results
+            replies.append(result)
+        return replies
 
     async def embed(self, texts: Sequence[str], *, teacher: str) -> list[Sequence[float]]:
         """A vector of unit length for each text, in order; many travel in one request.
 
         Raises:
             TeacherError: a text has none; left alone, it fails the row.
+            Waiting: one is under way in a batch; the row waits.
         """
         embedder = self.desk.teachers[teacher].embedder(self.desk.rank)
-        completions = await embedder.complete(texts)
+        try:
+            completions = await embedder.complete(texts)
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
         self.keys += [completion.key for completion in completions]
         return [vector_of(completion) for completion in completions]
 
@@ -209,10 +232,10 @@ class Kit:
         )
 
 
-async def _try(who: Teacher, request: Request) -> Completion | TeacherError:
+async def _try(who: Teacher, request: Request) -> Completion | TeacherError | Waiting:
     try:
         return await who.complete(request)
-    except TeacherError as error:
+    except (TeacherError, Waiting) as error:
         return error
 
 
@@ -233,7 +256,8 @@ class TableKit:
 
     The step runs in a thread, the teachers in the run's loop: asking blocks the step until the
     answer is there. What ends the run (`RunStopped`, a cancellation) ends the asking too, and
-    passes through the step.
+    passes through the step. An answer that is under way in a batch (`Waiting`) may end the step or
+    not: either way all its rows wait. What goes on asking gets more into that batch.
 
     Args:
         desk: where the step stands.
@@ -245,6 +269,8 @@ class TableKit:
         self.figures: dict[str, Json] = {}
         """What the step has noted; for the engine."""
         self._gone: list[tuple[Row, RowError | None]] = []
+        self.waiting: Waiting | None = None
+        """An answer is under way in a batch: what the step makes from now on is thrown away."""
         self._loop = loop
         self._scratch: list[Path] = []
         self._asking: set[asyncio.Task[Any]] = set()
@@ -406,6 +432,8 @@ class TableKit:
                     answers[place] = await kit.ask(
                         prompt, one, teacher=teacher, schema=schema, longer=longer
                     )
+                except Waiting as waiting:
+                    self.waiting = answers[place] = waiting
                 except RowError as error:
                     answers[place] = error
 
@@ -444,26 +472,9 @@ class TableKit:
 
         try:
             return asyncio.run_coroutine_threadsafe(owned(), self._loop).result()
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
         except concurrent.futures.CancelledError:
             # Not an Exception, so that no step takes it for a fault of its own.
             raise asyncio.CancelledError from None
-
-
-def inputs_of(row: Row, names: Iterable[str], **computed: Json) -> dict[str, Json]:
-    """The prompt's inputs: `computed` ones from the step, the others from the row's fields.
-
-    Raises:
-        MissingField: the row has no such field.
-        Unrenderable: a field holds content parts that are no text.
-    """
-    try:
-        inputs = {name: computed[name] if name in computed else row.fields[name] for name in names}
-    except KeyError as error:
-        raise MissingField(f"the row has no field {error.args[0]!r}") from error
-    for name, value in inputs.items():
-        if type(value) is not str and has_parts(value):
-            raise Unrenderable(
-                f"the field {name!r} holds content parts such as an image, and this step is for "
-                "text: take a step that asks with images, or drop such rows before it"
-            )
-    return inputs

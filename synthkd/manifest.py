@@ -16,12 +16,14 @@ class Record(BaseModel):
 
 
 class Counts(Record):
-    """The fates of source rows: read = kept + rejected + failed."""
+    """The fates of source rows: read = kept + rejected + failed + waiting."""
 
     read: int
     kept: int
     rejected: int
     failed: int
+    waiting: int = 0
+    """Rows that go on when a batch is collected; none in a complete run."""
     held_out: Mapping[str, int] = {}
     """dev and test rows: set aside, so not read."""
     skipped: int = 0
@@ -31,7 +33,7 @@ class Counts(Record):
 
 
 class StepCounts(Record):
-    """One line of the funnel, in rows: entered + made = out + rejected + failed + merged."""
+    """One line of the funnel: entered + made = out + rejected + failed + merged + waiting."""
 
     entered: int = 0
     made: int = 0
@@ -40,6 +42,7 @@ class StepCounts(Record):
     rejected: int = 0
     failed: int = 0
     merged: int = 0
+    waiting: int = 0
     reasons: Mapping[str, int] = {}
     """Rejections by reason and failures by error class."""
     discarded: Mapping[str, int] = {}
@@ -59,6 +62,8 @@ class TeacherCounts(Record):
     """Attempts answered 429."""
     failed: int = 0
     """Questions without an answer in the end."""
+    waiting: int = 0
+    """Questions that wait for a batch."""
     in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -161,7 +166,8 @@ class Progress(Record):
     """A moment of a run, for displays."""
 
     stage: str
-    """reading, asking, sorting, exporting, training, evaluating, done"""
+    """reading, asking, sorting, exporting, training, evaluating, done; with batches also
+    collecting, sending, waiting"""
     rows_total: int | None
     rows_entered: int
     elapsed_s: float

@@ -11,12 +11,13 @@ write the manifest. `synthkd.running` holds those stages.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkd.errors import UserError
+from synthkd.errors import UserError, WaitingForBatch
 from synthkd.flow import Emit, run_loop, streamed
 from synthkd.folder import (
     RunFolder,
@@ -32,6 +33,8 @@ from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
 from synthkd.rows import Row
 from synthkd.running import Run, Tell, Ways
+from synthkd.teachers.layers import Sleep
+from synthkd.waiting import Remembering, until_collected
 
 if TYPE_CHECKING:
     from synthkd.doctor import Report
@@ -132,29 +135,50 @@ class Pipeline:
         return await examine(self._plan, out=self.out, ledger=ledger, probe=probe)
 
     async def run(
-        self, *, offline: bool = False, retry_failed: bool = False, on_progress: Tell | None = None
+        self,
+        *,
+        offline: bool = False,
+        retry_failed: bool = False,
+        wait: bool = False,
+        on_progress: Tell | None = None,
+        sleep: Sleep = asyncio.sleep,
     ) -> Manifest:
         """Run to the end; running again resumes.
 
         Args:
             offline: answer from the ledger alone.
             retry_failed: ask again what the provider refused for good.
+            wait: stay until the batches are done that rows wait for.
             on_progress: told a few times a second how things stand.
+            sleep: how to wait for batches.
 
         Raises:
             UserError: a mistake; nothing was spent.
             RunStopped: the run ended early; everything paid for is kept.
         """
         ways = Ways(offline=offline, retry_failed=retry_failed)
+        progress = Remembering(on_progress)
         with self._folder() as folder:
-            return await Run(self._plan, folder, ways, on_progress).to_the_end()
+            while True:
+                try:
+                    return await Run(self._plan, folder, ways, progress).to_the_end()
+                except WaitingForBatch as stop:
+                    if not wait:
+                        raise
+                    waiting = stop
+                await until_collected(self._plan, folder, ways, waiting, progress, sleep)
 
     def run_sync(
-        self, *, offline: bool = False, retry_failed: bool = False, on_progress: Tell | None = None
+        self,
+        *,
+        offline: bool = False,
+        retry_failed: bool = False,
+        wait: bool = False,
+        on_progress: Tell | None = None,
     ) -> Manifest:
         """`run` for callers that do not await; in a running loop it blocks that loop."""
         return run_loop(
-            self.run(offline=offline, retry_failed=retry_failed, on_progress=on_progress)
+            self.run(offline=offline, retry_failed=retry_failed, wait=wait, on_progress=on_progress)
         )
 
     def stream(

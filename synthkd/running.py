@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.kit import Desk
 from synthkd.ledger import Cost, Ledger
+from synthkd.ledger.outbox import LedgerWithOutbox
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stopped
 from synthkd.plan import (
@@ -74,6 +75,8 @@ class Ways:
 
     offline: bool = False
     retry_failed: bool = False
+    refused_now: set[str] = field(default_factory=set)
+    """Keys that were refused since the command began: `retry_failed` is done with them."""
 
 
 class Run:
@@ -124,6 +127,7 @@ class Run:
         async with self._working():
             await self._carry_out(emit)
             self._account.reconcile()
+            await self._wait_for(self._account.waiting)
 
     async def again(self, old: Manifest, *, training: bool) -> Manifest:
         """Student (if `training`) and evaluation anew, from the rows of a complete run.
@@ -231,7 +235,7 @@ class Run:
             ) from None
 
     @asynccontextmanager
-    async def _teachers(self, ledger: Ledger) -> AsyncIterator[Gateway]:
+    async def _teachers(self, ledger: LedgerWithOutbox) -> AsyncIterator[Gateway]:
         if self._folder.has_asked and not ledger.knows(self._folder.run_id):
             raise UserError(
                 f"{self._folder.path}: the ledger {self._folder.ledger} does not know this run, so"
@@ -247,10 +251,14 @@ class Run:
             budget=self._plan.config.budget,
             offline=self._ways.offline,
             retry_failed=self._ways.retry_failed,
+            refused_now=self._ways.refused_now,
         ) as gateway:
             self._gateway = gateway
             self._folder.will_ask()
             ledger.note_folder(self._folder.run_id, str(self._folder.path.resolve()))
+            if gateway.batches.under_way and not self._ways.offline:
+                self._enter("collecting")
+                await gateway.batches.collect()
             yield gateway
 
     @asynccontextmanager
@@ -293,8 +301,15 @@ class Run:
 
     # --- ask, sort, export
 
+    async def _wait_for(self, rows: int) -> None:
+        """Stop until their batches are done, if rows wait."""
+        if rows and self._gateway is not None:
+            self._enter("sending")
+            await self._gateway.batches.wait_for(rows)
+
     async def _ask(self, into: SpoolSink) -> Counts:
         await self._carry_out(into.emit)
+        await self._wait_for(self._account.waiting)
         self._enter("sorting")
         await in_thread(into.finish)
         assert self._survey is not None  # noqa: S101  the source was surveyed
@@ -356,6 +371,7 @@ class Run:
             student,
             rows_file=rows_file,
             work=self._folder.work,
+            wait_for=self._wait_for,
         )
 
     def _manifest(

@@ -32,8 +32,9 @@ from pydantic import BaseModel, ConfigDict
 
 from synthkd.errors import UserError
 from synthkd.hints import near
+from synthkd.inputs import inputs_of
 from synthkd.io.spool import Table
-from synthkd.kit import Kit, TableKit, inputs_of
+from synthkd.kit import Kit, TableKit
 from synthkd.rows import Row
 
 __all__ = [

@@ -26,8 +26,9 @@ from synthkd.errors import (
     Unrenderable,
     UserError,
 )
+from synthkd.inputs import inputs_of
 from synthkd.io.spool import Table
-from synthkd.kit import ROUND_SAMPLES, Desk, Kit, TableKit, inputs_of
+from synthkd.kit import ROUND_SAMPLES, Desk, Kit, TableKit
 from synthkd.prompts import Prompt, load_prompt
 from synthkd.rows import Json, Row, source_row
 from synthkd.schemas import Schema

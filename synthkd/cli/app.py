@@ -6,6 +6,7 @@
     3    the budget is reached
     4    too many rows failed or were rejected, or the account does not add up
     5    the teacher refuses for good
+    6    waiting for a batch: run again, or with --wait
     7    the disk or the ledger cannot be written or read
     130  interrupted
 

@@ -45,6 +45,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what the teacher refused before.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until batches are done (`mode: batch`).")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -53,7 +56,9 @@ def run(
     from synthkd.pipeline import Pipeline
 
     loaded = Pipeline.load(pipeline, overrides=overrides or (), out=out, ledger=ledger, limit=limit)
-    stage = functools.partial(loaded.run_sync, offline=offline, retry_failed=retry_failed)
+    stage = functools.partial(
+        loaded.run_sync, offline=offline, retry_failed=retry_failed, wait=wait
+    )
     _carry_out(stage, loaded.out, quiet=quiet, as_json=as_json)
 
 

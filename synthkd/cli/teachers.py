@@ -133,6 +133,12 @@ def fake_teacher(
         list[str] | None,
         typer.Option(metavar="NAME", help="Of the next batch; may be repeated for those after."),
     ] = None,
+    batch_call: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Fault of the next call to files or batches; `ok` = none."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the faults and the latency.")] = 0,
     debug: Debug = False,
 ) -> None:
@@ -164,6 +170,7 @@ def fake_teacher(
         retry_after=wait_headers(retry_after, told_as, time.time),
         batch_delay_s=batch_delay,
         batch_script=batch_fault or (),
+        batch_call_script=[None if each == "ok" else each for each in batch_call or ()],
         seed=seed,
     )
     run_loop(_serve(teacher, host, port))

@@ -25,11 +25,18 @@ from synthkd.config.pipeline import (
     StudentConfig,
 )
 from synthkd.config.settings import Count, InFlight, Name, Samples, Seed, Settings, Share
-from synthkd.config.teacher import Price, RecordedConfig, SimulatedConfig, TeacherConfig
+from synthkd.config.teacher import (
+    BatchConfig,
+    Price,
+    RecordedConfig,
+    SimulatedConfig,
+    TeacherConfig,
+)
 from synthkd.config.vllm import VllmConfig
 
 __all__ = [
     "COLUMNS_OF_FORMAT",
+    "BatchConfig",
     "BudgetConfig",
     "Count",
     "EvaluateConfig",

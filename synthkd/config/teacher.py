@@ -121,6 +121,22 @@ class SimulatedConfig(Settings):
     latency_s: NonNegativeFloat = 0.0
 
 
+class BatchConfig(Settings):
+    """The provider's limits for batches; the defaults are those that OpenAI documents."""
+
+    max_requests: Count = 50_000
+    """Requests in one file."""
+    max_file_mb: PositiveFloat = 200.0
+    """Megabytes (10^6 bytes) of one file."""
+    max_enqueued_tokens: Count | None = None
+    """Prompt tokens, estimated, that may be under way at once; None = the provider says when it is
+    too much."""
+    window: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[hd]$")] = "24h"
+    """How long the provider may take; most take nothing but 24h."""
+    poll_s: PositiveFloat = 60.0
+    """Seconds between two looks at a batch with --wait."""
+
+
 class TeacherConfig(Settings):
     """A teacher: an endpoint and a model, or `vllm`, or `recorded`, or `simulated`."""
 
@@ -146,8 +162,10 @@ class TeacherConfig(Settings):
     """No minute has more; None = as many as the provider's headers allow."""
     tokens_per_minute: PositiveFloat | None = None
     """Prompt and completion together, estimated first and put right with the usage."""
-    mode: Literal["online"] = "online"
-    """Only online in this version; batch is to come."""
+    mode: Literal["online", "batch"] = "online"
+    """`batch` sends questions through the provider's Batch API: cheaper, within a day."""
+    batch: BatchConfig = BatchConfig()
+    """The provider's limits for `mode: batch`."""
     timeout_s: PositiveFloat = 120.0
     """Seconds for one attempt, from connecting to the last byte; a streamed one has others."""
     stream: bool | Literal["auto"] = "auto"
@@ -203,6 +221,8 @@ class TeacherConfig(Settings):
             raise ValueError(f"must have exactly one of {', '.join(kinds)}; has {found}")
         if self.endpoint is not None and self.model is None:
             raise ValueError("needs `model` beside `endpoint`")
+        if self.mode == "batch" and not isinstance(self.endpoint, str):
+            raise ValueError("`mode: batch` needs one endpoint: the Batch API of one provider")
         for name, instead in SET_BY_SYNTHKD.items():
             if name in self.params:
                 raise ValueError(f"params.{name} is set by synthkd: {instead}")

@@ -22,7 +22,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed
 from synthkd.rows import Json
 from synthkd.teachers.endpoint import api_key, api_urls, headers_with
-from synthkd.teachers.http import CODE_WAY_OUT, REFUSED_TEACHER, WAY_OUT
+from synthkd.teachers.refusals import CODE_WAY_OUT, REFUSED_TEACHER, WAY_OUT
 from synthkd.teachers.request import Completion
 from synthkd.teachers.wire import parse_chat
 

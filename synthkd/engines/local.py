@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from synthkd.account import Account
-from synthkd.errors import Rejected, RowError
+from synthkd.errors import Rejected, RowError, Waiting
 from synthkd.flow import Emit, Stage, from_thread, pour
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, Kit, TableKit
@@ -33,6 +33,8 @@ async def carry_out(
 ) -> None:
     """Run the source's rows through every segment into the sink, in completion order.
 
+    Where rows wait for a batch, the next table step does not run, and nothing after it.
+
     Args:
         segments: what the plan compiled; a segment with a table step is followed by another.
         source: the rows; closed at the end, whatever happens.
@@ -52,7 +54,18 @@ async def carry_out(
         into = SpoolSink(spool)
         await pour(rows, stages, into.emit)
         into.finish()
+        if account.waiting:
+            await _wait_before(segment.table.label, spool, account)
+            return
         rows = table_rows(segment.table, spool, desk_of(segment.table), account)
+
+
+async def _wait_before(step: str, spool: RowSpool, account: Account) -> None:
+    """A table step sees all rows or none: those that are ready wait with the others."""
+    with spool:
+        for rows in spool.groups(SPOOL_BATCH):
+            account.wait_before(step, rows)
+            await asyncio.sleep(0)
 
 
 def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
@@ -71,6 +84,8 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
         children = run(given, kit, config)
         try:
             async for child in children:
+                if kit.waiting is not None:
+                    break  # what it made of no answer at all
                 ready = _settled(child, row, made, kit, bound)
                 made += 1
                 tally.out += 1
@@ -78,26 +93,38 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
         except RowError as error:
             lost = error
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError(  # a worker that is gone would take its rows with it
-                f"step {bound.label!r} on row {row.id} was cancelled by nobody but itself: it must"
-                " catch the CancelledError of what it has cancelled"
-            ) from error
+            _check_cancelled(error, f"step {bound.label!r} on row {row.id}")
+            raise
         except Exception as bug:
             bug.add_note(f"in step {bound.label!r} on row {row.id}")
             raise
         finally:
             await children.aclose()
-        if made == 0 and lost is None:
-            lost = Rejected("nothing_made")
-        _book_asides(kit, row, bound.label, account)
+        lost = _loss(kit, made, lost)
+        if not isinstance(lost, Waiting):
+            _book_asides(kit, row, bound.label, account)
         tally.made += made - 1 if lost is None else made
         if lost is not None:
             account.lose(bound.label, row if made == 0 else row.child(bound.label, made), lost)
 
     return Stage(work=work, in_flight=bound.in_flight)
+
+
+def _loss(kit: Kit, made: int, lost: RowError | None) -> RowError | None:
+    """Why the call has no row, or no further one; None = it has made all that it could."""
+    if kit.waiting is not None:
+        return kit.waiting
+    return Rejected("nothing_made") if made == 0 and lost is None else lost
+
+
+def _check_cancelled(error: asyncio.CancelledError, who: str) -> None:
+    """A worker that cancels itself would take its rows with it."""
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        raise RuntimeError(
+            f"{who} was cancelled by nobody but itself: it must catch the CancelledError of what it"
+            " has cancelled"
+        ) from error
 
 
 def _book_asides(kit: Kit, row: Row, label: str, account: Account) -> None:
@@ -151,11 +178,17 @@ async def table_rows(
             step = iter(bound.step.run(Table(spool), kit, bound.config))
             async with aclosing(from_thread(step, leave=kit.leave)) as batches:
                 async for rows in batches:
+                    if kit.waiting is not None:
+                        continue  # what it makes of missing answers; it may ask for more
                     books.settle(kit.take_gone(), rows)
                     # pour closes this generator
                     yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
-            books.settle(kit.take_gone(), ())
-            account.note(bound.label, kit.figures)
+            if kit.waiting is None:
+                books.settle(kit.take_gone(), ())
+                account.note(bound.label, kit.figures)
+        except Waiting:
+            if kit.waiting is None:
+                raise
         except RowError as error:
             raise RuntimeError(
                 f"table step {bound.label!r} raised {type(error).__name__} ({error}), which ends"
@@ -167,7 +200,7 @@ async def table_rows(
             raise
         finally:
             kit.close()
-        for _ in books.close():
+        for _ in books.close(waiting=kit.waiting is not None):
             await asyncio.sleep(0)
 
 

@@ -22,12 +22,28 @@ import orjson
 from synthkd.errors import UserError
 from synthkd.fake_teacher.faults import Refusal
 
-BatchFault = Literal["invalid", "expired", "partial"]
+BatchFault = Literal[
+    "invalid",
+    "enqueued",
+    "expired",
+    "partial",
+    "missing",
+    "doubled",
+    "unknown",
+    "garbled",
+    "broken_line",
+]
 
 BATCH_FAULTS: Mapping[str, str] = {
     "invalid": "its validation fails",
+    "enqueued": "it fails because too many tokens are enqueued",
     "expired": "it expires when half of it is done",
     "partial": "every other line fails with 500",
+    "missing": "every other line is answered, and told nowhere",
+    "doubled": "every line of its output is there twice",
+    "unknown": "its output has one line more, of a request that nobody made",
+    "garbled": "the first line of its output is no JSON",
+    "broken_line": "the last line of its output breaks off",
 }
 
 VALIDATED, DONE = 0.1, 0.9
@@ -182,7 +198,10 @@ class Batches:
         fault = self.script.popleft() if self.script else None
         lines, faults = _read(file.content, endpoint)
         if fault == "invalid":
-            faults.append(_fault("invalid_request", "the validation fails on purpose", None))
+            faults.append(_fault("invalid_request", "the validation fails on purpose", 2))
+        if fault == "enqueued":
+            message = "Enqueued token limit reached. Please try again once others have completed."
+            faults.append(_fault("token_limit_exceeded", message, None))
         number = f"{len(self.batches)} {file.id}".encode()
         batch = Batch(
             id=f"batch_{hashlib.sha256(number).hexdigest()[:24]}",
@@ -251,6 +270,7 @@ class Batches:
         """Write the two files of a batch that has ended; their lines are in no order."""
         results = sorted(batch.results, key=lambda result: _shuffled(result[0]))
         good = [_line(batch, *result) for result in results if result[1] == 200]
+        good = _spoilt(good, batch)
         bad = [_line(batch, *result) for result in results if result[1] != 200]
         if batch.status == "expired":
             for line in batch.lines[batch.done :]:
@@ -263,6 +283,22 @@ class Batches:
         if bad:
             name = f"{batch.id}_error.jsonl"
             batch.error_file_id = self.add_file(name, "batch_output", b"".join(bad)).id
+
+
+def _spoilt(good: list[bytes], batch: Batch) -> list[bytes]:
+    """The lines of an output file, as the fault has them."""
+    fault = batch.fault
+    if fault == "missing":
+        return good[::2]
+    if fault == "doubled":
+        return [line for line in good for _ in range(2)]
+    if fault == "unknown":
+        return [*good, _line(batch, "nobody-made-this", 200, {})]
+    if fault == "garbled" and good:
+        return [good[0].replace(b'"response":', b'"response"', 1), *good[1:]]
+    if fault == "broken_line" and good:
+        return [*good[:-1], good[-1][: len(good[-1]) // 2]]
+    return good
 
 
 def _shuffled(custom_id: str) -> bytes:

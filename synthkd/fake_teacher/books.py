@@ -22,6 +22,8 @@ class Books:
         """Asked for answers, whatever came of it."""
         self.batched = 0
         """Lines of batches that were worked on; they are not among `requests`."""
+        self.batch_calls = 0
+        """Calls to files and batches."""
         self.billed_requests = 0
         self.prompt_tokens = 0
         """Billed."""
@@ -52,6 +54,7 @@ class Books:
         return {
             "requests": self.requests,
             "batched": self.batched,
+            "batch_calls": self.batch_calls,
             "billed_requests": self.billed_requests,
             "billed_tokens": self.billed_tokens,
             "prompt_tokens": self.prompt_tokens,

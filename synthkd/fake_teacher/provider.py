@@ -72,7 +72,10 @@ class FakeTeacher(Books):
         retry_after: extra headers of a 429 or 503 that is a fault.
         drip_s: seconds between the bytes of the fault `drip`.
         batch_delay_s: seconds that a batch takes; 0 = it is complete when first looked at.
-        batch_script: faults of the next batches: `invalid`, `expired`, `partial`, None.
+        batch_script: faults of the next batches, None = it goes well; see `batches.py`.
+        batch_call_script: faults of the next calls to files and batches; see `batch_api.py`.
+        batch_bytes: of a file; a larger one is answered 413. None = no limit.
+        has_batches: whether there are files and batches at all.
         seed: of the faults by rate and of the latency.
         clock: seconds, for limits and batches.
 
@@ -108,6 +111,9 @@ class FakeTeacher(Books):
         drip_s: float = 0.1,
         batch_delay_s: float = 0.0,
         batch_script: Iterable[str | None] = (),
+        batch_call_script: Iterable[str | None] = (),
+        batch_bytes: int | None = None,
+        has_batches: bool = True,
         seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -144,6 +150,14 @@ class FakeTeacher(Books):
         self._batches = Batches(
             self._line, delay_s=batch_delay_s, script=batch_script, wall_clock=wall_clock
         )
+        self._batch_api = BatchApi(
+            self._batches,
+            tuple(ANSWERS),
+            script=batch_call_script,
+            books=self,
+            most_bytes=batch_bytes,
+            is_there=has_batches,
+        )
 
     @property
     def rates(self) -> dict[str, float]:
@@ -159,6 +173,16 @@ class FakeTeacher(Books):
     def batch_script(self) -> deque[str | None]:
         """The faults of the next batches; may be changed at any time."""
         return self._batches.script
+
+    @property
+    def batch_call_script(self) -> deque[str | None]:
+        """The faults of the next calls to files and batches; may be changed at any time."""
+        return self._batch_api.script
+
+    @property
+    def batches(self) -> Batches:
+        """Files and batches, for tests to look at."""
+        return self._batches
 
     @asynccontextmanager
     async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[FakeTeacher]:
@@ -179,7 +203,7 @@ class FakeTeacher(Books):
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
         app.router.add_get("/metrics", self._metrics)
-        BatchApi(self._batches, tuple(ANSWERS)).add_to(app.router)
+        self._batch_api.add_to(app.router)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await runner.setup()
         try:

@@ -2,6 +2,7 @@
 
     ledger/__init__.py   the protocol and its values (this file)
     ledger/sqlite.py     the default: one file, `.synthkd/ledger.sqlite`, for all runs of a project
+    ledger/outbox.py     questions that go out in batches; sqlite_outbox.py has them in that file
     ledger/schema.py     its tables, and how older ones become them
     ledger/codec.py      bodies made small
     ledger/place.py      where a ledger may lie, and who may read it

@@ -1,7 +1,8 @@
 """The tables of a ledger in one SQLite file, and how older ones become them.
 
 `answers` is what was bought, `runs` what each run has spent, `holds` what is set aside for the
-attempts that a run has in the air right now, as one sum for each process.
+attempts that a run has in the air right now, as one sum for each process. `outbox` holds questions
+that go out in batches, `batches` what is known of those.
 
 `STEPS[n]` takes a ledger from version n to n + 1, so a new file and an old one end up the same.
 """
@@ -98,7 +99,52 @@ alter table runs add column folder text;
 alter table runs add column opened_s integer;
 """
 
-STEPS = (FIRST, QUESTIONS)
+BATCHES = """
+create table batches (
+  id text primary key,                  -- ours: it goes out with the batch
+  run_id text not null,                 -- who pays
+  teacher text not null,                -- its name in the pipeline
+  endpoint text not null,
+  api text not null,
+  model text not null,
+  state text not null,                  -- made, uploaded, sent, ended
+  status text not null,                 -- as the provider calls it
+  file_id text,
+  batch_id text,
+  questions integer not null,
+  prompt_tokens integer not null,       -- estimated
+  done integer not null,
+  failed integer not null,
+  made_s integer not null,
+  sent_s integer,
+  ended_s integer,
+  said text not null
+);
+create table outbox (
+  id integer primary key,
+  key blob not null,
+  max_tokens integer not null,          -- -1 = no limit was given
+  run_id text not null,                 -- who pays
+  passage text not null,                -- who asked last: what is not asked for is not sent
+  sender text not null,                 -- the teacher's name in the pipeline
+  teacher integer not null,             -- of teachers
+  api text not null,
+  attempts integer not null default 0,
+  said text not null default '',        -- why the last attempt failed
+  batch text,                           -- of batches; null = not sent, and nothing is held
+  prompt_tokens integer not null,       -- of the worst cost
+  completion_tokens integer not null,
+  nano_usd integer not null,
+  created_s integer not null,
+  body_bytes integer not null,
+  body blob not null,                   -- zstd, never with a dictionary
+  asked blob not null                   -- zstd, never with a dictionary
+);
+create unique index outbox_by_question on outbox (key, max_tokens);
+create index outbox_by_batch on outbox (batch);
+"""
+
+STEPS = (FIRST, QUESTIONS, BATCHES)
 VERSION = len(STEPS)
 
 

@@ -36,6 +36,7 @@ from synthkd.ledger.codec import Codec
 from synthkd.ledger.faults import Faults, explain
 from synthkd.ledger.place import make_private
 from synthkd.ledger.schema import NO_LIMIT, Durable, connect
+from synthkd.ledger.sqlite_outbox import SqliteOutbox
 
 GATHER_S = 0.005
 """How long a group of writes gathers. A request takes far longer, so nobody notices; each commit
@@ -111,11 +112,14 @@ class _Group:
     spent: dict[str, Cost] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
+    jobs: list[Callable[[sqlite3.Connection], None]] = field(default_factory=list)
+    """Of the outbox."""
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
-        return not (self.answers or self.held or self.spent or self.wall_s or self.folders)
+        written = self.answers or self.held or self.spent or self.wall_s or self.folders
+        return not (written or self.jobs)
 
 
 class SqliteLedger:
@@ -165,6 +169,15 @@ class SqliteLedger:
         self._next_look = FIRST_LOOK
         self._committing: asyncio.Task[None] | None = None
         self._broken: SynthkdError | None = None
+        self.outbox = SqliteOutbox(
+            self._reader,
+            self._do,
+            keep=lambda entry, question: self._keep(_Answer(entry, question)),
+            answered=self._answered,
+            teacher=self._teacher,
+            spend=self._spend,
+        )
+        """Questions that go out in batches."""
 
     # ----------------------------------------------------------------------------- reading
 
@@ -250,6 +263,10 @@ class SqliteLedger:
         """Remember where the run writes; queued, not awaited."""
         self._group.folders[run_id] = folder
         self._start()
+
+    async def _do(self, job: Callable[[sqlite3.Connection], None]) -> None:
+        self._group.jobs.append(job)
+        await self._durable()
 
     async def flush(self) -> None:
         """Return once everything queued is durable.
@@ -345,6 +362,8 @@ class SqliteLedger:
             write(SPEND, [(run, *_columns(cost), 0.0) for run, cost in group.spent.items()])
             write(SPEND, [(run, 0, 0, 0, 0, wall_s) for run, wall_s in group.wall_s.items()])
             write(NOTE, group.folders.items())
+            for job in group.jobs:
+                job(self._writer)
         self._stored += len(group.answers)
 
     def _learn(self) -> None:
@@ -383,6 +402,11 @@ class SqliteLedger:
             ),
         )
 
+    def _answered(self, key: str, max_tokens: int | None) -> bool:
+        """In a transaction: whether there is an answer that asking today would give."""
+        kept = (entry for _, entry in self._kept(key, bytes.fromhex(key)))
+        return any(entry.status == 200 and entry.answers(max_tokens) for entry in kept)
+
     def _kept(self, text: str, key: bytes) -> Iterator[tuple[int, Entry]]:
         """What there is for this key, with the id of each."""
         unpack = self._codec.unpack
@@ -398,6 +422,10 @@ class SqliteLedger:
             query = "select id from teachers where served_by = ? and model = ?"
             self._teachers[who] = self._writer.execute(query, who).fetchone()[0]
         return self._teachers[who]
+
+    def _spend(self, run_id: str, cost: Cost) -> None:
+        """In a transaction."""
+        self._writer.execute(SPEND, (run_id, *_columns(cost), 0.0))
 
     def _holder(self, run_id: str) -> int:
         return self._holders.setdefault(run_id, secrets.randbits(63))

@@ -37,6 +37,8 @@ class Budget:
         self.config = config
         self.spent = spent
         self.held = NOTHING
+        self.batched = NOTHING
+        """Held for questions in batches, which may take a day."""
         self._in_air = 0
         self._queue: deque[tuple[Cost, asyncio.Future[None]]] = deque()
         self._limit_nano_usd = None if config.usd is None else int(config.usd * 1e9)
@@ -59,6 +61,17 @@ class Budget:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.settle(worst, NOTHING)  # it was taken in the same moment
             raise
+
+    def hold_batched(self, worst: Cost) -> str | None:
+        """Set `worst` aside for a question in a batch; why it does not fit, or None."""
+        short = self._short(worst)
+        if short is None:
+            self.batched = self.batched + worst
+        return short
+
+    def recall(self, spent: Cost, batched: Cost) -> None:
+        """Take the ledger's word for it, while nothing is in the air: batches were collected."""
+        self.spent, self.batched = spent, batched
 
     def settle(self, worst: Cost, cost: Cost) -> None:
         """Release what was held and spend what it cost in the end."""
@@ -87,7 +100,7 @@ class Budget:
 
     def _short(self, worst: Cost) -> str | None:
         """Why `worst` does not fit, or None when it does."""
-        config, spent, held = self.config, self.spent, self.held
+        config, spent, held = self.config, self.spent, self.held + self.batched
         if config.requests is not None:
             needed = spent.requests + held.requests + worst.requests
             if needed > config.requests:
@@ -150,7 +163,7 @@ class Budgeted:
         Raises:
             BudgetReached: it does not fit into what is left.
         """
-        worst = self._cost(prompt_bound(request.body), request.max_tokens or 0)
+        worst = worst_cost(request, self.price)
         await self.budget.hold(worst)
         try:
             await self.ledger.hold(self.run_id, worst)
@@ -190,11 +203,7 @@ class Budgeted:
     def _settled(self, usage: Usage, worst: Cost) -> Cost:
         """What the provider says it used; where it does not say, what was held."""
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        cost = self._cost(
-            worst.prompt_tokens if prompt is None else prompt,
-            worst.completion_tokens if completion is None else completion,
-            usage.cached_prompt_tokens or 0,
-        )
+        cost = cost_of(usage, worst, self.price)
         self.stats.prompt_tokens += prompt or 0
         self.stats.completion_tokens += completion or 0
         self.stats.cached_prompt_tokens += usage.cached_prompt_tokens or 0
@@ -203,23 +212,47 @@ class Budgeted:
             self.stats.nano_usd += cost.nano_usd
         return cost
 
-    def _cost(
-        self, prompt_tokens: int, completion_tokens: int, cached_prompt_tokens: int = 0
-    ) -> Cost:
-        price = 0
-        if self.price is not None:
-            price = nano_usd(
-                self.price,
-                prompt_tokens=prompt_tokens,
-                completion_tokens=completion_tokens,
-                cached_prompt_tokens=cached_prompt_tokens,
-            )
-        return Cost(
-            requests=1,
+
+def worst_cost(request: Request, price: Price | None, *, batch: bool = False) -> Cost:
+    """The most that one attempt can cost."""
+    return _cost(price, prompt_bound(request.body), request.max_tokens or 0, batch=batch)
+
+
+def cost_of(usage: Usage, worst: Cost, price: Price | None, *, batch: bool = False) -> Cost:
+    """What the provider says it used; where it does not say, what was held."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    return _cost(
+        price,
+        worst.prompt_tokens if prompt is None else prompt,
+        worst.completion_tokens if completion is None else completion,
+        usage.cached_prompt_tokens or 0,
+        batch=batch,
+    )
+
+
+def _cost(
+    price: Price | None,
+    prompt_tokens: int,
+    completion_tokens: int,
+    cached_prompt_tokens: int = 0,
+    *,
+    batch: bool,
+) -> Cost:
+    charged = 0
+    if price is not None:
+        charged = nano_usd(
+            price,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            nano_usd=price,
+            cached_prompt_tokens=cached_prompt_tokens,
+            batch=batch,
         )
+    return Cost(
+        requests=1,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        nano_usd=charged,
+    )
 
 
 MESSAGE_TOKENS = 16

@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from synthkd.errors import RequestRefused, TeacherError, Unanswered
+from synthkd.errors import RequestRefused, TeacherError, Unanswered, Waiting
 from synthkd.rows import Fields, Json, canonical
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.wire import parse_reply, read_json
@@ -126,19 +126,22 @@ class Gathering:
                 return [refusal]
             middle = len(requests) // 2
             return await self._ask(requests[:middle]) + await self._ask(requests[middle:])
-        return _split(completion.reply, len(requests))
+        return [*split(completion.reply, len(requests))]
 
 
-def _given(outcome: Outcome) -> Completion:
-    if isinstance(outcome, TeacherError):
+def _given(outcome: Outcome | Waiting) -> Completion:
+    if isinstance(outcome, TeacherError | Waiting):
         raise outcome
     return outcome
 
 
-def _split(reply: bytes, texts: int) -> list[Outcome]:
+def split(reply: bytes, texts: int) -> list[Completion]:
     """The reply of each text, as if it had been asked for alone.
 
     Its tokens are known where it was; else only their sum is, which the run has been charged.
+
+    Raises:
+        Unanswered: it has not a vector for each.
     """
     body = read_json(reply)
     kept = ("model", "usage") if texts == 1 else ("model",)
@@ -210,9 +213,13 @@ class Embedding:
         """The same, with the error in place of a vector where there is none."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one(text)) for text in texts]
-        return [task.result() for task in tasks]
+        outcomes = [task.result() for task in tasks]
+        for outcome in outcomes:
+            if isinstance(outcome, Waiting):
+                raise outcome
+        return [outcome for outcome in outcomes if not isinstance(outcome, Waiting)]
 
-    async def _one(self, text: str) -> Outcome:
+    async def _one(self, text: str) -> Outcome | Waiting:
         request = Request(
             api="embeddings",
             body={**self._common, "input": text},
@@ -221,5 +228,5 @@ class Embedding:
         )
         try:
             return await self._stack.complete(request)
-        except TeacherError as error:
+        except (TeacherError, Waiting) as error:
             return error

@@ -28,6 +28,12 @@ def http_identity(config: TeacherConfig) -> Identity:
     return Identity(served_by=canonical({"endpoints": urls, "headers": headers}).decode())
 
 
+def batch_endpoint(config: TeacherConfig) -> str | None:
+    """The one endpoint of a teacher, in one spelling; None = it has several, or none."""
+    urls = base_urls(config)
+    return _normal(urlsplit(urls[0])) if len(urls) == 1 else None
+
+
 def api_urls(name: str, config: TeacherConfig) -> list[Mapping[Api, str]]:
     """Where to post the requests of each API, for each endpoint; a query stays at the end.
 

@@ -2,20 +2,15 @@
 
 Measured per request: openai SDK 3.0 ms CPU, the SDK over aiohttp 1.5 ms, aiohttp 0.13 to 0.2 ms.
 
-What a reply means is told by its status and the error code in its body, never by its text:
-
-    2xx with an answer                       Completion
-    400, 413, 422                            RequestRefused: this request, for good
-    401, 402, 403, 404, a redirect,          TeacherRefused: every request, the run stops
-      insufficient_quota, model_not_found
-    anything else, and no or half a reply    AttemptFailed: worth another attempt
+What a reply other than an answer means is in `synthkd.teachers.refusals`; no or half a reply is
+worth another attempt.
 
 A long answer is streamed, because no total time tells a long one from a stalled one: there are
 limits for the connection, for the first piece and between pieces. `synthkd.teachers.stream` puts
 the pieces together.
 
-The API key is in the session's headers and in `_Secret`, which shows itself to nobody; it is cut
-out of what goes into an error. An answer is left as it is: local servers have keys such as `none`.
+The API key is in the session's headers, and is cut out of what goes into an error. An answer is
+left as it is: local servers have keys such as `none`.
 """
 
 from __future__ import annotations
@@ -25,20 +20,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
-import orjson
 from yarl import URL
 
 from synthkd.config import TeacherConfig
-from synthkd.errors import FILTERED, AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
+from synthkd.errors import AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
 from synthkd.rows import Json
 from synthkd.teachers.concurrency import Load
 from synthkd.teachers.endpoint import api_key, api_urls, base_urls, headers_with
-from synthkd.teachers.headers import rate_limits, retry_after_s
+from synthkd.teachers.headers import rate_limits
 from synthkd.teachers.load import metrics_url, watched
+from synthkd.teachers.refusals import CODE_WAY_OUT, Refusals, Unreachable, error_of
 from synthkd.teachers.request import Completion, RateLimits, Request
 from synthkd.teachers.servers import Server, Servers
 from synthkd.teachers.stream import Assembling
-from synthkd.teachers.wire import PATH, parse_reply, wire_body
+from synthkd.teachers.wire import parse_reply, wire_body
 
 LARGEST_REPLY = 64 * 2**20
 """Bytes: no answer is that long, but a broken server may send without end."""
@@ -51,48 +46,10 @@ STREAMED_FROM_TOKENS = 4096
 LINGER_S = 1.0
 """How long a server may take to end a stream after its [DONE]; the connection serves on then."""
 
-LONGEST_MESSAGE = 500
-"""Characters of a provider's error message that are kept: some echo the whole prompt."""
-
-REFUSED_REQUEST = {400, 413, 422}
-REFUSED_TEACHER = {401, 402, 403, 404, 405, 410}
 USAGE_OPTION: Mapping[str, Json] = {"stream_options": {"include_usage": True}}
 """Without it a server does not say what a stream cost."""
 BROKEN = (aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 """What a connection may end in; a timeout is an OSError too."""
-AWAY = {502, 503, 504}
-"""What a proxy says for a server that is not there."""
-
-WAY_OUT = {
-    401: "Check the API key",
-    402: "Add credit at the provider, then run again",
-    403: "Check what the API key may use",
-    404: "Check `endpoint` (a base URL usually ends in /v1) and `model`",
-}
-CODE_WAY_OUT = {
-    "insufficient_quota": "Add credit at the provider, then run again",
-    "model_not_found": "Check `model`",
-}
-NO_SUCH_PATH = {404, 405}
-NO_VECTORS = "; a server whose model writes text makes no vectors, it needs a model for them"
-
-
-class _Secret:
-    """An API key that no repr, log or traceback shows."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def cut_from(self, text: str) -> str:
-        """The text without the key."""
-        return text.replace(self._value, "[API key]")
-
-
-class _Unreachable(AttemptFailed):
-    """The server is not there; another one of the same teacher may be."""
-
 
 class BrokenOff(AttemptFailed):
     """The connection ended before the answer did."""
@@ -113,12 +70,12 @@ class HttpTeacher:
         config: TeacherConfig,
         servers: Servers,
         session: aiohttp.ClientSession,
-        secret: _Secret | None,
+        refusals: Refusals,
     ) -> None:
         self._config = config
         self._servers = servers
         self._session = session
-        self._secret = secret
+        self._refusals = refusals
         self._length = config.length_param
         self._untimed = aiohttp.ClientTimeout(
             total=None, sock_connect=config.connect_timeout_s
@@ -140,7 +97,7 @@ class HttpTeacher:
         try:
             ask = self._stream if self._is_streamed(request) else self._post
             reply, told = await ask(server, request)
-        except _Unreachable as error:
+        except Unreachable as error:
             self._servers.failed(server)
             if self._servers.another_than(server):
                 error.wait_s = 0.0
@@ -157,7 +114,7 @@ class HttpTeacher:
         # Not raised inside: the other error quotes the reply, and a debugger would show it.
         raise AttemptFailed(
             f"{server.label(request.api)} answers HTTP 200, but without an answer: "
-            f"{self._quoted(reply.decode(errors='replace'))}",
+            f"{self._refusals.quoted(reply.decode(errors='replace'))}",
             maybe_billed=failed.maybe_billed,
             status=failed.status,
         )
@@ -183,7 +140,7 @@ class HttpTeacher:
                 reply = await _read(response)
                 if 200 <= response.status < 300:
                     return reply, rate_limits(response.headers)
-                raise self._refusal(
+                raise self._refusals.of(
                     server.label(request.api), response.status, response.headers, reply
                 )
         except BROKEN as error:
@@ -222,7 +179,7 @@ class HttpTeacher:
             ):
                 if not 200 <= response.status < 300:
                     reply = await _read(response)
-                    raise self._refusal(label, response.status, response.headers, reply)
+                    raise self._refusals.of(label, response.status, response.headers, reply)
                 told = rate_limits(response.headers)
                 if response.content_type != "text/event-stream":
                     # It does not stream, and answers all the same.
@@ -263,13 +220,13 @@ class HttpTeacher:
             TeacherRefused, AttemptFailed: an error came in mid-stream, or no end.
         """
         if answer.error is not None:
-            codes, said = _error_of(answer.error)
+            codes, said = error_of(answer.error)
             for code in CODE_WAY_OUT.keys() & codes:
                 raise TeacherRefused(
-                    f"{label} ({code}): {self._quoted(said)}. {CODE_WAY_OUT[code]}"
+                    f"{label} ({code}): {self._refusals.quoted(said)}. {CODE_WAY_OUT[code]}"
                 )
             raise AttemptFailed(
-                f"{label} broke off its answer: {self._quoted(said)}", maybe_billed=True
+                f"{label} broke off its answer: {self._refusals.quoted(said)}", maybe_billed=True
             )
         if not answer.ended and answer.loop is None:
             raise AttemptFailed(f"{label} ended the stream before the answer", maybe_billed=True)
@@ -279,7 +236,7 @@ class HttpTeacher:
         """The error that a connection without a whole reply means."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             limit_s = self._untimed.sock_connect
-            return _Unreachable(
+            return Unreachable(
                 f"{label} took no connection in {limit_s:g} s (connect_timeout_s)", unreachable=True
             )
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -290,53 +247,10 @@ class HttpTeacher:
             )
         if isinstance(error, aiohttp.ClientConnectorError):
             reason = error.os_error.strerror or type(error.os_error).__name__
-            return _Unreachable(f"no connection to {label}: {reason}", unreachable=True)
+            return Unreachable(f"no connection to {label}: {reason}", unreachable=True)
         if isinstance(error, TimeoutError):
             return AttemptFailed(f"{label} {late}", maybe_billed=True)
         return BrokenOff(f"{label} broke off ({type(error).__name__})", maybe_billed=True)
-
-    def _quoted(self, text: str) -> str:
-        """What a provider said, fit for an error: without the key, in one line, not too long."""
-        if self._secret is not None:
-            text = self._secret.cut_from(text)
-        text = " ".join(text.split()) or "(nothing)"
-        return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "..."
-
-    def _refusal(
-        self, label: str, status: int, headers: Mapping[str, str], reply: bytes
-    ) -> SynthkdError:
-        """The error that a status other than 2xx means."""
-        codes, said = _error_of(reply)
-        message = self._quoted(said)
-        where = f"{label} answers HTTP {status}"
-        if 300 <= status < 400:
-            target = self._quoted(_host_of(headers.get("Location", "")) or "another path")
-            return TeacherRefused(
-                f"{where}, a redirect to {target}, which is not followed because of the API key: "
-                f"write the final address into `endpoint`"
-            )
-        for code in CODE_WAY_OUT.keys() & codes:
-            return TeacherRefused(f"{where} ({code}): {message}. {CODE_WAY_OUT[code]}")
-        if status in REFUSED_TEACHER:
-            way_out = WAY_OUT.get(status, WAY_OUT[404]) + self._key_hint(status)
-            if status in NO_SUCH_PATH and label.endswith(PATH["embeddings"]):
-                way_out += NO_VECTORS
-            return TeacherRefused(f"{where}: {message}. {way_out}")
-        if status in REFUSED_REQUEST:
-            filtered = FILTERED if "content_filter" in codes else ""
-            return RequestRefused(status, filtered + message)
-        wait_s = retry_after_s(headers)
-        asked = "" if wait_s is None else f", asks to wait {wait_s:g} s"
-        kind = _Unreachable if status in AWAY else AttemptFailed
-        return kind(f"{where}{asked}: {message}", wait_s=wait_s, status=status)
-
-    def _key_hint(self, status: int) -> str:
-        if status not in {401, 403}:
-            return ""
-        name = self._config.api_key_env
-        if name is None:
-            return ": none was sent, name its environment variable in `api_key_env`"
-        return f": it came from the environment variable {name}"
 
 
 @asynccontextmanager
@@ -389,7 +303,7 @@ async def connected(
     )
     watching = watched(metrics if tell is not None else [], tell or (lambda load: None))
     async with session, watching:
-        yield HttpTeacher(config, servers, session, None if key is None else _Secret(key))
+        yield HttpTeacher(config, servers, session, Refusals(config.api_key_env, key))
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -409,24 +323,3 @@ def _too_long(response: aiohttp.ClientResponse, most: int) -> AttemptFailed:
         maybe_billed=True,
         status=response.status,
     )
-
-
-def _host_of(location: str) -> str | None:
-    try:
-        return URL(location).host
-    except ValueError:
-        return location[:100]
-
-
-def _error_of(reply: bytes) -> tuple[set[str], str]:
-    """The error codes in a body and the message for people, in any of the shapes in use."""
-    try:
-        body = orjson.loads(reply)
-    except orjson.JSONDecodeError:
-        return set(), reply.decode("utf-8", "replace")
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if not isinstance(error, dict):
-        return set(), str(error)
-    codes = {error[name] for name in ("code", "type") if isinstance(error.get(name), str)}
-    message = error.get("message") or error.get("detail") or reply.decode("utf-8", "replace")
-    return codes, str(message)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 
 import tenacity
 
@@ -54,6 +54,7 @@ class Cached:
         in_air: shared by all teachers of a run: two of them may be one and the same.
         offline: answer from the ledger alone.
         retry_failed: ask again what was refused for good.
+        refused_now: keys that were asked again already: their refusals are new.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Cached:
         in_air: InAir,
         offline: bool = False,
         retry_failed: bool = False,
+        refused_now: Container[str] = (),
     ) -> None:
         self.inner = inner
         self.ledger = ledger
@@ -73,6 +75,7 @@ class Cached:
         self.stats = stats
         self.offline = offline
         self.retry_failed = retry_failed
+        self.refused_now = refused_now
         self.in_air = in_air
 
     async def complete(self, request: Request) -> Completion:
@@ -127,7 +130,9 @@ class Cached:
         if stored is None and entries:
             # The ledger may have read these ahead: a longer answer may have come since.
             stored = _oldest(self.ledger.find(key), max_tokens)
-        return None if self.retry_failed and stored and stored.status != 200 else stored
+        if self.retry_failed and stored and stored.status != 200 and key not in self.refused_now:
+            return None
+        return stored
 
     async def _lead(self, key: str, request: Request) -> Completion:
         """Ask, while equal questions wait for the outcome."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING
 from synthkd.config import BudgetConfig, Price, RecordedConfig, TeacherConfig
 from synthkd.errors import RunStopped, UserError
 from synthkd.io.paths import find_file
-from synthkd.ledger import Ledger
+from synthkd.ledger.outbox import LedgerWithOutbox, Sender
 from synthkd.rows import Fields
+from synthkd.teachers.batch import Awaited, Posting, UnlessUnderWay
+from synthkd.teachers.batches import Batches
 from synthkd.teachers.budget import Budget, Budgeted
 from synthkd.teachers.closing import Closing
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
+from synthkd.teachers.dispatch import Dispatch
 from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
@@ -88,6 +92,7 @@ class Gateway:
     teachers: Mapping[str, OpenTeacher]
     budget: Budget
     closing: Closing
+    batches: Batches
     fleets: Mapping[str, Fleet] = field(default_factory=dict)
     """The vLLM servers of the run, by what they serve."""
 
@@ -107,11 +112,12 @@ async def open_teachers(
     configs: Mapping[str, TeacherConfig],
     *,
     base: Path,
-    ledger: Ledger,
+    ledger: LedgerWithOutbox,
     run_id: str,
     budget: BudgetConfig,
     offline: bool = False,
     retry_failed: bool = False,
+    refused_now: set[str] | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> AsyncIterator[Gateway]:
     """Open every teacher of a pipeline; the ledger stays the caller's to close.
@@ -124,6 +130,7 @@ async def open_teachers(
         budget: the run's limits, over all its restarts.
         offline: answer from the ledger alone; no endpoint is reached and no key is needed.
         retry_failed: ask again what was refused for good.
+        refused_now: keys that were refused since the command began: for these that was done.
         sleep: how waiting for a retry is done.
 
     Raises:
@@ -138,6 +145,7 @@ async def open_teachers(
         closing=Closing(ledger),
         offline=offline,
         retry_failed=retry_failed,
+        refused_now=set() if refused_now is None else refused_now,
         sleep=sleep,
         vllm_identities=answering,
     )
@@ -150,6 +158,7 @@ async def open_teachers(
                 teachers=teachers,
                 budget=shared.budget,
                 closing=shared.closing,
+                batches=Batches(ledger, run_id, shared.dispatches, shared.budget, shared.awaited),
                 fleets=shared.fleets,
             )
         finally:
@@ -161,17 +170,21 @@ class _Shared:
     """What the teachers of one run share."""
 
     run_id: str
-    ledger: Ledger
+    ledger: LedgerWithOutbox
     budget: Budget
     closing: Closing
     offline: bool
     retry_failed: bool
+    refused_now: set[str]
     sleep: Sleep
     vllm_identities: Mapping[str, Identity]
     """Who answers, of the teachers whose servers are ours."""
     fleets: dict[str, Fleet] = field(default_factory=dict)
     """The run's own servers, by what they serve."""
     in_air: InAir = field(default_factory=dict)
+    awaited: Awaited = field(default_factory=Awaited)
+    dispatches: list[Dispatch] = field(default_factory=list)
+    passage: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def stacked(
         self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
@@ -224,20 +237,69 @@ class _Shared:
             in_air=self.in_air,
             offline=self.offline,
             retry_failed=self.retry_failed,
+            refused_now=self.refused_now,
         )
+        asked: Teacher = retrying
+        embedded: Teacher | None = None
+        if config.kind == "http":
+            asked, embedded = self._with_batches(name, config, identity, retrying, stats, stack)
         return OpenTeacher(
             name=name,
             model=config.asked_model,
             params=config.sampling,
             max_tokens=config.max_tokens,
             simulated=stats.simulated,
-            stack=cached(retrying),
-            embedding=cached(Gathering(retrying)) if config.kind == "http" else None,
+            stack=cached(asked),
+            embedding=None if embedded is None else cached(embedded),
             stats=stats,
             price=price,
             concurrency=slots,
             closing=self.closing,
         )
+
+    def _with_batches(
+        self,
+        name: str,
+        config: TeacherConfig,
+        identity: Identity,
+        retrying: Teacher,
+        stats: TeacherStats,
+        stack: AsyncExitStack,
+    ) -> tuple[Teacher, Teacher]:
+        """Who is asked on a miss, and who makes vectors on one."""
+        sender = Sender(run_id=self.run_id, passage=self.passage, teacher=name)
+        self.dispatches.append(
+            Dispatch(
+                name,
+                config,
+                price_for(config),
+                self.ledger.outbox,
+                sender,
+                stats,
+                self.refused_now,
+                stack,
+            )
+        )
+        if config.mode == "batch":
+            posting = Posting(
+                self.ledger,
+                sender=sender,
+                identity=identity,
+                price=price_for(config),
+                length=config.length_param,
+                max_attempts=config.max_attempts,
+                stats=stats,
+                awaited=self.awaited,
+            )
+            return posting, posting
+        unless = functools.partial(
+            UnlessUnderWay,
+            outbox=self.ledger.outbox,
+            identity=identity,
+            stats=stats,
+            awaited=self.awaited,
+        )
+        return unless(retrying), unless(Gathering(retrying))
 
     def fleet(
         self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack

@@ -24,6 +24,7 @@ class TeacherStats:
     attempts: int = 0
     rate_limited: int = 0
     failed: int = 0
+    waiting: int = 0
     in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -53,6 +54,7 @@ class TeacherStats:
             attempts=self.attempts,
             rate_limited=self.rate_limited,
             failed=self.failed,
+            waiting=self.waiting,
             in_flight=self.in_flight,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,

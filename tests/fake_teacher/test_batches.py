@@ -165,7 +165,9 @@ def test_what_makes_no_batch(changes: dict[str, Any]) -> None:
 def test_what_is_not_there() -> None:
     with pytest.raises(Refusal, match="No batch found with id 'x'"):
         Provider().batches.look("x")
-    with pytest.raises(UserError, match="no batch fault 'late'; there are invalid expired partial"):
+    with pytest.raises(
+        UserError, match="no batch fault 'late'; there are invalid enqueued expired"
+    ):
         Provider(0, "late")
 
 

@@ -114,7 +114,7 @@ def test_more_options_of_the_command() -> None:
         ("--retry-after-as=weeks", "one of seconds, ms, date, none; got 'weeks'"),
         ("--concurrency=0", "concurrency must be at least 1, got 0"),
         ("--requests-per-minute=0", "requests_per_minute and burst_s must be above 0"),
-        ("--batch-fault=late", "no batch fault 'late'; there are invalid expired partial"),
+        ("--batch-fault=late", "no batch fault 'late'; there are invalid enqueued expired"),
     ],
 )
 def test_an_option_out_of_its_range_is_a_mistake(option: str, says: str) -> None:

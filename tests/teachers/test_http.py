@@ -455,7 +455,7 @@ async def test_every_fault_ends_as_it_should_and_shows_no_key(
             assert parse_chat(completion.reply).text == completion.text
         except SynthkdError as raised:
             error = raised
-        shown = [repr(teacher), str(vars(teacher)["_secret"]), str(error), caplog.text]
+        shown = [repr(teacher), str(vars(vars(teacher)["_refusals"])), str(error), caplog.text]
     assert isinstance(error, outcome or type(None))
     while error is not None:
         shown += [repr(error), repr(vars(error)), *traceback.format_exception(error)]
