@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
+from synthkd.curate.calibration import Calibrated, check_calibration, judge_record
 from synthkd.errors import ConfigError, PromptError, UserError
 from synthkd.hints import near
 from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
@@ -180,6 +181,8 @@ class _Binder:
             )
         prompts = self._prompts(index, config)
         self._check_recorded(index, teachers, prompts)
+        if isinstance(config, Calibrated) and teachers_known:
+            self._check_calibration(index, entry.use, config, prompts)
         common: dict[str, Any] = {
             "label": entry.label,
             "rank": index,
@@ -227,6 +230,16 @@ class _Binder:
                         f"the prompt {name!r} of steps[{index}] has no input {missing!r}; its"
                         f" inputs are: {', '.join(prompt.inputs) or 'none'}",
                     )
+
+    def _check_calibration(
+        self, index: int, use: str, config: Calibrated, prompts: Mapping[str, Prompt]
+    ) -> None:
+        """A judge that names what is known of it must be that judge, and good enough."""
+        blocks = {n: t.model_dump(mode="json", by_alias=True) for n, t in self.teachers.items()}
+        hashes = {name: prompt.sha256 for name, prompt in prompts.items()}
+        judge = judge_record(use, config.model_dump(mode="json"), blocks, hashes)
+        for fault in check_calibration(config, judge, self.path.parent):
+            self._fault(f"steps[{index}].with", fault)
 
     def _ceiling(self, teachers: Iterable[str]) -> int:
         """Rows in flight: as many as the teachers may be asked at once; a CPU step takes one."""

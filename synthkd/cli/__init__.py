@@ -3,6 +3,7 @@
     cli/app.py      the application, the options that commands share, the exit codes
     cli/runs.py     run, plan, show, train, eval
     cli/steps.py    steps
+    cli/judging.py  calibrate
     cli/ledger.py   ledger stats, show, export, verify, prune, erase
     cli/teachers.py doctor, fake-teacher
 
@@ -18,10 +19,10 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import ledger, runs, steps, teachers
+from synthkd.cli import judging, ledger, runs, steps, teachers
 from synthkd.cli.app import app
 
-__all__ = ["app", "ledger", "main", "runs", "steps", "teachers"]
+__all__ = ["app", "judging", "ledger", "main", "runs", "steps", "teachers"]
 
 
 @app.command()

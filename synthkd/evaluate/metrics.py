@@ -91,7 +91,7 @@ def bootstrap(
     import numpy as np
 
     pieces: dict[str, list[dict[str, Floats]]] = {name: [] for name in answers}
-    for weights in _draws(len(gold), resamples, seed):
+    for weights in drawn_weights(len(gold), resamples, seed):
         for name, given in answers.items():
             pieces[name].append(scores_of(gold, given, weights))
     return {
@@ -108,7 +108,7 @@ def interval(value: float, draws: Floats) -> Interval:
     return Interval(value=value, low=float(low), high=float(high))
 
 
-def _draws(n_rows: int, resamples: int, seed: int) -> Iterator[Floats]:
+def drawn_weights(n_rows: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each row is drawn, (draws, n_rows) at a time; pieces of any size draw the same."""
     import numpy as np
 

@@ -1,0 +1,240 @@
+"""The commands with which people check machines: `calibrate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from synthkd.cli.app import AsJson, Debug, app, print_json, reported
+from synthkd.errors import UserError
+from synthkd.evaluate.reliability import Scale
+
+if TYPE_CHECKING:
+    from synthkd.evaluate.calibration import (
+        Calibration,
+        JudgeRecord,
+        Pair,
+        Threshold,
+        Wanted,
+    )
+    from synthkd.evaluate.people import Where
+    from synthkd.manifest import Manifest
+
+
+@app.command()
+@reported
+def calibrate(
+    verdicts: Annotated[
+        Path, typer.Argument(metavar="VERDICTS", help="The folder of a run, or a file of records.")
+    ],
+    people: Annotated[Path, typer.Option(metavar="FILE", help="What people said: JSONL, CSV, ...")],
+    step: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which judge of the run, if it has several.")
+    ] = None,
+    verdict: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="The verdict, such as verdict.winner.")
+    ] = None,
+    swapped: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="The verdict with the two answers swapped."),
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="How sure or how good: for --precision.")
+    ] = None,
+    id_field: Annotated[
+        str, typer.Option("--id", metavar="FIELD", help="The id, in verdicts and in --people.")
+    ] = "id",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="The label in --people; several: one an annotator."),
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL:FIELD", help="What names the first answer, and its text."),
+    ] = None,
+    second: Annotated[
+        str | None, typer.Option(metavar="LABEL:FIELD", help="The same for the second answer.")
+    ] = None,
+    tie: Annotated[str, typer.Option(metavar="LABEL", help="What names a tie.")] = "tie",
+    scale: Annotated[Scale, typer.Option(help="What the labels are.")] = "nominal",
+    good: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="People's labels that make a row good."),
+    ] = None,
+    precision: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Find the score that reaches it.")
+    ] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out labels of ids without a verdict.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="By default calibration.json in VERDICTS.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the intervals and the split.")] = 0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare a judge's verdicts with what people say, and write how far it is to be believed.
+
+    Of a run, the judge is found by itself, and so are its verdicts. A judge that gives scores needs
+    --good (what people call good) and --precision: the score from which it says the same.
+    """
+    from synthkd.evaluate.calibration import calibrate as compute
+    from synthkd.evaluate.people import Where, check_labels, read_judgements, read_labels
+    from synthkd.io.atomic import atomic_file
+
+    whose, simulated, fields = _judge(verdicts, step, verdict, score)
+    pair, texts = _pair(first, second, tie)
+    where = Where(id=id_field, swapped=swapped, **fields, **texts)
+    labels = read_labels(people, id_field=id_field, labels=label or ["label"])
+    found = read_judgements(verdicts, where, labels, people_path=people, skip_unknown=skip_unknown)
+    check_labels(found.items, scale, pair)
+    calibration = compute(
+        found.items,
+        scale=scale,
+        pair=pair,
+        wanted=_wanted(precision, good, where),
+        judge=whose,
+        simulated=simulated,
+        unlabelled=found.unlabelled,
+        unknown=found.unknown,
+        seed=seed,
+    )
+    out = out or (verdicts if verdicts.is_dir() else Path()) / "calibration.json"
+    with atomic_file(out) as file:
+        file.write(calibration.model_dump_json(indent=2).encode() + b"\n")
+    if as_json:
+        print_json(calibration)
+    else:
+        _show(calibration, out)
+
+
+def _judge(
+    verdicts: Path, step: str | None, verdict: str | None, score: str | None
+) -> tuple[JudgeRecord | None, bool, dict[str, str | None]]:
+    """Which judge of a run it is, whether it is simulated, and where its verdicts stand."""
+    from synthkd.curate.calibration import asked_by, judge_record
+    from synthkd.evaluate.people import fields_of_verdict
+    from synthkd.pipeline import read_manifest
+
+    named = {"verdict": verdict, "score": score}
+    if not verdicts.is_dir():
+        if step is not None:
+            raise UserError(f"--step names a step of a run, and {verdicts} is no folder of one")
+        if verdict is None and score is None:
+            raise UserError(f"{verdicts}: name the field with the verdict, --verdict or --score")
+        return None, False, named
+    manifest = read_manifest(verdicts)
+    entry = _entry(manifest, step, verdicts)
+    settings = entry["with"]
+    record = judge_record(entry["use"], settings, manifest.config["teachers"], manifest.prompts)
+    simulated = not set(asked_by(settings)).isdisjoint(manifest.simulated)
+    if verdict is None and score is None:
+        named = fields_of_verdict(verdicts, settings.get("into", "verdict"))
+    return record, simulated, named
+
+
+def _entry(manifest: Manifest, name: str | None, folder: Path) -> Mapping[str, Any]:
+    steps = {entry.get("name") or entry["use"]: entry for entry in manifest.config["steps"]}
+    judges = [known for known, entry in steps.items() if entry["use"].startswith("judge.")]
+    if name is None and len(judges) == 1:
+        name = judges[0]
+    if name is None or name not in steps:
+        missing = "name the judge with --step" if name is None else f"has no step {name!r}"
+        there = ", ".join(judges or steps) or "none"
+        raise UserError(f"{folder}: {missing}; there are: {there}")
+    entry: Mapping[str, Any] = steps[name]
+    return entry
+
+
+def _pair(
+    first: str | None, second: str | None, tie: str
+) -> tuple[Pair | None, dict[str, str | None]]:
+    """What verdicts call the two answers, and the fields with their texts."""
+    from synthkd.evaluate.calibration import Pair
+
+    if (first is None) != (second is None):
+        raise UserError("--first and --second go together: there are two answers or none")
+    if first is None or second is None:
+        return None, {}
+    one, other = first.partition(":"), second.partition(":")
+    return (
+        Pair(first=one[0], second=other[0], tie=tie),
+        {"first": one[2] or None, "second": other[2] or None},
+    )
+
+
+def _wanted(precision: float | None, good: list[str] | None, where: Where) -> Wanted | None:
+    from synthkd.evaluate.calibration import Wanted
+
+    if where.verdict is None and (precision is None or not good):
+        raise UserError(
+            "scores alone are no verdict: say with --good what people call good, and with"
+            " --precision how many of the rows above the threshold have to be"
+        )
+    if precision is None:
+        return None
+    if where.score is None:
+        raise UserError("--precision looks for a threshold on a score: name its field with --score")
+    return Wanted(precision=precision, good=tuple(good or ()))
+
+
+def _show(calibration: Calibration, out: Path) -> None:
+    """The figures as a table, with what must be known to read them."""
+    from rich import box
+    from rich.table import Table
+
+    from synthkd.display import console_for
+    from synthkd.evaluate.calibration import FIGURES
+
+    console = console_for(sys.stdout)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("figure", "value", "95 % interval", "n", "what it is"):
+        table.add_column(heading, overflow="fold")
+    for name, figure in calibration.figures.items():
+        if figure is not None:
+            between = f"{figure.low:.3f} to {figure.high:.3f}"
+            table.add_row(name, f"{figure.value:.3f}", between, str(figure.n), FIGURES[name])
+    console.print(table)
+    console.print(counted(calibration), soft_wrap=True, markup=False)
+    for line in [*threshold_lines(calibration.threshold), *calibration.notes]:
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(f"written to {out}", soft_wrap=True, markup=False)
+
+
+def counted(calibration: Calibration) -> str:
+    """What was compared and what was left out, in one line."""
+    people = ", ".join(f"{who} {n}" for who, n in calibration.annotators.items())
+    out = {
+        "without a majority": calibration.no_majority,
+        "without a label": calibration.unlabelled,
+        "without a verdict": calibration.unknown,
+    }
+    left = ", ".join(f"{n} {why}" for why, n in out.items() if n) or "none"
+    return (
+        f"{calibration.n} items, {calibration.unreadable} with no readable verdict (wrong);"
+        f" left out: {left}; people: {people}"
+    )
+
+
+def threshold_lines(threshold: Threshold | None) -> list[str]:
+    """The threshold and what it does where it was chosen and elsewhere."""
+    if threshold is None:
+        return []
+    if threshold.threshold is None:
+        n = threshold.validation.n
+        return [f"no threshold reaches a precision of {threshold.wanted:g} on {n} items"]
+    lines = [f"threshold {threshold.threshold:.4g} for a precision of {threshold.wanted:g}:"]
+    for side, at in (("validation", threshold.validation), ("test", threshold.test)):
+        if at is not None:
+            precision, recall = (
+                "none" if share is None else f"{share:.3f}" for share in (at.precision, at.recall)
+            )
+            lines.append(
+                f"  {side}: {at.kept} of {at.n} kept, precision {precision}, recall {recall}"
+            )
+    return lines

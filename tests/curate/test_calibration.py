@@ -1,0 +1,193 @@
+"""A judge is calibrated, and believed as far as that goes: the whole way, with a recorded judge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from synthkd import steps
+from synthkd.cli import app
+from synthkd.curate.calibration import Calibrated, read_calibration
+from synthkd.errors import UserError
+from synthkd.rows import Row
+from synthkd.steps import Kit, inputs_of, step
+
+N = 60
+
+
+class JudgeSettings(Calibrated):
+    teacher: str
+    prompt: str = "ask"
+    into: str = "verdict"
+    strictness: int = 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def judge_of_tests() -> Iterator[None]:
+    """`judge.tested`: takes the teacher's text for the winner."""
+
+    @step("judge.tested", gives=lambda config: [config.into])
+    async def judge(row: Row, kit: Kit, config: JudgeSettings, /) -> AsyncIterator[Row]:
+        inputs = inputs_of(row, kit.prompts[config.prompt].inputs)
+        said = await kit.ask(config.prompt, inputs, teacher=config.teacher)
+        verdict = {"winner": said.text, "score": 0.9 if said.text == "1" else 0.4}
+        yield row.with_fields(**{config.into: verdict})
+
+    yield
+    del steps._registry["judge.tested"]
+
+
+@pytest.fixture
+def judged(own_folder: None) -> Path:
+    """A judge that is right on nine of ten; its run's folder."""
+    lines("rows.jsonl", [{"n": str(n), "a": "x" * (n % 7), "b": "yyy"} for n in range(N)])
+    lines("said.jsonl", [{"n": str(n), "said": "12"[right(n) != (n % 10 == 0)]} for n in range(N)])
+    Path("ask.md.j2").write_text("---\ninputs: [n]\n---\n{# user #}\n{{ n }}\n", encoding="utf-8")
+    result = run()
+    assert result.exit_code == 0, result.output
+    made = Path("out/dataset/train.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in made.splitlines()]
+    lines("people.jsonl", [{"id": row["id"], "label": "12"[right(int(row["n"]))]} for row in rows])
+    return Path("out")
+
+
+def right(n: int) -> bool:
+    return n % 3 == 0
+
+
+def lines(name: str, records: list[dict[str, Any]]) -> None:
+    Path(name).write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def run(out: str = "out", **settings: Any) -> Result:
+    pipeline = {
+        "name": "judged",
+        "teachers": {"t": {"recorded": {"jsonl": "said.jsonl", "match": "n", "text": "said"}}},
+        "source": {"jsonl": "rows.jsonl", "id": ["n"]},
+        "steps": [{"use": "judge.tested", "with": {"teacher": "t", **settings}}],
+        "export": {"format": "rows"},
+    }
+    Path("p.yaml").write_text(json.dumps(pipeline), encoding="utf-8")
+    return invoke("run", "p.yaml", "--out", out)
+
+
+def calibrated(judged: Path, *options: object) -> None:
+    result = invoke("calibrate", judged, "--people", "people.jsonl", *options)
+    assert result.exit_code == 0, result.output
+
+
+def test_the_whole_way(judged: Path) -> None:
+    calibrated(judged, "--first", "1:a", "--second", "2:b")
+    found = read_calibration(judged / "calibration.json")
+    assert found.n == N
+    assert found.judge is not None
+    assert found.judge.step == "judge.tested"
+    accuracy = found.figures["accuracy"]
+    assert accuracy is not None
+    assert accuracy.value == pytest.approx(0.9)
+    believed = run("again", calibration="out/calibration.json", floor={"accuracy": 0.8})
+    assert believed.exit_code == 0, believed.output
+
+
+def test_below_its_floor_a_judge_stops_the_run_with_the_figures(judged: Path) -> None:
+    calibrated(judged)
+    result = run("again", calibration="out/calibration.json", floor={"accuracy": 0.88})
+    assert result.exit_code == 2
+    assert "steps[0].with: floor: accuracy is 0.900 (95 % interval 0.8" in result.output
+    assert "its lower end must be at least 0.88" in result.output
+    assert not Path("again").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [({"strictness": 2}, "settings"), ({"prompt": "other"}, "prompts")],
+)
+def test_of_another_judge_nothing_is_known(
+    judged: Path, change: dict[str, Any], differs: str
+) -> None:
+    calibrated(judged)
+    other = "---\ninputs: [n]\n---\n{# user #}\nN: {{ n }}\n"
+    Path("other.md.j2").write_text(other, encoding="utf-8")
+    result = run("again", calibration="out/calibration.json", floor={"kappa": 0.1}, **change)
+    assert result.exit_code == 2
+    assert "is of another judge" in result.output
+    assert differs in result.output
+
+
+def test_what_becomes_of_a_verdict_does_not_make_another_judge(judged: Path) -> None:
+    calibrated(judged)
+    settings = {"calibration": "out/calibration.json", "floor": {"kappa": 0.1}, "into": "opinion"}
+    assert run("again", **settings).exit_code == 0
+
+
+def test_verdicts_of_a_file_name_no_judge(judged: Path) -> None:
+    options = ("--people", "people.jsonl", "--verdict", "verdict.winner", "--out", "c.json")
+    assert invoke("calibrate", judged / "dataset/train.jsonl", *options).exit_code == 0
+    result = run("again", calibration="c.json", floor={"kappa": 0.1})
+    assert result.exit_code == 2
+    assert "does not say whose they are" in result.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"calibration": "nowhere.json", "floor": {"kappa": 0.1}}, "nowhere.json: no such file"),
+        ({"calibration": "rows.jsonl", "floor": {"kappa": 0.1}}, "is no calibration of this"),
+        ({"calibration": "c.json", "floor": {"kapa": 0.1}}, "no figure 'kapa'; did you mean kappa"),
+        ({"calibration": "c.json"}, "calibration and floor go together"),
+        ({"floor": {"kappa": 0.1}}, "calibration and floor go together"),
+    ],
+)
+def test_settings_that_say_nothing(judged: Path, settings: dict[str, Any], message: str) -> None:
+    result = run("again", **settings)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_figure_that_the_file_does_not_have(judged: Path) -> None:
+    calibrated(judged)
+    result = run("again", calibration="out/calibration.json", floor={"swap_consistency": 0.8})
+    assert "has no swap_consistency, of 60 items" in result.output
+
+
+def test_scores_become_verdicts(judged: Path) -> None:
+    calibrated(judged, "--score", "verdict.score", "--good", "1", "--precision", "0.8")
+    threshold = read_calibration(judged / "calibration.json").threshold
+    assert threshold is not None
+    assert threshold.threshold == 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--step", "nobody"], "has no step 'nobody'; there are: judge.tested"),
+        (["--first", "1:a"], "--first and --second go together"),
+        (["--verdict", "verdict.loser"], "has no field 'verdict.loser'"),
+        (["--score", "verdict.score"], "scores alone are no verdict"),
+        (["--verdict", "verdict.winner", "--precision", "0.9"], "name its field with --score"),
+        (["--id", "n"], "60 of 60 ids have no verdict|has no field 'n'"),
+    ],
+)
+def test_mistakes_of_the_command(judged: Path, options: list[str], message: str) -> None:
+    result = invoke("calibrate", judged, "--people", "people.jsonl", *options)
+    assert result.exit_code == 2
+    assert any(part in result.output for part in message.split("|")), result.output
+
+
+def test_json_is_the_file(judged: Path) -> None:
+    result = invoke("calibrate", judged, "--people", "people.jsonl", "--json")
+    assert json.loads(result.stdout) == json.loads((judged / "calibration.json").read_text())
+
+
+def test_a_calibration_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_calibration(tmp_path / "none.json")
