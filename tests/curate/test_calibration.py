@@ -14,7 +14,7 @@ from synthkd import steps
 from synthkd.cli import app
 from synthkd.curate.calibration import Calibrated, read_calibration
 from synthkd.errors import UserError
-from synthkd.rows import Row
+from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
 
 N = 60
@@ -35,7 +35,7 @@ def judge_of_tests() -> Iterator[None]:
     async def judge(row: Row, kit: Kit, config: JudgeSettings, /) -> AsyncIterator[Row]:
         inputs = inputs_of(row, kit.prompts[config.prompt].inputs)
         said = await kit.ask(config.prompt, inputs, teacher=config.teacher)
-        verdict = {"winner": said.text, "score": 0.9 if said.text == "1" else 0.4}
+        verdict: Json = {"winner": said.text, "score": 0.9 if said.text == "1" else 0.4}
         yield row.with_fields(**{config.into: verdict})
 
     yield
