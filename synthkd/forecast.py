@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from synthkd.config import TeacherConfig
+from synthkd.config import Price, TeacherConfig
 from synthkd.errors import NotInLedger, RowError, UserError
 from synthkd.flow import run_loop
 from synthkd.io.sources import SourceRow, open_source
 from synthkd.kit import Desk, Kit
-from synthkd.manifest import PriceRecord
+from synthkd.manifest import Manifest, PriceRecord
 from synthkd.plan import (
     BoundRowStep,
     BoundTableStep,
@@ -32,6 +32,7 @@ from synthkd.plan import (
     check_held_out,
     check_wiring,
 )
+from synthkd.routes import Asked, Route, compare, measured
 from synthkd.rows import Row
 from synthkd.steps import BUILTIN
 from synthkd.survey import Survey, survey
@@ -43,6 +44,7 @@ from synthkd.teachers.stats import TeacherStats
 
 TRIED_ROWS = 50
 """Rows on which each step is tried: enough for a mean length, and it takes milliseconds."""
+N = TypeVar("N", int, float)
 BYTES_PER_TOKEN = 4
 """Of English text in the usual vocabularies, roughly; the budget's bound counts 1."""
 
@@ -65,6 +67,8 @@ class Calls:
     usd: float | None
     """Estimate, rather high: a token for every byte of the prompts, and answers of `max_tokens`.
     None = a length or the price is unknown. 0 for teachers that charge nothing."""
+    usd_online: float | None
+    """The same without the discount of `mode: batch`."""
 
     def in_words(self) -> str:
         """One line for people."""
@@ -92,12 +96,14 @@ class Forecast:
     budget: Mapping[str, float | int]
     prices: Mapping[str, PriceRecord | None]
     """Of the teachers that are asked; None = unknown."""
+    routes: Sequence[Route]
+    """The same questions online, in batches and from a server of one's own; none where no teacher
+    could be asked in another way."""
 
     @property
     def usd(self) -> float | None:
         """The sum; None where any part is unknown."""
-        parts = [call.usd for call in self.calls]
-        return None if None in parts else sum(part for part in parts if part is not None)
+        return _sum([call.usd for call in self.calls])
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -121,6 +127,9 @@ class Forecast:
             f"  {name} costs {'an unknown price' if price is None else price.in_words()}"
             for name, price in self.prices.items()
         ]
+        if self.routes:
+            lines.append("three routes to these answers, which the ledger keeps for one another")
+            lines += [f"  {route.in_words()}" for route in self.routes]
         if self.budget:
             limits = ", ".join(f"{name} {limit:g}" for name, limit in self.budget.items())
             lines.append(f"the budget stops the run at {limits}")
@@ -129,8 +138,14 @@ class Forecast:
         return "\n".join(lines)
 
 
-def forecast(plan: Plan) -> Forecast:
-    """Survey the source and try every asking step on a few rows; asks and writes nothing."""
+def forecast(plan: Plan, before: Manifest | None = None, unread: Sequence[str] = ()) -> Forecast:
+    """Survey the source and try every asking step on a few rows; asks and writes nothing.
+
+    Args:
+        plan: what is to be run.
+        before: an earlier run of it, which says how fast its teachers were; None = there is none.
+        unread: what of an earlier run could not be read, in words.
+    """
     config = plan.config
     source = open_source(config.source, base=plan.folder)
     found = survey(source, config.source, check=lambda row, side: check_held_out(plan, row, side))
@@ -138,7 +153,7 @@ def forecast(plan: Plan) -> Forecast:
     records = (record for record in source.read() if isinstance(record, SourceRow))
     tried = [record.row for record in islice(records, TRIED_ROWS)]
     calls: list[Calls] = []
-    unknown: list[str] = []
+    unknown: list[str] = list(unread)
     for asking in _all_asking(plan, found):
         noted = None
         if isinstance(asking.bound, BoundRowStep) and asking.on_source:
@@ -161,7 +176,31 @@ def forecast(plan: Plan) -> Forecast:
         warnings=list(_warnings(plan)),
         budget=config.budget.model_dump(exclude_none=True),
         prices={call.teacher: price_record(config.teachers[call.teacher]) for call in calls},
+        routes=_routes(plan, calls, before),
     )
+
+
+def _routes(plan: Plan, calls: Sequence[Calls], before: Manifest | None) -> list[Route]:
+    """The comparison, over all steps."""
+    teachers = plan.config.teachers
+    speeds = {} if before is None else measured(before, teachers)
+    asked: list[Asked] = []
+    for name in dict.fromkeys(call.teacher for call in calls):
+        own = [call for call in calls if call.teacher == name]
+        asked.append(
+            Asked(
+                name=name,
+                config=teachers[name],
+                calls=sum(call.calls for call in own),
+                tokens=_sum(
+                    [n for call in own for n in (call.prompt_tokens, call.completion_tokens)]
+                ),
+                usd=_sum([call.usd_online for call in own]),
+                prompt_tokens={call.step: call.prompt_tokens for call in own},
+                measured=speeds.get(name),
+            )
+        )
+    return compare(asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +340,11 @@ def _calls(
         if config.kind == "http":
             unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")
     completion_tokens = None if max_tokens is None else calls * max_tokens
+    price = _known_price(teacher, config, unknown)
+    online, as_it_is = (
+        _expected_usd(price, prompt_bytes, completion_tokens, batch=batch)
+        for batch in (False, config.mode == "batch")
+    )
     return Calls(
         step=asking.label,
         teacher=teacher,
@@ -309,27 +353,34 @@ def _calls(
         is_bound=asking.is_bound,
         prompt_tokens=None if prompt_bytes is None else round(prompt_bytes / BYTES_PER_TOKEN),
         completion_tokens=completion_tokens,
-        usd=_expected_usd(teacher, config, prompt_bytes, completion_tokens, unknown),
+        usd=as_it_is,
+        usd_online=online,
     )
 
 
-def _expected_usd(
-    teacher: str,
-    config: TeacherConfig,
-    prompt_bytes: int | None,
-    completion_tokens: int | None,
-    unknown: list[str],
-) -> float | None:
+def _known_price(teacher: str, config: TeacherConfig, unknown: list[str]) -> Price | None:
     price = price_for(config)
     if price is None:
         unknown.append(f"the price of {config.model}: set teachers.{teacher}.price")
-        return None
+    return price
+
+
+def _expected_usd(
+    price: Price | None, prompt_bytes: int | None, completion_tokens: int | None, *, batch: bool
+) -> float | None:
     if price == FREE:
         return 0.0
-    if prompt_bytes is None or completion_tokens is None:
+    if price is None or prompt_bytes is None or completion_tokens is None:
         return None
     # As the budget holds it: no tokenizer makes more tokens than bytes.
-    return nano_usd(price, prompt_tokens=prompt_bytes, completion_tokens=completion_tokens) / 1e9
+    nano = nano_usd(
+        price, prompt_tokens=prompt_bytes, completion_tokens=completion_tokens, batch=batch
+    )
+    return nano / 1e9
+
+
+def _sum(parts: Sequence[N | None]) -> N | None:
+    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 def _number(value: int | None) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from synthkd.errors import UserError, WaitingForBatch
 from synthkd.flow import Emit, run_loop, streamed
 from synthkd.folder import (
+    MANIFEST,
     RunFolder,
     ledger_of,
     manifest_of_rows,
@@ -117,8 +118,17 @@ class Pipeline:
         return self._plan.config.name
 
     def plan(self) -> Forecast:
-        """Rows x calls x tokens x price, and what is unknown, before anything is spent."""
-        return forecast(self._plan)
+        """Rows x calls x tokens x price, and what is unknown, before anything is spent.
+
+        How fast teachers are is read off the run that the folder holds, if there is one.
+        """
+        before, unread = None, []
+        if (self.out / MANIFEST).exists():
+            try:
+                before = read_manifest(self.out)
+            except UserError as error:
+                unread.append(f"how fast the teachers were before: {error}")
+        return forecast(self._plan, before, unread)
 
     async def examine(self, *, probe: bool = True) -> Report:
         """Look at the teachers and at this machine; what the probes buy is kept nowhere.

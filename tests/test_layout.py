@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "interrupts",
         "account",
         "survey plan",
-        "engines cards",
+        "engines cards routes",
         "training evaluation",
         "forecast doctor",
         "results",

@@ -66,17 +66,21 @@ def run(
 @reported
 def plan(
     pipeline: PipelineFile,
+    out: Out = None,
     overrides: Overrides = None,
     limit: Limit = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a run would ask and cost, before anything is spent."""
+    """Say what a run would ask and cost, before anything is spent; online, in batches, locally.
+
+    A run that DIR holds already says how fast its teachers were.
+    """
     import orjson
 
     from synthkd.pipeline import Pipeline
 
-    forecast = Pipeline.load(pipeline, overrides=overrides or (), limit=limit).plan()
+    forecast = Pipeline.load(pipeline, overrides=overrides or (), out=out, limit=limit).plan()
     typer.echo(orjson.dumps(forecast.as_json()).decode() if as_json else forecast.table())
 
 
