@@ -70,6 +70,10 @@ BUILTIN: Mapping[str, str] = {
     "gate.format": "synthkd.curate.gates.form",
     "aggregate": "synthkd.curate.agreement",
     "judge.rubric": "synthkd.curate.judges.rubric",
+    "cluster.assign": "synthkd.curate.clusters.assign",
+    "cluster.balance": "synthkd.curate.clusters.balance",
+    "select.random": "synthkd.curate.clusters.balance",
+    "select.cluster_uniform": "synthkd.curate.clusters.balance",
 }
 """Step name -> the module that registers it: only what a pipeline names is imported."""
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the arithmetic below: a change makes other vectors, and so another model."""
-_SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORDS = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])\w)+")
+SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Characters of scripts that are written without spaces: kana and Chinese characters."""
+WORDS = re.compile(rf"[{SPACELESS}]|(?:(?![{SPACELESS}])\w)+")
 """Each Chinese or Japanese character counts as a word of its own."""
 CHARACTER_NGRAMS = (2, 4)
 """From 2: a Chinese or Japanese word often has two characters."""

@@ -51,6 +51,7 @@ USAGE_OPTION: Mapping[str, Json] = {"stream_options": {"include_usage": True}}
 BROKEN = (aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 """What a connection may end in; a timeout is an OSError too."""
 
+
 class BrokenOff(AttemptFailed):
     """The connection ended before the answer did."""
 
