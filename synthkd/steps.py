@@ -68,6 +68,7 @@ BUILTIN: Mapping[str, str] = {
     "gate.truncated": "synthkd.curate.gates.truncated",
     "gate.leak": "synthkd.curate.gates.leak",
     "gate.format": "synthkd.curate.gates.form",
+    "privacy.mask": "synthkd.curate.privacy.mask",
     "aggregate": "synthkd.curate.agreement",
     "judge.rubric": "synthkd.curate.judges.rubric",
     "cluster.assign": "synthkd.curate.clusters.assign",

@@ -70,7 +70,7 @@ IMPORTS_BY_NAME = {
 HEAVY = {
     *("torch", "transformers", "trl", "peft", "accelerate", "vllm", "ray"),
     *("sklearn", "scipy", "skops", "pandas", "datasets", "crowdkit"),
-    *("openai", "presidio_analyzer", "sentence_transformers", "model2vec", "faiss"),
+    *("openai", "presidio_analyzer", "spacy", "sentence_transformers", "model2vec", "faiss"),
 }
 """Imported inside the function that needs them: `import synthkd` and `--help` stay quick."""
 

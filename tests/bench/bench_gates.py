@@ -123,9 +123,7 @@ def _languages() -> None:
             other += len(each)
             missed += [text for text in each if not is_other(text, ENGLISH)]
     whole = sum(map(len, TEXTS.values()))
-    print(
-        f"own texts in {len(TEXTS)} languages: {len(wrong)} of {whole} thrown out by their own gate,"
-    )
+    print(f"{len(wrong)} of {whole} texts in {len(TEXTS)} languages thrown out by their own gate,")
     print(f"  {len(missed)} of {other} let through by the gate for English: {missed}")
 
 

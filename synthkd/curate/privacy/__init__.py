@@ -1,0 +1,1 @@
+"""Privacy: personal data found and masked, canaries planted and searched for."""
