@@ -63,7 +63,8 @@ WALL_TICK_S = 1.0
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
 UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
-    "manifest.json.tmp"  # of a run that was killed while it wrote it
+    "manifest.json.tmp",  # of a run that was killed while it wrote it
+    *("audit", "calibration.json"),  # what people said of it, at any time later
 }
 
 Tell = Callable[[Progress], None]

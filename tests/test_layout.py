@@ -40,7 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "survey plan",
         "engines cards routes",
         "training evaluation",
-        "forecast doctor",
+        "forecast doctor audit",
         "results",
         "running",
         "waiting",

@@ -4,6 +4,7 @@
     cli/runs.py     run, plan, show, train, eval
     cli/steps.py    steps
     cli/judging.py  calibrate
+    cli/audit.py    audit
     cli/ledger.py   ledger stats, show, export, verify, prune, erase
     cli/teachers.py doctor, fake-teacher
 
@@ -19,10 +20,10 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import judging, ledger, runs, steps, teachers
+from synthkd.cli import audit, judging, ledger, runs, steps, teachers
 from synthkd.cli.app import app
 
-__all__ = ["app", "judging", "ledger", "main", "runs", "steps", "teachers"]
+__all__ = ["app", "audit", "judging", "ledger", "main", "runs", "steps", "teachers"]
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The commands with which people check machines: `calibrate`."""
+"""`synthkd calibrate`: a judge compared with people."""
 
 from __future__ import annotations
 

@@ -72,6 +72,23 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise SourceError(f"{path}: the rows of the run cannot be read: {error}") from error
 
 
+def row_ids(path: Path) -> Iterator[str]:
+    """The ids of the rows, in order; nothing else of them is read.
+
+    Raises:
+        SourceError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["id"]):
+                yield from batch.column(0).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{path}: the rows of the run cannot be read: {error}") from error
+
+
 def rows_made_by(path: Path, keys: Set[str]) -> list[str]:
     """The ids of the rows that one of these ledger entries contributed to.
 
