@@ -73,6 +73,7 @@ BUILTIN: Mapping[str, str] = {
     "judge.rubric": "synthkd.curate.judges.rubric",
     "cluster.assign": "synthkd.curate.clusters.assign",
     "cluster.balance": "synthkd.curate.clusters.balance",
+    "figures.diversity": "synthkd.curate.diversity",
     "select.random": "synthkd.curate.clusters.balance",
     "select.cluster_uniform": "synthkd.curate.clusters.balance",
 }

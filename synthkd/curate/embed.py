@@ -35,7 +35,7 @@ from synthkd.curate.encoders import (
     SentenceTransformersSettings,
 )
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
-from synthkd.errors import RowError, TeacherError, UserError
+from synthkd.errors import RowError, TeacherError, UserError, Waiting
 from synthkd.io.spool import Table
 from synthkd.io.vectors import SEGMENT_TEXTS, VectorStore, text_hashes
 from synthkd.rows import Row
@@ -278,9 +278,14 @@ class Endpoint:
         errors: dict[int, RowError] = {}
         keys = np.zeros((len(texts), 32), dtype=np.uint8)
         values: Floats | None = None
+        waiting: Waiting | None = None
         asked = ((place, text) for place, text in enumerate(_Cut(texts)) if text.strip())
         while batch := list(islice(asked, ASKED)):
-            given = self._kit.embed([text for _, text in batch], teacher=self._teacher)
+            try:
+                given = self._kit.embed([text for _, text in batch], teacher=self._teacher)
+            except Waiting as error:  # the others shall get into that batch too
+                waiting = error
+                continue
             for (place, _), one in zip(batch, given, strict=True):
                 if isinstance(one, TeacherError):
                     errors[place] = one
@@ -299,6 +304,8 @@ class Endpoint:
                     errors[place] = _not_finite()
                     continue
                 values[place] = vector
+        if waiting is not None:
+            raise waiting
         if values is None:
             values = _room(self._kit, len(texts), 1)
         return Vectors(values=_read_only(values), errors=errors, keys=keys)

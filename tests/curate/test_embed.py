@@ -282,16 +282,21 @@ def test_a_sentence_encoder_from_a_folder(tmp_path: Path) -> None:
 
 
 EMBEDS = """
-import sys
-from synthkd.curate.embed import open_embedder
-from synthkd.curate.tfidf import TfidfSettings
-from synthkd.kit import Desk, TableKit
+import time
+import numpy as np
 from synthkd.curate import embed
+from synthkd.kit import Desk, TableKit
 embed.SEGMENT_TEXTS = 50
+
+class Slow:
+    fitted = False
+    identity = "5" * 64
+    def compute(self, texts):
+        time.sleep(0.01)
+        return np.array([[len(text), text.count("7"), 1] for text in texts], dtype=np.float32)
+
 texts = [f"text number {n} about {n % 7} things and {n % 11} more" for n in range(1000)]
-print("start", flush=True)
-config = TfidfSettings(dimensions=16, max_terms=2000)
-vectors = open_embedder(config, TableKit(Desk(step="s")), fit_on=texts).vectors(texts)
+vectors = embed.Local(TableKit(Desk(step="s")), Slow()).vectors(texts)
 print(vectors.values.sum(), flush=True)
 """
 
