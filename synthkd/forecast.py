@@ -24,6 +24,7 @@ from synthkd.flow import run_loop
 from synthkd.io.sources import SourceRow, open_source
 from synthkd.kit import Desk, Kit
 from synthkd.manifest import Manifest, PriceRecord
+from synthkd.outflow import Outflow, lines_of, outflows
 from synthkd.plan import (
     BoundRowStep,
     BoundTableStep,
@@ -99,6 +100,8 @@ class Forecast:
     routes: Sequence[Route]
     """The same questions online, in batches and from a server of one's own; none where no teacher
     could be asked in another way."""
+    outflows: Sequence[Outflow]
+    """Which fields each teacher would see, and on which host."""
 
     @property
     def usd(self) -> float | None:
@@ -130,6 +133,7 @@ class Forecast:
         if self.routes:
             lines.append("three routes to these answers, which the ledger keeps for one another")
             lines += [f"  {route.in_words()}" for route in self.routes]
+        lines += lines_of(self.outflows)
         if self.budget:
             limits = ", ".join(f"{name} {limit:g}" for name, limit in self.budget.items())
             lines.append(f"the budget stops the run at {limits}")
@@ -177,6 +181,7 @@ def forecast(plan: Plan, before: Manifest | None = None, unread: Sequence[str] =
         budget=config.budget.model_dump(exclude_none=True),
         prices={call.teacher: price_record(config.teachers[call.teacher]) for call in calls},
         routes=_routes(plan, calls, before),
+        outflows=outflows(plan),
     )
 
 

@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "interrupts",
         "account",
         "survey plan",
-        "engines cards routes",
+        "engines cards routes outflow",
         "training evaluation",
         "forecast doctor audit",
         "results",
