@@ -170,9 +170,9 @@ class NgramIndex:
         for grams in self._grams:
             runs = runs_of(words, grams.n)
             at, place = grams.find(runs.numbers)
-            text = np.searchsorted(runs.ends, at, side="right")
-            cuts = np.searchsorted(text, np.arange(len(texts) + 1))
-            found.append((grams, at - runs.starts[text] if len(at) else at, place, cuts))
+            owner = np.searchsorted(runs.ends, at, side="right")
+            cuts = np.searchsorted(owner, np.arange(len(texts) + 1))
+            found.append((grams, at - runs.starts[owner] if len(at) else at, place, cuts))
         for index, text in enumerate(texts):
             yield self._match(
                 text,

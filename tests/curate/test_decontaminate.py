@@ -22,7 +22,7 @@ from synthkd.errors import RowError, SourceError
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, TableKit
 from synthkd.pipeline import Pipeline
-from synthkd.rows import Row, source_row
+from synthkd.rows import Json, Row, source_row
 
 ITEM = (
     "Janet's ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes"
@@ -32,7 +32,7 @@ CODE = 'def add(a: int, b: int):\n    """Add two numbers.\n\n    >>> add(2, 3)\n
 OTHER = "A pilot flies from one town to another and counts the rivers that she sees on her way."
 
 
-def rows_of(*said: object) -> list[Row]:
+def rows_of(*said: Json) -> list[Row]:
     return [source_row("rows", [i], ordinal=i, fields={"q": q}) for i, q in enumerate(said)]
 
 
