@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -277,6 +277,7 @@ def runs(text: str, n: int) -> set[tuple[bytes, ...]]:
     return {tuple(said[i : i + n]) for i in range(len(said) - n + 1)}
 
 
+@settings(deadline=None)
 @given(st.lists(a_text, min_size=1, max_size=5), st.lists(a_text, max_size=6))
 def test_the_index_finds_what_the_rules_say(items: list[str], texts: list[str]) -> None:
     rules = Rules(

@@ -210,6 +210,7 @@ def test_groups_part_the_rows_and_no_two_kept_are_alike(
     assert Outcome(shuffled, **how).kept == outcome.kept, "order of arrival is nothing"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12), max_size=8), st.integers(1, 5))
 def test_shingles_of_many_texts_are_those_of_each(said: list[str], n: int) -> None:
     to_words = Words()
@@ -222,6 +223,7 @@ def test_shingles_of_many_texts_are_those_of_each(said: list[str], n: int) -> No
         assert count == max(len(words_of(text)) - n + 1, 0)
 
 
+@settings(deadline=None)
 @given(some_texts, st.integers(1, 3))
 def test_the_similarity_is_the_exact_one(said: list[str], n: int) -> None:
     with Path("shingles").open("w+b") as file:
