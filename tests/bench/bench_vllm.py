@@ -147,7 +147,8 @@ def main(arguments: Sequence[str]) -> None:
             try:
                 best = swept(server.url, rows, times)
             except* SynthkdError:
-                print(log.read_text(errors="replace")[-4000:])  # it may have died
+                lines = log.read_text(errors="replace").splitlines()
+                print("\n".join([line for line in lines if "ERROR" in line][:60]))  # it died
                 raise
         offline(python, model, min(rows, 1_000), best)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import pytest
 from aiohttp import web
 
 from synthkd.config import BudgetConfig, TeacherConfig
-from synthkd.errors import NotInLedger, TeacherError
+from synthkd.errors import NotInLedger, TeacherError, Waiting, WaitingForBatch
+from synthkd.fake_teacher import FakeTeacher
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.prompts import load_prompt, shipped_folder
 from synthkd.rows import Fields
+from synthkd.teachers.batches import Batches
 from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
-from synthkd.teachers.request import Completion, Request
+from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.wire import parse_reply
 from tests.teachers.serving import DONE, event, piece, serving, streaming
 
@@ -41,6 +43,8 @@ class Kind:
         unanswerable: a question to which it has no answer, or declines one.
         generates: whether it writes, so that it counts tokens and can be cut.
         params: what else each question says.
+        refused: what the unanswerable question says besides.
+        batched: whether it is asked in batches, so that an answer takes several passes.
     """
 
     config: Mapping[str, Any]
@@ -48,6 +52,8 @@ class Kind:
     unanswerable: str = "poison"
     generates: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
+    refused: Mapping[str, Any] = field(default_factory=dict)
+    batched: bool = False
 
     def ask(self, text: str, sample: int = 0, max_tokens: int | None = 400) -> Request:
         prompt = load_prompt(self.prompt, folders=[shipped_folder("prompts")])
@@ -57,8 +63,9 @@ class Kind:
             "reason": False,
         }
         model = self.config.get("model", "m")
+        more = self.refused if text == self.unanswerable else {}
         return Request(
-            body={"model": model, **prompt.question(inputs), **self.params},
+            body={"model": model, **prompt.question(inputs), **self.params, **more},
             max_tokens=max_tokens if self.generates else None,
             sample=sample,
             prompt=self.prompt,
@@ -116,7 +123,41 @@ async def simulated(folder: Path) -> AsyncIterator[Kind]:
     yield Kind({"simulated": {"world": "tickets", "refusal_rate": 0.2, "latency_s": 0.001}})
 
 
-KINDS = {"http": http, "streamed": streamed, "recorded": recorded, "simulated": simulated}
+@asynccontextmanager
+async def batch(folder: Path) -> AsyncIterator[Kind]:
+    async with FakeTeacher(
+        answer=lambda body: echo({"messages": body["messages"]})[0]
+    ).serve() as provider:
+        block = {"endpoint": provider.url, "model": "m", "served_by": "me", "mode": "batch"}
+        yield Kind(block, refused={"n": -1}, batched=True)
+
+
+class InBatches:
+    """Asks as a run does: what waits is sent, collected once it is done, and asked again."""
+
+    def __init__(self, inner: Teacher, batches: Batches) -> None:
+        self.inner = inner
+        self.batches = batches
+        self.turn = asyncio.Lock()
+
+    async def complete(self, request: Request) -> Completion:
+        for waited in range(9):
+            try:
+                completion = await self.inner.complete(request)
+            except Waiting:
+                async with self.turn:
+                    with suppress(WaitingForBatch):
+                        await self.batches.wait_for(rows=1)
+                    await self.batches.collect()
+            else:
+                return completion._replace(hit=False) if waited else completion
+        raise AssertionError("it waits for ever")
+
+
+KINDS = {
+    **{"http": http, "streamed": streamed, "batch": batch},
+    **{"recorded": recorded, "simulated": simulated},
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -130,7 +171,7 @@ async def opened(kind: Kind, folder: Path, **options: Any) -> AsyncIterator[Gate
     async with AsyncExitStack() as stack:
         ledger = SqliteLedger(folder / "ledger.sqlite")
         stack.push_async_callback(ledger.close)
-        yield await stack.enter_async_context(
+        gateway = await stack.enter_async_context(
             open_teachers(
                 {"main": TeacherConfig.model_validate(kind.config)},
                 base=folder,
@@ -140,6 +181,11 @@ async def opened(kind: Kind, folder: Path, **options: Any) -> AsyncIterator[Gate
                 **options,
             )
         )
+        if kind.batched:
+            main = gateway.teachers["main"]
+            asking = replace(main, stack=InBatches(main.stack, gateway.batches))
+            gateway = replace(gateway, teachers={"main": asking})
+        yield gateway
 
 
 @pytest.fixture
@@ -172,7 +218,8 @@ async def test_the_reply_reads_the_same_wherever_it_comes_from(
         again = await teacher.complete(kind.ask(text))
         assert again == fresh._replace(hit=True)
     assert teacher.stats.attempts == 4
-    assert (teacher.stats.asked, teacher.stats.hits) == (8, 4)
+    if not kind.batched:  # there each pass asks
+        assert (teacher.stats.asked, teacher.stats.hits) == (8, 4)
 
 
 async def test_samples_are_answers_of_their_own(kind: Kind, teacher: OpenTeacher) -> None:
