@@ -179,6 +179,16 @@ def test_a_speed_counts_only_where_the_teacher_is_the_same(
     assert (found["main"].in_flight if found else None) == in_flight
 
 
+@pytest.mark.parametrize(("model", "in_flight"), [("models/one", 48), ("models/two", None)])
+def test_a_server_of_ones_own_is_the_same_by_its_block(model: str, in_flight: int | None) -> None:
+    was = {"vllm": {"model": "models/one", "args": ["--max-model-len", 2048]}}
+    now = TeacherConfig.model_validate({"vllm": was["vllm"] | {"model": model}})
+    dumped = TeacherConfig.model_validate(was).model_dump(mode="json")
+    for before in (was, dumped):
+        found = measured(manifest(before), {"main": now})
+        assert (found["main"].in_flight if found else None) == in_flight
+
+
 def test_plan_shows_them_and_json_has_them(tmp_path: Path) -> None:
     # 300 questions of 24 bytes at 1 USD, 1,500 tokens of answers at 2 USD per million.
     limited = teacher(price=PRICE, requests_per_minute=30)

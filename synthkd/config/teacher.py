@@ -241,7 +241,9 @@ class TeacherConfig(Settings):
                     )
         if self.vllm is None:
             return self
-        if given := [name for name in OF_ENDPOINTS if name in self.model_fields_set]:
+        # By value, not by what was written: a manifest has every default filled in.
+        fields = type(self).model_fields
+        if given := [n for n in OF_ENDPOINTS if getattr(self, n) != fields[n].get_default()]:
             raise ValueError(f"{given[0]} belongs to an `endpoint`; with `vllm` synthkd knows it")
         if BASE in self.vllm.lora:
             raise ValueError(f"vllm.lora: an adapter may not be called {BASE}, as the model is")

@@ -93,3 +93,11 @@ def test_the_longest_answer_has_two_names() -> None:
     assert (teacher().length_param, teacher().max_tokens) == ("max_tokens", None)
     with pytest.raises(ValidationError, match="keep one of them"):
         teacher(params={"max_tokens": 1, "max_completion_tokens": 1})
+
+
+def test_a_block_is_read_again_as_the_manifest_has_it() -> None:
+    blocks = [teacher(), TeacherConfig.model_validate({"vllm": {"model": "models/one"}})]
+    for config in blocks:
+        assert TeacherConfig.model_validate(config.model_dump(mode="json")) == config
+    with pytest.raises(ValidationError, match="served_by belongs to an `endpoint`"):
+        TeacherConfig.model_validate({"vllm": {"model": "models/one"}, "served_by": "me"})
