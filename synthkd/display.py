@@ -138,6 +138,7 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
     parts.append(funnel_table(manifest.funnel))
     if manifest.figures:
         parts.append(figures_table(manifest.figures))
+    parts += [printable(f"warning: {warning}") for warning in manifest.warnings]
     parts.append(teachers_table(manifest.teachers))
     parts += changes_text(manifest.teachers)
     parts.append(

@@ -151,7 +151,7 @@ class Kit:
         self.keys += completion.keys
         return completion
 
-    async def ask_many(
+    def ask_many(
         self,
         prompt: str,
         inputs: Fields,
@@ -160,7 +160,7 @@ class Kit:
         samples: int = 1,
         schema: Schema | None = None,
         longer: int | None = None,
-    ) -> list[Completion | TeacherError]:
+    ) -> Coroutine[Any, Any, list[Completion | TeacherError]]:
         """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given.
 
         `schema` and `longer` as in `ask`.
@@ -169,13 +169,28 @@ class Kit:
             Unrenderable: a value does not fit the prompt, and nobody was asked.
             Waiting: all were asked, and answers are under way in a batch; the row waits.
         """
+        more: Any = {"teachers": teachers, "samples": samples, "schema": schema, "longer": longer}
+        return self.ask_each(prompt, [inputs], **more)
+
+    async def ask_each(
+        self,
+        prompt: str,
+        inputs: Sequence[Fields],
+        *,
+        teachers: Sequence[str],
+        samples: int = 1,
+        schema: Schema | None = None,
+        longer: int | None = None,
+    ) -> list[Completion | TeacherError]:
+        """Several questions at once: for each in turn what `ask_many` gives for it."""
         asked = self.desk.prompts[prompt]
-        question = asked.question(inputs)
+        questions = [(asked.question(each), each) for each in inputs]
         pairs = [
             (
                 self._who(teacher, schema or asked.schema, longer),
-                self._request(asked, question, inputs, teacher, sample),
+                self._request(asked, *question, teacher, sample),
             )
+            for question in questions
             for teacher in teachers
             for sample in range(samples)
         ]

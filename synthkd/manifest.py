@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -203,6 +203,8 @@ class Manifest(Record):
     funnel: Mapping[str, StepCounts]
     figures: Mapping[str, Mapping[str, Any]] = {}
     """Step -> what it noted of all its rows (`kit.note`, `kit.count`): name -> value."""
+    warnings: Sequence[str] = ()
+    """What steps have to say of their figures, such as a judge that always says the same."""
     teachers: Mapping[str, TeacherCounts]
     spend: Spend
     prices: Mapping[str, PriceRecord | None] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from synthkd.io.exports import export_dataset, write_records
 from synthkd.io.rows_file import open_rows
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts
-from synthkd.plan import Plan
+from synthkd.plan import BoundRowStep, Plan
+from synthkd.rows import Json
 
 ROWS = Path("rows", "rows.parquet")
 
@@ -54,3 +55,11 @@ def resolved(plan: Plan) -> dict[str, Any]:
     for entry, bound in zip(config["steps"], plan.steps, strict=True):
         entry["with"] = bound.config.model_dump(mode="json")
     return config
+
+
+def warnings_of(plan: Plan, figures: Mapping[str, Mapping[str, Json]]) -> Iterator[str]:
+    """What the steps have to say of their figures."""
+    for bound in plan.steps:
+        if isinstance(bound, BoundRowStep) and bound.step.warns is not None:
+            for warning in bound.step.warns(figures.get(bound.label, {})):
+                yield f"{bound.label}: {warning}"

@@ -47,7 +47,7 @@ from synthkd.plan import (
     check_sides,
     check_wiring,
 )
-from synthkd.results import ROWS, resolved, write_losses, write_results
+from synthkd.results import ROWS, resolved, warnings_of, write_losses, write_results
 from synthkd.rows import Row
 from synthkd.students.linear import LinearStudent, load_linear
 from synthkd.survey import Survey, rows_of, survey
@@ -392,6 +392,7 @@ class Run:
             counts=counts,
             funnel=progress.funnel,
             figures=self._account.figures,
+            warnings=[*warnings_of(self._plan, self._account.figures)],
             teachers=progress.teachers,
             spend=progress.spend,
             prices={name: price_record(teacher) for name, teacher in config.teachers.items()},

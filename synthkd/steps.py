@@ -35,7 +35,7 @@ from synthkd.hints import near
 from synthkd.inputs import inputs_of
 from synthkd.io.spool import Table
 from synthkd.kit import Kit, TableKit
-from synthkd.rows import Row
+from synthkd.rows import Json, Row
 
 __all__ = [
     "BUILTIN",
@@ -72,6 +72,9 @@ BUILTIN: Mapping[str, str] = {
     "privacy.mask": "synthkd.curate.privacy.mask",
     "aggregate": "synthkd.curate.agreement",
     "judge.rubric": "synthkd.curate.judges.rubric",
+    "judge.reference": "synthkd.curate.judges.reference",
+    "judge.panel": "synthkd.curate.judges.panel",
+    "judge.pairwise": "synthkd.curate.judges.pairwise",
     "cluster.assign": "synthkd.curate.clusters.assign",
     "cluster.balance": "synthkd.curate.clusters.balance",
     "figures.diversity": "synthkd.curate.diversity",
@@ -107,6 +110,8 @@ class StepSettings(BaseModel):
 C = TypeVar("C", bound=StepSettings)
 Names = Iterable[str] | Callable[[Any], Iterable[str]]
 """Field names, or a function of the step's config that gives them."""
+Warns = Callable[[Mapping[str, Json]], Iterable[str]]
+"""Warnings that the figures of a step (`kit.count`) give cause for, at the end of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +126,8 @@ class Step(Generic[C]):
     supplies: frozenset[str]
     fans_out: bool
     about: str
+    warns: Warns | None = None
+    """What in its figures a person must know of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +159,7 @@ def step(
     gives: Names = (),
     supplies: Iterable[str] = (),
     fans_out: bool = False,
+    warns: Warns | None = None,
 ) -> Callable[[RowStepFunction[C]], RowStepFunction[C]]:
     """Register a row step.
 
@@ -161,6 +169,7 @@ def step(
         gives: fields that it adds.
         supplies: inputs of its prompt that it computes itself, so that no row needs them.
         fans_out: whether it may yield several rows for one, each then a child of it.
+        warns: of its figures at the end of a run, what a person must know of.
     """
 
     def register(function: RowStepFunction[C]) -> RowStepFunction[C]:
@@ -175,6 +184,7 @@ def step(
             supplies=frozenset(supplies),
             fans_out=fans_out,
             about=inspect.getdoc(function) or "",
+            warns=warns,
         )
         return function
 

@@ -1,6 +1,11 @@
 """Judges: a teacher says how good an answer is, and how far that is believed.
 
-verdict.py      what was said, as it stands in the row; reading it out of a reply
+verdict.py      what was said, as it stands in the row; reading scores out of a reply
+choices.py      reading which of two answers a reply prefers
 rubrics.py      criteria, scales and weights, from a YAML file or from the row
+scoring.py      what judges that score one answer share
 rubric.py       `judge.rubric`: scores by criterion
+reference.py    `judge.reference`: scores against a reference
+panel.py        `judge.panel`: several families, each counts once
+pairwise.py     `judge.pairwise`: which of two is better, in both orders
 """

@@ -131,7 +131,11 @@ class Rubric(Settings):
 
     @property
     def reply_schema(self) -> Schema:
-        """The reply that is asked for: the reasoning first, then a number for each criterion."""
+        """The reply that is asked for: the reasoning first, then a number for each criterion.
+
+        First in the alphabet too: names go out in that order, and a server that holds a model to
+        the schema makes it write them so.
+        """
         scores: dict[str, Any] = {
             criterion.name: {
                 "type": "integer",

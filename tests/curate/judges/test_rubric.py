@@ -40,7 +40,7 @@ async def test_scores_are_averaged_over_the_samples_and_everything_said_is_kept(
             )
         ],
     }
-    assert done.figures == {"verdicts": 1, "score 0.6": 1}
+    assert done.figures == {"verdicts": 1, "score from 0.6": 1}
 
 
 async def test_the_judge_sees_task_answer_and_criteria_and_no_name() -> None:
@@ -152,6 +152,16 @@ async def test_rows_without_anything_to_judge(
 ) -> None:
     with pytest.raises(error, match=message):
         await judged("judge.rubric", SETTINGS, row, always("never asked"))
+
+
+def test_a_judge_that_always_says_the_same_is_warned_of() -> None:
+    warns = find_step("judge.rubric").warns  # type: ignore[union-attr]
+    assert warns is not None
+    (warning,) = warns({"verdicts": 1000, "score from 0.7": 1000})
+    assert warning.startswith("all 1,000 scores are in the tenth from 0.7")
+    assert [*warns({"verdicts": 1000, "score from 0.7": 999, "score from 0.1": 1})] == []
+    assert [*warns({"verdicts": 3, "score from 0.7": 3})] == []
+    assert [*warns({})] == []
 
 
 def test_needs_and_gives_what_its_settings_name() -> None:

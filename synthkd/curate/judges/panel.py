@@ -1,0 +1,177 @@
+"""`judge.panel`: several judges of several families score an answer; each family counts once.
+
+A judge likes what its own family writes, and families err in different places; a panel of several
+small ones can agree with people better than one large judge (PoLL, arXiv 2404.18796). It is no law:
+docs/curation/judges.md has what was measured. A family's score is the mean over its teachers, so a
+second teacher of one family adds no second vote.
+
+    mean       the mean over the families' scores
+    majority   the share of families whose score reaches `keep_at_least`; more than half must
+
+Families that say nothing count against the row in a majority, and where not more than half of them
+can be read there is no verdict (`no_quorum`): a panel fails closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from synthkd.curate.judges.rubrics import RubricSetting
+from synthkd.curate.judges.scoring import (
+    ROUNDING,
+    SUPPLIES,
+    JudgedSettings,
+    opinions_on,
+    pass_on,
+    same_score,
+    scores_of,
+    seen,
+    shown,
+)
+from synthkd.curate.judges.verdict import Opinion, mean
+from synthkd.errors import Rejected, RowError
+from synthkd.rows import Json, Row
+from synthkd.steps import Kit, inputs_of, step
+
+NO_QUORUM = "no_quorum"
+
+
+class PanelSettings(JudgedSettings):
+    """Settings of `judge.panel`."""
+
+    teachers: list[str]
+    """The judges."""
+    families: dict[str, str] = Field(default_factory=dict)
+    """Teacher -> the family that its model is of; by default each is a family of its own."""
+    author: str | None = None
+    """The field with the family, or the teacher, that wrote the answer: that family is not asked,
+    because judges favour their own."""
+    vote: Literal["mean", "majority"] = "mean"
+    prompt: str = "judges/rubric"
+    """The prompt, the same for all of them."""
+    rubric: RubricSetting = Field(default="judges/helpsteer2", validate_default=True)
+    """A rubric's name, or the rubric itself."""
+
+    @model_validator(mode="after")
+    def _a_panel(self) -> PanelSettings:
+        if len(set(self.teachers)) != len(self.teachers):
+            raise ValueError("teachers must name each teacher once; `samples` asks one repeatedly")
+        if strangers := sorted(set(self.families) - set(self.teachers)):
+            raise ValueError(f"families names {strangers[0]!r}, which is not among the teachers")
+        if len({self.family(teacher) for teacher in self.teachers}) < 2:
+            raise ValueError("a panel needs two families at least; one is `judge.rubric`")
+        if self.vote == "majority" and self.keep_at_least is None:
+            raise ValueError("a majority needs `keep_at_least`: what score a family's yes takes")
+        return self
+
+    def family(self, teacher: str) -> str:
+        """The family of a teacher."""
+        return self.families.get(teacher, teacher)
+
+
+def _needs(config: PanelSettings) -> Iterable[str]:
+    return [*seen(config), *([config.author] if config.author is not None else [])]
+
+
+@step(
+    "judge.panel",
+    needs=_needs,
+    gives=lambda config: [config.into],
+    supplies=SUPPLIES,
+    warns=same_score,
+)
+async def panel(row: Row, kit: Kit, config: PanelSettings, /) -> AsyncIterator[Row]:
+    """Have an answer scored by judges of several families.
+
+    Gives the verdict (`into`): `score` from 0 to 1, `scores` by criterion, `families` (the score of
+    each, null where it said nothing that can be read), and all `answers`. Rejects `low_score`,
+    `no_quorum`, and what `judge.rubric` rejects. The figures have each family's verdicts and how
+    far they are above or below the panel's.
+    """
+    teachers = _asked(row, config)
+    asked = kit.prompts[config.prompt].inputs
+    opinions = await opinions_on(
+        kit,
+        config.prompt,
+        inputs_of(row, asked, **shown(row, config, config.rubric)),
+        config.rubric,
+        teachers=teachers,
+        samples=config.samples,
+        structured=config.structured,
+    )
+    families = family_scores(opinions, {name: config.family(name) for name in teachers})
+    verdict: dict[str, Json] = {
+        "score": panel_score(families, config),
+        "scores": scores_of(opinions, config.rubric),
+        "rubric": config.rubric.name,
+        "families": dict(families),
+        "answers": [one.told for one in opinions],
+    }
+    _count(kit, families)
+    yield pass_on(row, kit, _settled(config), verdict)
+
+
+def family_scores(
+    opinions: Iterable[Opinion], family_of: Mapping[str, str]
+) -> dict[str, float | None]:
+    """Each family's score in the order of their names: the mean over its teachers' means."""
+    by_family: dict[str, dict[str, list[float]]] = {
+        family: {} for family in sorted(set(family_of.values()))
+    }
+    for one in opinions:
+        if one.score is not None:
+            by_family[family_of[one.teacher]].setdefault(one.teacher, []).append(one.score)
+    return {
+        family: mean([mean(scores) for scores in teachers.values()]) if teachers else None
+        for family, teachers in by_family.items()
+    }
+
+
+def panel_score(families: Mapping[str, float | None], config: PanelSettings) -> float:
+    """What the panel as a whole says, whatever the order of teachers.
+
+    Raises:
+        Rejected: `no_quorum`: not more than half of the families can be read.
+    """
+    read = [score for score in families.values() if score is not None]
+    if 2 * len(read) <= len(families):
+        silent = ", ".join(name for name, score in families.items() if score is None)
+        raise Rejected(NO_QUORUM, f"{len(read)} of {len(families)} families; not {silent}")
+    if config.vote == "mean":
+        return mean(read)
+    least = (config.keep_at_least or 0) - ROUNDING
+    return sum(score >= least for score in read) / len(families)
+
+
+def _settled(config: PanelSettings) -> PanelSettings:
+    """Settings whose `keep_at_least` is about the panel's score: of a majority, more than half."""
+    if config.vote == "mean":
+        return config
+    return config.model_copy(update={"keep_at_least": 0.5 + 2 * ROUNDING})
+
+
+def _asked(row: Row, config: PanelSettings) -> list[str]:
+    """The judges of other families than the author's."""
+    if config.author is None:
+        return config.teachers
+    author = row.fields.get(config.author)
+    if not isinstance(author, str):
+        raise RowError(f"{config.author} must name who wrote the answer, got {author!r:.80}")
+    own = config.family(author)
+    others = [teacher for teacher in config.teachers if config.family(teacher) != own]
+    if not others:
+        raise Rejected(NO_QUORUM, f"every judge is of the family {own!r}, which wrote the answer")
+    return others
+
+
+def _count(kit: Kit, families: Mapping[str, float | None]) -> None:
+    """Each family's verdicts, and how far they are from the mean of the others, in thousandths."""
+    for family, score in families.items():
+        others = [other for name, other in families.items() if name != family and other is not None]
+        if score is None or not others:
+            continue
+        kit.count(f"{family}: verdicts beside others")
+        kit.count(f"{family}: above the others, thousandths", round(1000 * (score - mean(others))))

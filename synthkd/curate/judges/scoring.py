@@ -1,0 +1,181 @@
+"""What judges that score one answer share: settings, what they are shown, what replies come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from synthkd.config import Samples, Share
+from synthkd.curate.gates.fields import value_of
+from synthkd.curate.judges.rubrics import Rubric
+from synthkd.curate.judges.verdict import Opinion, mean, opinion
+from synthkd.errors import Rejected, RowError
+from synthkd.recipes.replies import discard_all, give_up
+from synthkd.rows import Fields, Json, Row, canonical
+from synthkd.steps import Kit, StepSettings
+
+ROUNDING = 1e-9
+"""A score is a quotient; it is not rejected for its last bit."""
+SUPPLIES = ("question", "candidate", "criteria", "about")
+"""Inputs of a judge's prompt that the step computes."""
+
+
+class JudgedSettings(StepSettings):
+    """What judges that score one answer have in common."""
+
+    field: str | list[str] = "response"
+    """The field that is judged; of several, each stands under its name."""
+    question: str = "instruction"
+    """The field with what was asked."""
+    samples: Samples = 1
+    """Answers per teacher, of which the mean counts; more than 1 needs a temperature above 0."""
+    structured: bool = True
+    """Whether the JSON schema goes out with the question; false for a server that takes none."""
+    into: str = "verdict"
+    """The field for the verdict."""
+    keep_at_least: Share | None = None
+    """Rejects a row whose score, from 0 to 1 whatever the scales, is below (`low_score`). Choose it
+    on rows that people have judged: no value is right for all judges."""
+
+
+def seen(config: JudgedSettings) -> list[str]:
+    """The fields that the judge is shown."""
+    return [config.question, *fields_of(config.field)]
+
+
+def fields_of(field: str | list[str]) -> list[str]:
+    """The fields that are judged."""
+    return [field] if isinstance(field, str) else field
+
+
+def shown(row: Row, config: JudgedSettings, standard: Rubric) -> dict[str, Json]:
+    """The inputs that a judge's prompt gets from the step."""
+    return {
+        "question": text_of(row, config.question),
+        "candidate": judged_text(row, config.field),
+        "criteria": standard.shown,
+        "about": standard.about,
+    }
+
+
+def judged_text(row: Row, field: str | list[str]) -> str:
+    """What the judge sees of the answer: one field's text, or several under their names.
+
+    Raises:
+        Rejected: `nothing_to_judge`: it is empty.
+    """
+    names = fields_of(field)
+    texts = [text_of(row, name) for name in names]
+    if not any(text.strip() for text in texts):
+        raise Rejected("nothing_to_judge", f"{', '.join(names)} is empty")
+    if len(names) == 1:
+        return texts[0]
+    return "\n\n".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True))
+
+
+def text_of(row: Row, name: str) -> str:
+    """A field as text; lists, objects and numbers as JSON.
+
+    Raises:
+        MissingField: the row has no such field.
+        RowError: it is null.
+    """
+    value = value_of(row, name)
+    if value is None:
+        raise RowError(f"{name} is null, and there is nothing to judge")
+    return value if isinstance(value, str) else canonical(value).decode()
+
+
+async def opinions_on(
+    kit: Kit,
+    prompt: str,
+    inputs: Fields,
+    standard: Rubric,
+    *,
+    teachers: Sequence[str],
+    samples: int,
+    structured: bool,
+) -> list[Opinion]:
+    """What the teachers say by the rubric, teacher by teacher; at least one can be read.
+
+    Raises:
+        Rejected: none can be read.
+        TeacherError: nobody answered.
+    """
+    replies = await kit.ask_many(
+        prompt,
+        inputs,
+        teachers=teachers,
+        samples=samples,
+        schema=standard.reply_schema if structured else None,
+    )
+    opinions = [
+        opinion(reply, standard, teacher=teachers[place // samples], sample=place % samples)
+        for place, reply in enumerate(replies)
+    ]
+    losses = [one.reading.loss for one in opinions if one.reading.loss is not None]
+    if len(losses) == len(opinions):
+        give_up(replies, losses)
+    discard_all(kit, losses)
+    return opinions
+
+
+def verdict_of(opinions: Sequence[Opinion], standard: Rubric) -> dict[str, Json]:
+    """What several answers by one rubric come to: the means of those that could be read."""
+    return {
+        "score": score_of(opinions),
+        "scores": scores_of(opinions, standard),
+        "rubric": standard.name,
+        "answers": [one.told for one in opinions],
+    }
+
+
+def score_of(opinions: Iterable[Opinion]) -> float | None:
+    """The mean of the scores, 0 to 1; None = no answer can be read."""
+    scores = [one.score for one in opinions if one.score is not None]
+    return mean(scores) if scores else None
+
+
+def scores_of(opinions: Iterable[Opinion], standard: Rubric) -> dict[str, Json]:
+    """The mean by criterion, each on its own scale."""
+    read = [one.reading.scores for one in opinions if one.reading.scores is not None]
+    return {
+        criterion.name: mean([scores[criterion.name] for scores in read])
+        for criterion in standard.criteria
+    }
+
+
+def pass_on(
+    row: Row, kit: Kit, config: JudgedSettings, verdict: dict[str, Json], **more: Json
+) -> Row:
+    """The row with its verdict, if the score is high enough; the figures count it either way.
+
+    Verdicts are counted by the tenth that the score falls into, so that a judge that always says
+    the same shows.
+
+    Raises:
+        Rejected: `low_score`.
+    """
+    score = verdict["score"]
+    assert isinstance(score, float)  # noqa: S101  a verdict that was given has one
+    kit.count("verdicts")
+    kit.count(f"{SCORED}{min(int(score * 10 + ROUNDING), 9) / 10:.1f}")
+    if config.keep_at_least is not None and score < config.keep_at_least - ROUNDING:
+        raise Rejected("low_score", f"score {score:.4g}, keep_at_least is {config.keep_at_least:g}")
+    return row.with_fields(**{config.into: verdict}, **more)
+
+
+SCORED = "score from "
+LEAST_TO_WARN = 20
+"""Verdicts: of fewer, all may well be equal."""
+
+
+def same_score(figures: Fields) -> Iterable[str]:
+    """A warning for a judge that always says the same."""
+    verdicts = figures.get("verdicts", 0)
+    tenths = [name.removeprefix(SCORED) for name in figures if name.startswith(SCORED)]
+    if isinstance(verdicts, int) and verdicts >= LEAST_TO_WARN and len(tenths) == 1:
+        yield (
+            f"all {verdicts:,} scores are in the tenth from {tenths[0]}: a judge that always says"
+            " the same tells nothing. Look at its answers, give the rubric anchors, or take another"
+            " judge"
+        )

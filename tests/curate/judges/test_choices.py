@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthkd.curate.judges.choices import SCHEMA, read_choice
+
+
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        ('{"reasoning": "b lacks the date", "verdict": "first"}', "first"),
+        ('```json\n{"verdict": "second"}\n```', "second"),
+        ('I weigh {both}. {"verdict": "Tie"}', "tie"),
+        ('{"verdict": 2}', "second"),
+        ("[[A]]", "first"),
+        ("After some thought: [[C]]", "tie"),
+        ("Output (a)", "first"),
+        ("Output (b)", "second"),
+        ("Therefore, Output (b) is better.", "second"),
+        ("Response 1 is better because it is concise.", "first"),
+        ("A", "first"),
+        ("2.", "second"),
+        ("tie", "tie"),
+        ("0", "tie"),
+    ],
+)
+def test_replies_with_a_choice(text: str, better: str) -> None:
+    choice = read_choice(text)
+    assert (choice.better, choice.loss) == (better, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no_verdict"),
+        ("I like both of them.", "no_verdict"),
+        ("I can choose neither Output (a) nor Output (b).", "several_verdicts"),
+        ("Response 1 is longer than Response 2.", "several_verdicts"),
+        ('{"verdict": "third"}', "no_verdict"),
+        ('{"verdict": null}', "no_verdict"),
+        ('{"verdict": true}', "no_verdict"),
+        ('{"verdict": "first", "verdict": "second"}', "several_verdicts"),
+        ('{"verdict": "first"} {"verdict": "second"}', "several_verdicts"),
+        ("A clear answer.", "no_verdict"),
+    ],
+)
+def test_replies_without(text: str, reason: str) -> None:
+    choice = read_choice(text)
+    assert choice.better is None
+    assert choice.loss is not None
+    assert choice.loss.reason == reason
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.text(alphabet='[]{}()":abAB12 verdictfirstsecond'),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        ).map(lambda value: json.dumps({"verdict": value})),
+    )
+)
+def test_any_text_gives_a_choice_or_a_loss(text: str) -> None:
+    choice = read_choice(text)
+    assert (choice.better is None) == (choice.loss is not None)
+
+
+def test_the_reasoning_is_asked_for_before_the_verdict() -> None:
+    form = SCHEMA.response_format["json_schema"]
+    assert isinstance(form, dict)
+    names = list(form["schema"]["properties"])
+    assert names == sorted(names) == ["reasoning", "verdict"]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from synthkd.curate.judges.panel import PanelSettings
+from synthkd.errors import Rejected, Unanswered
+from tests.curate.judges.asking import Voice, always, judged, scored
+
+ROW = {"instruction": "Why?", "response": "Because.", "model": "x-small"}
+ONE = {"criteria": [{"name": "truth", "asks": "?", "scale": [0, 10]}]}
+FAMILIES = {"x-small": "x", "x-large": "x"}
+SETTINGS = {"teachers": ["x-small", "x-large", "y", "z"], "families": FAMILIES, "rubric": ONE}
+
+
+def saying(**truths: int | None) -> dict[str, Voice]:
+    """Each teacher's one score; None = it says nothing that can be read."""
+    return {
+        name.replace("_", "-"): always("Well." if truth is None else scored(truth=truth))
+        for name, truth in truths.items()
+    }
+
+
+async def test_each_family_counts_once_in_a_mean() -> None:
+    voices = saying(x_small=0, x_large=10, y=8, z=2)
+    done = await judged("judge.panel", SETTINGS, ROW, voices)
+    assert done.verdict["families"] == {"x": 0.5, "y": 0.8, "z": 0.2}
+    assert done.verdict["score"] == 0.5
+    assert done.verdict["scores"] == {"truth": 5.0}
+    assert [answer["teacher"] for answer in done.verdict["answers"]] == SETTINGS["teachers"]
+    assert done.figures == {
+        "x: verdicts beside others": 1,
+        "x: above the others, thousandths": 0,
+        "y: verdicts beside others": 1,
+        "y: above the others, thousandths": 450,
+        "z: verdicts beside others": 1,
+        "z: above the others, thousandths": -450,
+        "verdicts": 1,
+        "score from 0.5": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("truths", "passes"),
+    [
+        ({"x_small": 7, "x_large": 7, "y": 9, "z": 0}, True),
+        ({"x_small": 0, "x_large": 0, "y": 9, "z": 0}, False),
+        ({"x_small": None, "x_large": None, "y": 9, "z": 9}, True),
+        ({"x_small": None, "x_large": None, "y": 9, "z": 0}, False),
+    ],
+)
+async def test_a_majority_is_more_than_half_of_all_families(
+    truths: dict[str, Any], passes: bool
+) -> None:
+    settings = SETTINGS | {"vote": "majority", "keep_at_least": 0.7, "structured": False}
+    if passes:
+        done = await judged("judge.panel", settings, ROW, saying(**truths))
+        assert done.verdict["score"] == 2 / 3
+        return
+    with pytest.raises(Rejected, match="low_score"):
+        await judged("judge.panel", settings, ROW, saying(**truths))
+
+
+async def test_a_tie_of_two_families_is_no_majority() -> None:
+    settings = {
+        "teachers": ["y", "z"], "rubric": ONE, "vote": "majority", "keep_at_least": 0.5
+    }  # fmt: skip
+    with pytest.raises(Rejected, match="low_score"):
+        await judged("judge.panel", settings, ROW, saying(y=9, z=1))
+
+
+async def test_half_a_panel_is_no_quorum() -> None:
+    settings = {"teachers": ["y", "z"], "rubric": ONE, "structured": False}
+    with pytest.raises(Rejected, match="no_quorum: 1 of 2 families; not z"):
+        await judged("judge.panel", settings, ROW, saying(y=9, z=None))
+
+
+async def test_the_author_s_family_is_not_asked() -> None:
+    settings = SETTINGS | {"author": "model"}
+    done = await judged("judge.panel", settings, ROW, saying(x_small=10, x_large=10, y=4, z=6))
+    assert {request.inputs["candidate"] for request in done.asked} == {"Because."}
+    assert done.teachers["x-small"].asked == []
+    assert done.verdict["families"] == {"y": 0.4, "z": 0.6}
+    only = {"teachers": ["y", "z"], "families": {"y": "x", "z": "q"}, "rubric": ONE}
+    row = ROW | {"model": "q"}
+    done = await judged("judge.panel", only | {"author": "model"}, row, saying(y=4, z=6))
+    assert done.verdict["families"] == {"x": 0.4}
+
+
+TRUTHS = st.fixed_dictionaries(
+    {name: st.none() | st.integers(0, 10) for name in ("x-small", "x-large", "y", "z")}
+)
+
+
+@given(
+    st.permutations(["x-small", "x-large", "y", "z"]),
+    TRUTHS,
+    st.sampled_from(["mean", "majority"]),
+)
+async def test_the_order_of_the_teachers_makes_no_difference(
+    order: list[str], truths: dict[str, int | None], vote: str
+) -> None:
+    voices = {
+        name: always(Unanswered("503") if truth is None else scored(truth=truth))
+        for name, truth in truths.items()
+    }
+    settings = SETTINGS | {"vote": vote, "keep_at_least": 0.5}
+    found: list[Any] = []
+    for teachers in (SETTINGS["teachers"], order):
+        try:
+            done = await judged("judge.panel", settings | {"teachers": teachers}, ROW, voices)
+            verdict = done.verdict
+            found.append((verdict["score"], verdict["scores"], verdict["families"], done.figures))
+        except (Rejected, Unanswered) as lost:
+            found.append(str(lost))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teachers": ["a"]}, "two families at least"),
+        ({"teachers": ["a", "b"], "families": {"a": "x", "b": "x"}}, "two families at least"),
+        ({"teachers": ["a", "a", "b"]}, "each teacher once"),
+        ({"teachers": ["a", "b"], "families": {"c": "x"}}, "families names 'c'"),
+        ({"teachers": ["a", "b"], "vote": "majority"}, "a majority needs `keep_at_least`"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PanelSettings.model_validate(settings)
