@@ -59,6 +59,7 @@ BUILTIN: Mapping[str, str] = {
     "label": "synthkd.recipes.label",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
+    "dedup.semantic": "synthkd.curate.semantic",
     "decontaminate": "synthkd.curate.decontaminate",
     "gate.length": "synthkd.curate.gates.length",
     "gate.gold": "synthkd.curate.gates.answers",

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synthkd.curate.embed import Texts, Vectors
+
     Index = NDArray[np.int64]
     Floats = NDArray[np.float64]
+
+
+MANY_PAIRS = 50_000
+"""More pairs than so many are thinned out to a forest before they are joined one by one."""
 
 
 class GroupConfig(StepSettings):
@@ -90,6 +96,32 @@ class Groups:
             self._other.append(other)
             self._similarity.append(similarity)
 
+    def join_all(self, pairs: Index, similarity: Floats, n_ours: int) -> None:
+        """Say of many pairs that they are alike; of theirs among themselves it makes no odds.
+
+        Of more pairs than things can need, the likest are taken that join the same groups.
+
+        Args:
+            pairs: (n_pairs, 2), the smaller first.
+            similarity: (n_pairs,) above -1.
+            n_ours: how many things are rows of the table; they come first.
+        """
+        import numpy as np
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import minimum_spanning_tree
+
+        roots = self.roots()
+        new = (pairs[:, 0] < n_ours) & (roots[pairs[:, 0]] != roots[pairs[:, 1]])
+        pairs, similarity = pairs[new], similarity[new]
+        if len(pairs) > MANY_PAIRS:
+            n = len(self._parent)
+            # Weights above 0, which would be no pair to scipy.
+            graph = coo_array((2.0 - similarity, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+            forest = minimum_spanning_tree(graph.tocsr()).tocoo()
+            pairs, similarity = np.stack([forest.row, forest.col], axis=1), 2.0 - forest.data
+        for (one, other), how in zip(pairs.tolist(), similarity.tolist(), strict=True):
+            self.join(one, other, how)
+
     def root(self, thing: int) -> int:
         """The first of its group."""
         parent = self._parent
@@ -140,6 +172,7 @@ class Compared:
         return self.n_ours + sum(len(numbers) for _, numbers in self._theirs)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
+        self._ids, self._theirs, self._rank = [], [], array("d")
         for index, row in enumerate(self._table):
             self._ids.append(row.id)
             text = _text(row, self._config)
@@ -155,6 +188,16 @@ class Compared:
                     numbers.append(number)
                     yield index, text
                     index += 1
+
+    def texts(self) -> Texts:
+        """The same as texts that can be read again: of those that have none, empty ones."""
+        for _ in self:  # so that it is known how many there are
+            pass
+        return _Texts(self)
+
+    def rank(self, ranks: Floats) -> None:
+        """Say which row of a group is kept, in place of what `keep` says: the greatest."""
+        self._rank = array("d", ranks[: self.n_ours].tolist())
 
     def _rank_of(self, row: Row, text: str) -> float:
         if self._config.keep == "longest":
@@ -188,6 +231,23 @@ class Compared:
         return best[roots[: self.n_ours]]
 
 
+class _Texts:
+    def __init__(self, compared: Compared) -> None:
+        self._compared = compared
+        self._n = len(compared)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __iter__(self) -> Iterator[str]:
+        place = 0
+        for index, text in self._compared:
+            yield from [""] * (index - place)
+            yield text
+            place = index + 1
+        yield from [""] * (self._n - place)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """How a duplicate is thrown out."""
@@ -207,8 +267,12 @@ def kept_rows(
     compared: Compared,
     groups: Groups,
     verdict: Verdict,
+    vectors: Vectors | None = None,
 ) -> Iterator[Row]:
-    """The rows that stay; the others are rejected with the name of the one kept in their place."""
+    """The rows that stay; the others are rejected with the name of the one kept in their place.
+
+    Of rows that were compared by `vectors`, those without one fail.
+    """
     import numpy as np
 
     roots = groups.roots()
@@ -232,9 +296,12 @@ def kept_rows(
         except Rejected as rejected:
             kit.reject(row, rejected.reason, rejected.detail)
             continue
+        if vectors is not None and index in vectors.errors:
+            kit.fail(row, vectors.errors[index])
+            continue
         kept = int(keeper[index])
         if kept == index:
-            yield row
+            yield row if vectors is None else row.with_made_by(*vectors.made_by(index))
             continue
         detail = f"of {compared.name(kept)} ({verdict.measure} {similarity[index]:.3f})"
         if similarity[index] < verdict.threshold:

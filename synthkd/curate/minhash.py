@@ -216,10 +216,7 @@ def group(
         n_verified += len(pairs)
         alike = similarity >= threshold
         known = np.union1d(known, codes[~alike])
-        for (one, other), how in zip(
-            pairs[alike].tolist(), similarity[alike].tolist(), strict=True
-        ):
-            groups.join(one, other, how)
+        groups.join_all(pairs[alike], similarity[alike], n_ours)
     return n_verified
 
 
