@@ -26,6 +26,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from synthkd.errors import WaitingForBatch
 from synthkd.manifest import (
     Contestant,
     Counts,
@@ -110,6 +111,8 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{progress.rows_entered / progress.elapsed_s:,.1f} rows/s")
     parts.append(f"{sum(t.in_flight for t in teachers):,} in flight{_auto(teachers)}")
     parts.append(f"{sum(t.hits for t in teachers):,} hits")
+    if waiting := sum(t.waiting for t in teachers):
+        parts.append(f"{waiting:,} questions wait for a batch")
     if limited := sum(t.rate_limited for t in teachers):
         parts.append(f"{limited:,} x 429")
     parts.append(spend_text(progress.spend))
@@ -154,11 +157,13 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
 def stopped_view(stopped: Stopped) -> RenderableType:
     """A run that ended early: why, how far it was, what it has spent."""
     counts = stopped.counts
-    on_the_way = counts.read - counts.kept - counts.rejected - counts.failed
+    on_the_way = counts.read - counts.kept - counts.rejected - counts.failed - counts.waiting
+    waits = f"{counts.waiting:,} wait for a batch, " if counts.waiting else ""
+    what = "waits" if stopped.exit_code == WaitingForBatch.exit_code else "ended early"
     return Group(
-        f"ended early (exit code {stopped.exit_code}): {printable(stopped.message)}",
+        f"{what} (exit code {stopped.exit_code}): {printable(stopped.message, 1_000)}",
         f"of {counts.read:,} rows read so far {counts.kept:,} came through, "
-        f"{counts.rejected:,} were rejected, {counts.failed:,} failed, {on_the_way:,} are on "
+        f"{counts.rejected:,} were rejected, {counts.failed:,} failed, {waits}{on_the_way:,} are on "
         "their way",
         funnel_table(stopped.funnel),
         teachers_table(stopped.teachers),
@@ -185,9 +190,13 @@ def account_text(counts: Counts) -> str:
 
 def funnel_table(funnel: Mapping[str, StepCounts]) -> Table:
     """One line a step; what was lost, and why."""
-    table = _table("step", "in", "made", "out", "rejected", "failed", "merged", "reasons")
+    waits = any(step.waiting for step in funnel.values())
+    waiting = ["waiting"] if waits else []
+    lost = ("rejected", "failed", "merged")
+    table = _table("step", "in", "made", "out", *lost, *waiting, "reasons")
     for name, step in funnel.items():
-        counts = (step.entered, step.made, step.out, step.rejected, step.failed, step.merged)
+        counts = [step.entered, step.made, step.out, step.rejected, step.failed, step.merged]
+        counts += [step.waiting] if waits else []
         reasons = [_by_count(step.reasons)] if step.reasons else []
         if step.discarded:
             reasons.append(f"discarded: {_by_count(step.discarded)}")

@@ -339,6 +339,7 @@ def _nano_usd(teacher: OpenTeacher, reply: Completion) -> int | None:
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cached_prompt_tokens=reply.usage.cached_prompt_tokens or 0,
+        batch=teacher.batch,
     )
 
 

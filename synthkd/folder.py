@@ -236,6 +236,16 @@ def ledger_of(path: Path, *, ledger: str | None, default_ledger: str) -> Path:
     return ledger_path(default_ledger if ledger is None else ledger)
 
 
+def run_id_of(path: Path) -> str | None:
+    """The run in this folder; None = there is none.
+
+    Raises:
+        UserError: run.json is damaged.
+    """
+    run = _run_there(path, None)
+    return None if run is None else run.run_id
+
+
 def _run_of(path: Path, ledger: str | None, default_ledger: str) -> RunFile:
     """What run.json says, or for a new run what it will say."""
     run = _run_there(path, ledger)

@@ -12,8 +12,8 @@ write the manifest. `synthkd.running` holds those stages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from synthkd.folder import (
     open_folder,
     read_manifest,
     read_stopped,
+    run_id_of,
 )
 from synthkd.forecast import Forecast, forecast
 from synthkd.manifest import Manifest
@@ -34,8 +35,9 @@ from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
 from synthkd.rows import Row
 from synthkd.running import Run, Tell, Ways
+from synthkd.teachers.batches import Batches
 from synthkd.teachers.layers import Sleep
-from synthkd.waiting import Remembering, until_collected
+from synthkd.waiting import Remembering, batches_in, until_collected
 
 if TYPE_CHECKING:
     from synthkd.doctor import Report
@@ -230,6 +232,29 @@ class Pipeline:
             old = manifest_of_rows(self.out)  # in the lock: another process may replace it
             run = Run(self._plan, folder, Ways(offline=offline), on_progress)
             return await run.again(old, training=training)
+
+    @asynccontextmanager
+    async def batches(self) -> AsyncIterator[Batches]:
+        """All batches of the ledger that a teacher of this pipeline can ask its provider about.
+
+        Raises:
+            UserError: an API key that is not set, or a ledger that cannot be used.
+        """
+        file = self.ledger_file
+        if not file.is_file():
+            raise UserError(f"there is no ledger at {file}, so no batches: name one with --ledger")
+        async with batches_in(file, self._plan.config.teachers) as batches:
+            yield batches
+
+    @property
+    def ledger_file(self) -> Path:
+        """The ledger that a run would use."""
+        return ledger_of(self.out, ledger=self.ledger, default_ledger=LEDGER)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run in the folder for results; None = there is none."""
+        return run_id_of(self.out)
 
     def _folder(self) -> AbstractContextManager[RunFolder]:
         return open_folder(self.out, ledger=self.ledger, default_ledger=LEDGER)

@@ -25,7 +25,7 @@ from typing import Any
 from synthkd.account import EXPORT, Account
 from synthkd.config import PipelineConfig
 from synthkd.engines.local import SpoolSink, carry_out
-from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, UserError
+from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, TooManyLost, UserError
 from synthkd.evaluation import evaluate
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import BEFORE, RunFolder, sha256_of
@@ -260,7 +260,12 @@ class Run:
             if gateway.batches.under_way and not self._ways.offline:
                 self._enter("collecting")
                 await gateway.batches.collect()
-            yield gateway
+            try:
+                yield gateway
+            except TooManyLost:
+                await gateway.batches.forget()
+                raise
+            await gateway.batches.forget()
 
     @asynccontextmanager
     async def _within_wall(self, ledger: Ledger) -> AsyncIterator[None]:

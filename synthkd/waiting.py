@@ -8,21 +8,33 @@ The rows are not gone through meanwhile, and the time does not count against `bu
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
-from synthkd.errors import RunStopped, WaitingForBatch
+from synthkd.config import BudgetConfig, TeacherConfig
+from synthkd.errors import RunStopped, UserError, WaitingForBatch
 from synthkd.flow import ticking
 from synthkd.folder import RunFolder
 from synthkd.interrupts import interruptible
+from synthkd.io.lock import locked
+from synthkd.ledger import Cost
+from synthkd.ledger.outbox import BatchRecord, Sender
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Progress
 from synthkd.plan import Plan
 from synthkd.running import TICK_S, Tell, Ways
+from synthkd.teachers.batch import Awaited
 from synthkd.teachers.batches import Batches
+from synthkd.teachers.budget import Budget
 from synthkd.teachers.closing import GRACE_S
+from synthkd.teachers.dispatch import Dispatch
 from synthkd.teachers.layers import Sleep
 from synthkd.teachers.open import open_teachers
+from synthkd.teachers.prices import price_for
+from synthkd.teachers.stats import TeacherStats
 
 
 class Remembering:
@@ -96,6 +108,57 @@ async def until_collected(
     except RunStopped as stop:
         folder.stopped_again(stop)
         raise
+
+
+@asynccontextmanager
+async def batches_in(url: Path, teachers: Mapping[str, TeacherConfig]) -> AsyncIterator[Batches]:
+    """All batches of a ledger, whichever run has sent them; no run is begun.
+
+    Args:
+        url: the ledger, which exists.
+        teachers: whoever can ask about them.
+    """
+    ledger = open_ledger(str(url))
+    try:
+        async with AsyncExitStack() as stack:
+            dispatches = [
+                Dispatch(
+                    name,
+                    config,
+                    price_for(config),
+                    ledger.outbox,
+                    Sender(run_id="", passage="", teacher=name),
+                    TeacherStats(),
+                    set(),
+                    stack,
+                )
+                for name, config in teachers.items()
+                if config.kind == "http"
+            ]
+            awaited = Awaited({batch.id for batch in ledger.outbox.batches()})
+            yield Batches(ledger, "", dispatches, Budget(BudgetConfig(), Cost()), awaited)
+    finally:
+        await ledger.close()
+
+
+@contextmanager
+def unless_going_on(ledger: Path, batch: BatchRecord) -> Iterator[None]:
+    """Keep the run away from a batch that it was making; of one that is sent it may go on.
+
+    Raises:
+        UserError: the run is going on.
+    """
+    if batch.state == "sent":
+        yield
+        return
+    try:
+        with locked(Path(f"{ledger}.{batch.run_id}.lock"), os.O_CREAT | os.O_RDWR):
+            yield
+    except BlockingIOError:
+        raise UserError(
+            f"batch {batch.id[:12]} is being sent by the run {batch.run_id} now: wait for that, or"
+            " end it"
+        ) from None
 
 
 async def _until_one_is_done(

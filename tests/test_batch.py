@@ -93,7 +93,7 @@ async def test_run_again_until_it_is_done_gives_the_same_as_online(
     first = {"generate": 12, "dedup.exact": 0, "again": 0}
     second = {"generate": 0, "dedup.exact": 0, "again": 27}
     for asking, waiting in ((27, first), (54, second)):
-        with pytest.raises(WaitingForBatch, match="1 batches"):
+        with pytest.raises(WaitingForBatch, match="1 batch:"):
             await batched.run()
         stopped = read_stopped(tmp_path / "out")
         assert stopped is not None

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import audit, judging, ledger, runs, steps, teachers
+from synthkd.cli import audit, batch, judging, ledger, runs, steps, teachers
 from synthkd.cli.app import app
 
-__all__ = ["app", "audit", "judging", "ledger", "main", "runs", "steps", "teachers"]
+__all__ = ["app", "audit", "batch", "judging", "ledger", "main", "runs", "steps", "teachers"]
 
 
 @app.command()

@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from synthkd.errors import DiskFailed, Interrupted, RunStopped, SynthkdError, UserError
+from synthkd.errors import (
+    DiskFailed,
+    Interrupted,
+    RunStopped,
+    SynthkdError,
+    UserError,
+    WaitingForBatch,
+)
 
 if TYPE_CHECKING:
     from synthkd.manifest import Record
@@ -79,7 +86,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             _explain("\nnobody said yes: nothing was changed; --yes answers beforehand", kwargs)
             raise typer.Exit(UserError.exit_code) from None
         except SynthkdError as error:
-            hint = "\nrun the same command again to resume" if isinstance(error, RunStopped) else ""
+            resumes = isinstance(error, RunStopped) and not isinstance(error, WaitingForBatch)
+            hint = "\nrun the same command again to resume" if resumes else ""
             _explain(f"{error}{hint}", kwargs)
             raise typer.Exit(error.exit_code) from None
         except typer.Exit:

@@ -195,6 +195,14 @@ class Outbox(Protocol):
         """The batches of this ledger, oldest first."""
         ...
 
+    def held(self, batch: str) -> Cost:
+        """What is held for the letters that are in a batch still."""
+        ...
+
+    def unsent_of(self, run_id: str) -> int:
+        """How many questions of a run have not left."""
+        ...
+
     def books(self, run_id: str) -> tuple[Cost, Cost]:
         """What a run has spent, and what is held for its batches."""
         ...

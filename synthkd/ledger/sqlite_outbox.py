@@ -265,6 +265,16 @@ class SqliteOutbox:
         rows = self._reader.execute(query).fetchall()
         return [BatchRecord(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
 
+    def held(self, batch: str) -> Cost:
+        """What is held for the letters that are in a batch still."""
+        return _cost(*self._reader.execute(f"{SUMS} where batch = ?", (batch,)).fetchone())
+
+    def unsent_of(self, run_id: str) -> int:
+        """How many questions of a run have not left."""
+        query = "select count(*) from outbox where batch is null and run_id = ?"
+        count: int = self._reader.execute(query, (run_id,)).fetchone()[0]
+        return count
+
     def books(self, run_id: str) -> tuple[Cost, Cost]:
         """What a run has spent, and what is held for its batches."""
         query = "select requests, prompt_tokens, completion_tokens, nano_usd from runs"

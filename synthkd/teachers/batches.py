@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from synthkd.errors import BudgetReached, TeacherRefused, WaitingForBatch
+from synthkd.errors import BudgetReached, TeacherRefused, UserError, WaitingForBatch
 from synthkd.ledger.outbox import BatchRecord, LedgerWithOutbox
 from synthkd.teachers.batch import Awaited
 from synthkd.teachers.budget import Budget
@@ -60,21 +60,44 @@ class Batches:
             TeacherRefused: something that every question would meet; what was done is kept.
         """
         found = Found()
-        for dispatch in self.dispatches:
-            await dispatch.resume(found)
         for batch in self.under_way:
             asked = self._for(batch)
-            if batch.state == "sent" and asked is not None:
-                await asked.collect([batch], found)
+            # Of another run's batch that is not sent yet, that run will say more.
+            if asked is not None and batch.run_id == self.run_id and batch.state != "sent":
+                await asked.resume(batch, found)
+        for batch in self.under_way:
+            asked = self._for(batch)
+            if asked is not None and batch.state == "sent":
+                await asked.collect(batch, found)
         await self._recall()
         if found.stop is not None:
             raise found.stop
         return found
 
+    async def forget(self) -> None:
+        """The run is over: what it has not sent is not wanted, what was given up may be again."""
+        if not self.ledger.outbox.is_empty:
+            await self.ledger.outbox.forget(self.run_id)
+
     def _for(self, batch: BatchRecord) -> Dispatch | None:
         """Who can ask about a batch: the teacher that sent it, or one at the same endpoint."""
         there = [one for one in self.dispatches if one.endpoint == batch.endpoint]
         return next((one for one in there if one.name == batch.teacher), next(iter(there), None))
+
+    async def cancel(self, batch: BatchRecord) -> str:
+        """Give a batch up; says what became of it.
+
+        Raises:
+            UserError: no teacher is at its endpoint.
+            TeacherRefused, AttemptFailed: the provider says no, or nothing.
+        """
+        asked = self._for(batch)
+        if asked is None:
+            raise UserError(
+                f"batch {batch.id[:12]} was sent to {batch.endpoint}, and no teacher of this"
+                " pipeline is there: name a pipeline that has one"
+            )
+        return await asked.cancel(batch)
 
     async def _recall(self) -> None:
         await self.ledger.flush()
@@ -99,6 +122,13 @@ class Batches:
         if found.stop is not None:
             raise found.stop
         under_way = self.under_way
+        for batch in under_way:
+            if batch.run_id == self.run_id and self._for(batch) is None:
+                raise TeacherRefused(
+                    f"batch {batch.id[:12]} of this run was sent to {batch.endpoint}, which no"
+                    " teacher of the pipeline names any more: name it again, or give the batch up"
+                    " with `synthkd batch cancel`"
+                )
         if not under_way and found.short is not None:
             raise BudgetReached(found.short)
         if not under_way and found.delayed is not None:
@@ -111,7 +141,8 @@ class Batches:
 
 
 def _message(rows: int, under_way: Sequence[BatchRecord], found: Found, now_s: float) -> str:
-    lines = [f"{rows:,} rows wait for answers from {len(under_way)} batches:"]
+    batches = "1 batch" if len(under_way) == 1 else f"{len(under_way):,} batches"
+    lines = [f"{rows:,} rows wait for answers from {batches}:"]
     lines += [f"  {in_words(batch, now_s)}" for batch in under_way[:NAMED]]
     if len(under_way) > NAMED:
         lines.append("  and others: see `synthkd batch list`")
@@ -119,6 +150,8 @@ def _message(rows: int, under_way: Sequence[BatchRecord], found: Found, now_s: f
         lines = [f"{rows:,} rows wait for answers, and none is under way at this moment"]
     if found.short is not None:
         lines.append(f"not all of it was sent: {found.short}")
+    if found.full:
+        lines.append("not all of it was sent: no more prompt tokens may be enqueued at this time")
     if found.delayed is not None:
         lines.append(f"not all of it could be sent or looked at: {found.delayed}")
     lines.append(

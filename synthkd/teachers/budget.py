@@ -12,7 +12,15 @@ from collections import deque
 from collections.abc import Mapping
 
 from synthkd.config import BudgetConfig, Price
-from synthkd.errors import AttemptFailed, BudgetReached, TeacherError, TeacherRefused, UserError
+from synthkd.errors import (
+    AttemptFailed,
+    BudgetReached,
+    RunStopped,
+    TeacherError,
+    TeacherRefused,
+    UserError,
+    WaitingForBatch,
+)
 from synthkd.ledger import Cost, Ledger
 from synthkd.rows import Json, canonical
 from synthkd.teachers.prices import nano_usd
@@ -48,6 +56,7 @@ class Budget:
 
         Raises:
             BudgetReached: it does not fit, and nothing is in the air that could free any.
+            WaitingForBatch: nothing is in the air, but questions are under way in batches.
         """
         if not self._queue and self._short(worst) is None:
             self._take(worst)
@@ -95,8 +104,18 @@ class Budget:
                 elif self._in_air:
                     return
                 else:
-                    turn.set_exception(BudgetReached(short))
+                    turn.set_exception(self._stop(short))
             self._queue.popleft()
+
+    def _stop(self, short: str) -> RunStopped:
+        """What ends the run; batches that are under way may cost less than is held for them."""
+        if not self.batched.requests:
+            return BudgetReached(short)
+        return WaitingForBatch(
+            f"{short}.\n{self.batched.requests:,} questions are under way in batches, for which"
+            f" {self.batched.usd:.4f} USD and {self.batched.tokens:,} tokens are held: run again"
+            " to collect them, or with --wait to wait here"
+        )
 
     def _short(self, worst: Cost) -> str | None:
         """Why `worst` does not fit, or None when it does."""

@@ -48,6 +48,8 @@ class Found:
     sent: int = 0
     short: str | None = None
     """Why the budget did not allow the next question."""
+    full: bool = False
+    """Whether no more tokens may be enqueued."""
     delayed: str | None = None
     """Why the provider took or told nothing, for a passing reason."""
     stop: TeacherRefused | None = None
@@ -158,6 +160,7 @@ class Dispatch:
             if letters and (full or len(letters) >= self._most):
                 break
             if not letters and room is not None and tokens > room and self._under_way():
+                found.full = True
                 break  # alone it would go, but not beside others
             found.short = budget.hold_batched(letter.worst)
             if found.short is not None:
@@ -224,16 +227,16 @@ class Dispatch:
                     b'{"custom_id":"%b","method":"POST","url":"%b","body":%b}\n' % (name, url, body)
                 )
 
-    async def _sent(self, batch: BatchRecord, status: BatchStatus) -> None:
-        await self.outbox.update(
-            replace(
-                batch,
-                state="sent",
-                batch_id=status.id,
-                status=status.status,
-                sent_s=int(self.clock()),
-            )
+    async def _sent(self, batch: BatchRecord, status: BatchStatus) -> BatchRecord:
+        sent = replace(
+            batch,
+            state="sent",
+            batch_id=status.id,
+            status=status.status,
+            sent_s=int(self.clock()),
         )
+        await self.outbox.update(sent)
+        return sent
 
     async def _too_large(self, batch: BatchRecord, refusal: RequestRefused, found: Found) -> None:
         """A file that was refused goes again in halves, a question that is too large alone not."""
@@ -257,13 +260,12 @@ class Dispatch:
 
     # --- in
 
-    async def resume(self, found: Found) -> None:
-        """Settle the batches of this run whose making was cut short."""
-        for batch in self._ours(lambda one: one.state in {"made", "uploaded"}):
-            if batch.state == "made":
-                await self.outbox.end(batch, said="the run ended before it was sent")
-            else:
-                await self._find(batch, found)
+    async def resume(self, batch: BatchRecord, found: Found) -> None:
+        """Settle a batch whose making was cut short."""
+        if batch.state == "made":
+            await self.outbox.end(batch, said="the run ended before it was sent")
+        else:
+            await self._find(batch, found)
 
     async def _find(self, batch: BatchRecord, found: Found) -> None:
         """A batch that may have been made is at the provider, or its questions go back."""
@@ -283,24 +285,45 @@ class Dispatch:
             else:
                 await self._sent(batch, status)
 
-    def _ours(self, wanted: Callable[[BatchRecord], bool]) -> list[BatchRecord]:
-        return [
-            batch
-            for batch in self.outbox.batches()
-            if batch.endpoint == self.endpoint
-            and (batch.run_id, batch.teacher) == (self.sender.run_id, self.name)
-            and wanted(batch)
-        ]
+    async def collect(self, batch: BatchRecord, found: Found) -> None:
+        """Look at a batch that was sent, and settle it if it is over."""
+        try:
+            await self._look(batch, found)
+        except AttemptFailed as failure:
+            found.delayed = str(failure)
+        except TeacherRefused as refusal:
+            found.stop = found.stop or refusal
 
-    async def collect(self, batches: list[BatchRecord], found: Found) -> None:
-        """Look at batches that were sent, and settle those that are over."""
-        for batch in batches:
-            try:
-                await self._look(batch, found)
-            except AttemptFailed as failure:
-                found.delayed = str(failure)
-            except TeacherRefused as refusal:
-                found.stop = found.stop or refusal
+    async def cancel(self, batch: BatchRecord) -> str:
+        """Give a batch up; says what became of it. What it has answered by now is kept.
+
+        Raises:
+            TeacherRefused, AttemptFailed: the provider says no, or nothing.
+        """
+        if batch.state == "made":
+            await self.outbox.end(batch, said="it was given up")
+            return "given up before it was sent: nothing is paid for it"
+        provider = await self._open()
+        if batch.state == "uploaded":
+            there = await provider.search(batch.id, batch.file_id, batch.made_s)
+            if there is None:
+                await self.outbox.end(batch, said="it was given up")
+                return "given up, the provider had not made it: nothing is paid for it"
+            batch = await self._sent(batch, there)
+        try:
+            status = await provider.cancel(batch.batch_id or "")
+        except RequestRefused:  # it is over
+            status = await provider.look(batch.batch_id or "")
+        if status is None:
+            await self.outbox.end(batch, said="the provider knows no such batch", billed=True)
+            return "the provider knows no such batch: what was held for it counts as paid"
+        found = Found()
+        await self._look(batch, found)
+        if found.stop is not None:
+            raise found.stop
+        if found.collected:
+            return "over: what it has answered is in the ledger, the rest can be asked again"
+        return "the provider is cancelling it: collect it in some minutes"
 
     async def _look(self, batch: BatchRecord, found: Found) -> None:
         provider = await self._open()

@@ -57,6 +57,8 @@ class OpenTeacher:
     stats: TeacherStats = field(default_factory=TeacherStats)
     price: Price | None = None
     """None = unknown."""
+    batch: bool = False
+    """Whether its questions go out in batches, at the price of those."""
     concurrency: int = CEILING
     """Requests in the air at once, at most."""
 
@@ -253,6 +255,7 @@ class _Shared:
             embedding=None if embedded is None else cached(embedded),
             stats=stats,
             price=price,
+            batch=config.mode == "batch",
             concurrency=slots,
             closing=self.closing,
         )
