@@ -163,8 +163,8 @@ def stopped_view(stopped: Stopped) -> RenderableType:
     return Group(
         f"{what} (exit code {stopped.exit_code}): {printable(stopped.message, 1_000)}",
         f"of {counts.read:,} rows read so far {counts.kept:,} came through, "
-        f"{counts.rejected:,} were rejected, {counts.failed:,} failed, {waits}{on_the_way:,} are on "
-        "their way",
+        f"{counts.rejected:,} were rejected, {counts.failed:,} failed, {waits}{on_the_way:,} are "
+        "on their way",
         funnel_table(stopped.funnel),
         teachers_table(stopped.teachers),
         f"spent: {spend_text(stopped.spend)}",
