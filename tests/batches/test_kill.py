@@ -58,7 +58,7 @@ async def test_killed_between_any_two_calls_nothing_is_bought_twice(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_ctrl_c_while_it_waits_ends_with_130_and_is_resumed(tmp_path: Path) -> None:
     clock = Clock()
     with in_thread(FakeTeacher(batch_delay_s=DELAY_S, clock=clock)) as provider:
