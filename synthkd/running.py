@@ -257,7 +257,7 @@ class Run:
             self._gateway = gateway
             self._folder.will_ask()
             ledger.note_folder(self._folder.run_id, str(self._folder.path.resolve()))
-            if gateway.batches.under_way and not self._ways.offline:
+            if gateway.batches.are_open and not self._ways.offline:
                 self._enter("collecting")
                 await gateway.batches.collect()
             try:

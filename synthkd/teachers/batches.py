@@ -53,8 +53,13 @@ class Batches:
             if batch.run_id == self.run_id or batch.id in self.awaited.batches
         ]
 
+    @property
+    def are_open(self) -> bool:
+        """Whether anybody has batches under way."""
+        return bool(self.ledger.outbox.batches())
+
     async def collect(self) -> Found:
-        """Collect what is done. Nothing may be in the air.
+        """Collect what is done, whoever sent it. Nothing may be in the air.
 
         Raises:
             TeacherRefused: something that every question would meet; what was done is kept.
@@ -65,10 +70,14 @@ class Batches:
             # Of another run's batch that is not sent yet, that run will say more.
             if asked is not None and batch.run_id == self.run_id and batch.state != "sent":
                 await asked.resume(batch, found)
-        for batch in self.under_way:
+        ours = {batch.id for batch in self.under_way}
+        for batch in self.ledger.outbox.batches():
             asked = self._for(batch)
             if asked is not None and batch.state == "sent":
-                await asked.collect(batch, found)
+                # Another run's batch may have our answers in it; its troubles are not ours.
+                looked = found if batch.id in ours else Found()
+                await asked.collect(batch, looked)
+                found.collected += 0 if looked is found else looked.collected
         await self._recall()
         if found.stop is not None:
             raise found.stop

@@ -371,7 +371,7 @@ class Dispatch:
             refusals=provider.refusals,
             price=self.price,
             refused_now=self.refused_now,
-            stats=self.stats,
+            stats=self.stats if batch.run_id == self.sender.run_id else TeacherStats(),
         )
         with tempfile.TemporaryDirectory(prefix="synthkd-") as folder:
             path = Path(folder) / "results.jsonl"
