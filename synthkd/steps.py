@@ -71,6 +71,8 @@ BUILTIN: Mapping[str, str] = {
     "gate.leak": "synthkd.curate.gates.leak",
     "gate.format": "synthkd.curate.gates.form",
     "privacy.mask": "synthkd.curate.privacy.mask",
+    "privacy.canary": "synthkd.curate.privacy.canaries",
+    "privacy.search": "synthkd.curate.privacy.canaries",
     "aggregate": "synthkd.curate.agreement",
     "judge.rubric": "synthkd.curate.judges.rubric",
     "judge.reference": "synthkd.curate.judges.reference",
