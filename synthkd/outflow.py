@@ -21,8 +21,8 @@ from synthkd.config import TeacherConfig
 from synthkd.plan import BoundRowStep, BoundTableStep, Plan, asked_step
 from synthkd.teachers.endpoint import base_urls
 
-PRIVACY = "privacy."
-"""How the names of steps begin that mask their `fields`."""
+MASK = "privacy.mask"
+"""The step that masks its `fields`; the other privacy steps look and change nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class _Known:
         for name in bound.gives:
             self.origin[name] = bound.label
             self.masked_by.pop(name, None)
-        if bound.step.name.startswith(PRIVACY):
+        if bound.step.name == MASK:
             masked = getattr(bound.config, "fields", ())
             self.masked_by |= {name: bound.label for name in masked if isinstance(name, str)}
 

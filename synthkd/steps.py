@@ -73,6 +73,7 @@ BUILTIN: Mapping[str, str] = {
     "privacy.mask": "synthkd.curate.privacy.mask",
     "privacy.canary": "synthkd.curate.privacy.canaries",
     "privacy.search": "synthkd.curate.privacy.canaries",
+    "privacy.memorised": "synthkd.curate.privacy.memorised",
     "aggregate": "synthkd.curate.agreement",
     "judge.rubric": "synthkd.curate.judges.rubric",
     "judge.reference": "synthkd.curate.judges.reference",
