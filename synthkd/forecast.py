@@ -342,7 +342,7 @@ def _calls(
     max_tokens: int | None = config.max_tokens
     if not isinstance(max_tokens, int):
         max_tokens = None
-        if config.kind == "http":
+        if config.kind in {"http", "vllm"}:
             unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")
     completion_tokens = None if max_tokens is None else calls * max_tokens
     price = _known_price(teacher, config, unknown)

@@ -7,6 +7,7 @@
     cli/audit.py    audit
     cli/ledger.py   ledger stats, show, export, verify, prune, erase
     cli/teachers.py doctor, fake-teacher
+    cli/serve.py    serve
 
 The commands appear in `--help` in the order of the imports here.
 """
@@ -20,10 +21,21 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import audit, batch, judging, ledger, runs, steps, teachers
+from synthkd.cli import audit, batch, judging, ledger, runs, serve, steps, teachers
 from synthkd.cli.app import app
 
-__all__ = ["app", "audit", "batch", "judging", "ledger", "main", "runs", "steps", "teachers"]
+__all__ = [
+    "app",
+    "audit",
+    "batch",
+    "judging",
+    "ledger",
+    "main",
+    "runs",
+    "serve",
+    "steps",
+    "teachers",
+]
 
 
 @app.command()

@@ -118,6 +118,9 @@ ONLY: Mapping[str, Sequence[str]] = {
 }
 """Arguments of which only these values are taken: others read pickles, classes or other folders."""
 
+WHOLE = {"--reasoning-parser"}
+"""Names that are whole, and the beginning of a refused one."""
+
 REFUSED: Mapping[str, str] = {**SET_BY_SYNTHKD, **RUNS_FOREIGN_CODE}
 
 NAMES_CODE = re.compile("plugin|module_path|_cls$|_class$|qualname|passes$")
@@ -169,11 +172,14 @@ def _taken(args: list[str]) -> list[str]:
     for name, appearances in options(args).items():
         root = name.partition(".")[0]
         plain = "--" + root.removeprefix("--no-") if root.startswith("--no-") else root
+        if plain in REFUSED:
+            raise ValueError(f"{root} is not for `args`: {REFUSED[plain]}")
         for refused, reason in REFUSED.items():
-            # Not by equality: vLLM takes any beginning that is the only one.
-            if refused.startswith(plain):
-                told = "" if refused == plain else f" may stand for {refused}, which"
-                raise ValueError(f"{root}{told} is not for `args`: {reason}")
+            # vLLM takes any beginning of a name that is no name itself.
+            if refused.startswith(plain) and plain not in WHOLE:
+                raise ValueError(
+                    f"{root} may stand for {refused}, which is not for `args`: {reason}"
+                )
         for value in (each for values in appearances for each in values):
             if key := _code_in(name, value):
                 raise ValueError(f"{name} has {key!r:.100}: {_CODE}")
@@ -187,7 +193,7 @@ def _taken(args: list[str]) -> list[str]:
 def _code_in(name: str, value: str) -> str | None:
     """The first key, in the name or in a value of JSON, that has vLLM import something."""
     todo: list[object] = [dict.fromkeys(name.split(".")[1:])]
-    if value.lstrip()[:1] in {"{", "["}:
+    if name != "--chat-template" and value.lstrip()[:1] in {"{", "["}:
         try:
             todo.append(json.loads(value))
         except ValueError:

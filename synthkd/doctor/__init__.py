@@ -4,6 +4,7 @@
     teachers.py   each teacher: price, key, file, what it can do
     probes.py     one endpoint, asked with a few tiny requests
     abilities.py  what its replies show that it can do
+    vllm.py       the servers that a run would start
     machine.py    source, disk, ledger, GPU, extras
 
     report = await examine(plan, out=Path("data/out/x"), ledger=Path(".synthkd/ledger.sqlite"))

@@ -1,7 +1,8 @@
 """One teacher: what it costs, whether it answers, and what it can do.
 
 An HTTP teacher is asked at most ten tiny questions, one after the other; the first as a run would
-ask it. A recorded or a simulated teacher is looked at for what it has.
+ask it. A recorded or a simulated teacher is looked at for what it has, and so are the servers that
+a run would start (`synthkd.doctor.vllm`): none is started here.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from synthkd.doctor.abilities import (
 )
 from synthkd.doctor.probes import LENGTH_NAMES, Endpoint, Reply, open_endpoints, question, refusal
 from synthkd.doctor.report import Examined
+from synthkd.doctor.vllm import examine_vllm
 from synthkd.errors import UserError
+from synthkd.flow import in_thread
 from synthkd.hints import near
 from synthkd.io.paths import find_file
 from synthkd.rows import Json
 from synthkd.teachers.open import check_teachers
-from synthkd.teachers.prices import price_record
+from synthkd.teachers.prices import free_because, price_record
 from synthkd.teachers.recorded import RecordedTeacher
 
 MOST_ENDPOINTS = 4
@@ -63,6 +66,8 @@ async def examine_teacher(
         faults = config.simulated.model_dump(exclude={"world"}, exclude_defaults=True)
         settings = "".join(f", {key} {value:g}" for key, value in faults.items())
         found.add("world", "fine", f"simulated: {config.simulated.world}{settings}")
+    elif config.vllm is not None:
+        await in_thread(lambda: examine_vllm(found, config, base))
     else:
         await _http(found, config, probe=probe)
     return found
@@ -71,7 +76,8 @@ async def examine_teacher(
 def _price(found: Examined, config: TeacherConfig) -> None:
     price = price_record(config)
     if config.kind != "http" and config.price is None:
-        found.add("price", "fine", f"free: it is {config.kind}")
+        why = free_because(config) if config.kind == "vllm" else f"free: it is {config.kind}"
+        found.add("price", "fine", why)
     elif price is not None:
         found.add("price", "fine", price.in_words())
     else:

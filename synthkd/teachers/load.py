@@ -70,7 +70,7 @@ async def _follow(urls: list[URL], tell: Callable[[Load], None], every_s: float)
             loads: list[Load] = []
             for url in list(urls):
                 try:
-                    load = await _load_of(session, url)
+                    load = await load_of(session, url)
                 except (aiohttp.ClientError, OSError):  # away or slow; a timeout is an OSError
                     continue
                 if load is None:
@@ -82,7 +82,8 @@ async def _follow(urls: list[URL], tell: Callable[[Load], None], every_s: float)
                 tell(Load(running=running, waiting=sum(load.waiting for load in loads)))
 
 
-async def _load_of(session: aiohttp.ClientSession, url: URL) -> Load | None:
+async def load_of(session: aiohttp.ClientSession, url: URL) -> Load | None:
+    """What one server says; None = nothing that vLLM would."""
     async with session.get(url, allow_redirects=False) as response:
         if response.status != 200:
             return None

@@ -44,7 +44,11 @@ def price_of(model: str) -> Price | None:
 
 
 def price_for(config: TeacherConfig) -> Price | None:
-    """What the teacher costs; None = unknown. Recorded and simulated ones are free."""
+    """What the teacher costs; None = unknown.
+
+    Recorded and simulated ones are free, and so is a server of one's own: nobody sends a bill for
+    its tokens. Whoever wants the hours of the GPU counted gives a `price`.
+    """
     if config.price is not None:
         return config.price
     if config.kind != "http":
@@ -58,12 +62,19 @@ def price_record(config: TeacherConfig) -> PriceRecord | None:
     if price is None:
         return None
     listed = _prices().get(config.model or "") if config.price is None else None
-    source = "set in the pipeline file" if config.price is not None else f"{config.kind}: free"
+    source = "set in the pipeline file" if config.price is not None else free_because(config)
     return PriceRecord(
         **price.model_dump(),
         date=None if listed is None else listed.date,
         source=source if listed is None else listed.source,
     )
+
+
+def free_because(config: TeacherConfig) -> str:
+    """Why a teacher that is not asked over the network costs nothing."""
+    if config.kind == "vllm":
+        return "free: hardware of your own, so no bill for tokens"
+    return f"{config.kind}: free"
 
 
 def nano_usd(

@@ -62,6 +62,8 @@ def arguments(launch: Launch, port: int) -> list[str]:
     given = options(config.args)
     if "--load-format" not in given:
         words += ["--load-format", "safetensors"]
+    if "--disable-uvicorn-access-log" not in given:
+        words += ["--disable-uvicorn-access-log"]  # a line for each question fills the disk
     if launch.adapters:
         words += ["--enable-lora", "--lora-modules"]
         words += [f"{adapter.name}={adapter.folder}" for adapter in launch.adapters]

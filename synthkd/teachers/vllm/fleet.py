@@ -10,19 +10,21 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 from yarl import URL
 
 from synthkd.config import TeacherConfig, VllmConfig
 from synthkd.errors import AttemptFailed, TeacherRefused
 from synthkd.rows import canonical
+from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.concurrency import Load
 from synthkd.teachers.http import BrokenOff, HttpTeacher, connected
-from synthkd.teachers.load import metrics_url
+from synthkd.teachers.load import load_of, metrics_url
 from synthkd.teachers.patience import PATIENCE_S
 from synthkd.teachers.request import Api, Completion, Request, Teacher
 from synthkd.teachers.servers import Servers
@@ -34,6 +36,9 @@ from synthkd.teachers.wire import PATH
 
 LOGS = Path(".synthkd", "vllm")
 """Where the logs go, below the working folder."""
+
+DRAIN_LOOK_S = 0.2
+"""Seconds between two looks whether a server is idle."""
 
 _log = logging.getLogger("synthkd")  # without any set-up, warnings go to stderr
 
@@ -73,14 +78,25 @@ class Fleet:
         block: what they serve.
         run_id: the run that they belong to, for the names of their logs.
         logs: the folder for those.
+        ports: of each server; None = free ones.
+        is_open: whether anybody on this machine may ask them, without a key.
     """
 
-    def __init__(self, block: Block, run_id: str, logs: Path = LOGS) -> None:
+    def __init__(
+        self,
+        block: Block,
+        run_id: str,
+        logs: Path = LOGS,
+        *,
+        ports: Sequence[int] | None = None,
+        is_open: bool = False,
+    ) -> None:
         self._block = block
+        self._ports = ports
         self._logs = logs
         digest = hashlib.sha256(canonical(block.config.model_dump(mode="json"))).hexdigest()
         self._log_name = f"{run_id[:12]}-{digest[:6]}"
-        self.key = secrets.token_urlsafe(24)
+        self._key = None if is_open else secrets.token_urlsafe(24)
         self.starts = 0
         """How often they were started together."""
         self.servers = Servers([])
@@ -122,8 +138,37 @@ class Fleet:
             if self._task is None:
                 self.starts += 1
                 self._task = asyncio.create_task(self._run())
-            changed = self._changed
-            await changed.wait()
+            await self._next_change()
+
+    async def all_ready(self) -> list[str]:
+        """The base URLs of all of them, once each can be asked; raises as `ready` does."""
+        await self.ready()
+        while len(self._up) < len(self._running):
+            await self._next_change()
+        return [server.url for server in self._running]
+
+    async def lost(self) -> None:
+        """Return never; raise when there is no hope of any."""
+        while True:
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        await self._changed.wait()
+        if self._broken is not None:
+            raise self._broken
+
+    async def drain(self) -> None:
+        """Return when the servers say that they work on nothing, or after `GRACE_S`.
+
+        For questions of others: what this process asks is awaited by `Closing`.
+        """
+        urls = [metrics_url(self._running[number].url) for number in self._up]
+        timeout = aiohttp.ClientTimeout(total=GRACE_S)
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(GRACE_S), aiohttp.ClientSession(timeout=timeout) as session:
+                for url in urls:
+                    while (load := await load_of(session, url)) and load.running + load.waiting > 0:  # noqa: ASYNC110  another process works on it
+                        await asyncio.sleep(DRAIN_LOOK_S)
 
     async def stop(self) -> None:
         """Stop them all; a later question starts them again."""
@@ -146,7 +191,12 @@ class Fleet:
     async def _keep_all(self) -> None:
         launch = await asyncio.to_thread(self._prepare)
         self._running = [
-            Server(launch, number, log_file(self._logs, f"{self._log_name}-{number}"))
+            Server(
+                launch,
+                number,
+                log_file(self._logs, f"{self._log_name}-{number}"),
+                None if self._ports is None else self._ports[number],
+            )
             for number in range(self._block.config.servers)
         ]
         fresh = Servers([_urls(server) for server in self._running])
@@ -175,7 +225,7 @@ class Fleet:
             model=block.model,
             adapters=block.adapters,
             base=block.base,
-            key=self.key,
+            key=self._key,
             gpus=shared_gpus(block.name, block.config),
         )
 
@@ -207,7 +257,7 @@ class Fleet:
         """
         await self.ready()
         urls = [metrics_url(server.url) for server in self._running] if tell is not None else []
-        async with connected(config, self.servers, self.key, urls, tell) as http:
+        async with connected(config, self.servers, self._key, urls, tell) as http:
             yield VllmTeacher(http)
 
 

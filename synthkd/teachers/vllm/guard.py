@@ -142,27 +142,43 @@ def _reaped(child: int) -> int | None:
 
 
 def _kill_the_rest() -> None:
-    """SIGTERM to everything below, then SIGKILL until there is nothing."""
+    """SIGTERM to everything below, then SIGKILL until there is nothing.
+
+    Nothing is below when there is no child: orphans become children of ours.
+    """
     deadline = time.monotonic() + TIDY_S
     asked: set[int] = set()
-    while below := _below(os.getpid()):
+    while _has_children():
         late = time.monotonic() > deadline
+        below = _below(os.getpid())
         for pid in below if late else below - asked:
             _signal(pid, signal.SIGKILL if late else signal.SIGTERM)
         asked |= below
-        _reaped(-1)
         time.sleep(0.02)
+        _reaped(-1)
+
+
+def _has_children() -> bool:
+    """Whether there is a child, be it one that has ended and is not reaped."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _below(top: int) -> set[int]:
-    """All descendants of a process, those that ended and are not reaped left out."""
+    """All descendants of a process.
+
+    Those too that count as ended while one of their threads is still there: what they started is
+    not ours before that thread ends.
+    """
     children: dict[int, list[int]] = {}
     for each in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):  # it has ended
             # The name is in brackets, and may hold brackets and spaces of its own.
-            state, parent = each.read_bytes().rpartition(b")")[2].split()[:2]
-            if state != b"Z":
-                children.setdefault(int(parent), []).append(int(each.parent.name))
+            parent = int(each.read_bytes().rpartition(b")")[2].split()[1])
+            children.setdefault(parent, []).append(int(each.parent.name))
     found: set[int] = set()
     todo = [top]
     while todo:

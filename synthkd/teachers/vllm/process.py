@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE_S = 10.0
@@ -72,13 +74,20 @@ async def started(
         log: what it prints is appended there.
         grace_s: between SIGTERM and SIGKILL when it is stopped.
     """
-    guard = subprocess.Popen(  # noqa: S603, ASYNC220  our own program, and starting it takes a millisecond
-        [sys.executable, "-I", "-S", str(GUARD), "outer", f"{grace_s:g}", str(log), *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
+    with _appended(log) as output:
+        guard = subprocess.Popen(  # noqa: S603, ASYNC220  our own program; it starts in a moment
+            [sys.executable, "-I", "-S", str(GUARD), "outer", f"{grace_s:g}", str(log), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,  # not ours: who reads that would wait for the guard
+            env=environment,
+            start_new_session=True,
+        )
     process = Process(guard)
     await process.follow()
     return process
+
+
+def _appended(log: Path) -> IO[bytes]:
+    """A log that only its owner can read."""
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

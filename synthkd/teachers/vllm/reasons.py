@@ -12,7 +12,11 @@ from typing import NamedTuple
 
 TAIL = 256 * 2**10
 """Bytes at the end of a log that are looked at: a traceback through three processes fits."""
+GLANCE = 16 * 2**10
+"""Bytes that tell how far a start is: it is looked at several times a second."""
 LONGEST_LINE = 300
+SHORT = 80
+"""Characters of a line that tell how far a start is, beside all else that a person looks at."""
 LINES = 12
 """Of a log's end that a person is shown."""
 
@@ -60,7 +64,7 @@ REASONS = (
         "it does not take these `args`",
     ),
     Reason(
-        "trust_remote_code",
+        "trust_remote_code=True|execute the configuration file|contains custom code",
         "the model needs code of its own, which synthkd does not run: take one that vLLM knows, or"
         " start the server yourself and give its `endpoint`",
     ),
@@ -111,27 +115,30 @@ REASONS = (
 """The first that is found is told."""
 
 STAGES: Mapping[str, str] = {
-    r"Application startup complete": "ready",
+    r"Application startup complete|Starting vLLM server": "ready",
     r"Capturing CUDA graph|Graph capturing": "capturing graphs",
-    r"torch\.compile|Compiling|[Cc]ompilation": "compiling",
-    r"KV cache|kv_cache|profil|init engine": "measuring memory",
-    r"Loading safetensors|Loading weights|Loading model|load_model|Starting to load": "loading",
-    r"[Dd]ownload": "downloading",
+    r"init engine|KV cache size|KV cache memory|Memory profiling": "making room for answers",
+    r"torch\.compile took|Dynamo bytecode|Compiling a graph|Cache the graph": "compiling",
+    r"Starting to load|Loading safetensors|Loading weights|Model loading": "loading weights",
+    r"Downloading|Fetching \d+ files": "downloading",
+    r"Initializing a V\d LLM engine": "starting its engine",
 }
-"""What stands in a line -> which stage of a start that is; the last stage first."""
+"""What stands in a line -> which stage of a start that is."""
 
 _ERROR = re.compile(r"\b((?:\w+\.)*\w*(?:Error|Exception|Interrupt))\b:?\s*(.*)")
 _PREFIX = re.compile(r"^(?:\([^)]*pid=\d+\)\s*)?(?:[A-Z]+ \d\d-\d\d [\d:]+ )?(?:\[[^\]]+\]\s*)?")
+_IDLE = re.compile(r"(?:INFO|WARNING|DEBUG) \d\d-\d\d ")
+"""In lines that say what goes well, such as all settings that make a server fail elsewhere."""
 _FOLLOWS = ("Engine core initialization failed", "EngineDeadError", "Engine process failed")
 
 
-def tail_of(log: Path, since: int = 0) -> str:
+def tail_of(log: Path, since: int = 0, most: int = TAIL) -> str:
     """The end of what a log has gained since it was so many bytes long."""
     try:
         with log.open("rb") as opened:
             end = opened.seek(0, 2)
-            opened.seek(max(since, end - TAIL))
-            return opened.read(TAIL).decode(errors="replace")
+            opened.seek(max(since, end - most))
+            return opened.read(most).decode(errors="replace")
     except FileNotFoundError:
         return ""
 
@@ -152,27 +159,31 @@ def one_line(text: str) -> str:
 
 def reason_of(text: str, code: int | None) -> str:
     """Why it ended, in one sentence, with the way out where there is a known one."""
-    for found, meaning in REASONS:
-        if match := re.search(f"^.*(?:{found}).*$", text, re.MULTILINE):
-            return f"{meaning} ({one_line(match[0])})"
-    errors = [match for line in lines_of(text) if (match := _ERROR.search(line))]
+    lines = [one_line(line) for line in text.splitlines() if not _IDLE.search(line)]
+    for found, means in REASONS:
+        for line in lines:
+            if re.search(found, line):
+                return f"{means} ({line})"
+    errors = [match for line in lines if (match := _ERROR.search(line))]
     causes = [each for each in errors if not any(text in each[0] for text in _FOLLOWS)]
     if causes:
         return f"{causes[-1][1]}: {causes[-1][2]}".rstrip(": ")
     if code == -9:
-        return "it was killed (SIGKILL): most often because the machine's memory ran out"
+        return "it was killed (SIGKILL), as the system does when its memory runs out"
     if code is None:
         return "it ended, and so did its watchdog"
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
 
 def stage_of(text: str) -> str:
-    """How far a start has come."""
-    for line in reversed(lines_of(text)):
+    """How far a start has come, with the latest line that says something of it."""
+    lines = [line[:SHORT] for line in lines_of(text)]
+    latest = next((line for line in reversed(lines) if re.search("[a-z]{3}", line)), "")
+    for line in reversed(lines):
         for found, stage in STAGES.items():
             if re.search(found, line):
-                return stage
-    return "starting"
+                return f"{stage} ({line})"
+    return f"starting ({latest})" if latest else "starting"
 
 
 def shown_tail(text: str) -> str:

@@ -16,7 +16,7 @@ from synthkd.config.vllm import BASE
 from synthkd.errors import TeacherRefused
 from synthkd.teachers.vllm.command import Launch, arguments, environment
 from synthkd.teachers.vllm.process import Process, started
-from synthkd.teachers.vllm.reasons import lines_of, reason_of, shown_tail, stage_of, tail_of
+from synthkd.teachers.vllm.reasons import GLANCE, reason_of, shown_tail, stage_of, tail_of
 
 LOOK_S = 0.25
 """Seconds between two looks whether it answers."""
@@ -68,11 +68,9 @@ class Server:
         return f"vLLM server {self._launch.model.name} on port {self.port}"
 
     def said(self) -> str:
-        """How its start goes: stage, seconds, the last line of its log."""
-        text = tail_of(self._log, self._log_from)
-        lines = lines_of(text)
-        last = f": {lines[-1]}" if lines else ""
-        return f"{self.label}: {stage_of(text)}, {time.monotonic() - self._began:.0f} s{last}"
+        """How its start goes: seconds, stage, the line of its log that says so."""
+        stage = stage_of(tail_of(self._log, self._log_from, GLANCE))
+        return f"{self.label} for {time.monotonic() - self._began:.0f} s: {stage}"
 
     async def keep(self, up: Callable[[], None], down: Callable[[], None]) -> None:
         """Keep it up until this is cancelled; it is stopped then.

@@ -14,7 +14,8 @@ and chat on that port. What it is to do beside stands in `FAKE_VLLM`, as JSON:
     die_after    it dies (SIGKILL to itself) with this answer in the air, once for each file that
                  is not there yet: `FOLDER/died-N`, up to `deaths` times
     take_port    it listens and says that the port is taken, for the first so many starts
-    note         a folder, in which each start leaves what it was started with
+    note         a folder, in which each start leaves what it was started with (`start-N`), and a
+                 file when it was asked ten times (`asked-N`)
 
 Only the standard library: it runs with `-S`.
 """
@@ -29,6 +30,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 NAMED = "FAKE_VLLM"
@@ -52,9 +54,12 @@ class Wishes:
         self.running = 0
         self.lock = threading.Lock()
 
-    def is_to_die(self) -> bool:
-        due = self.die_after is not None and self.asked >= self.die_after
-        return due and count(self.note, "died") < (self.deaths or 1)
+    def die_if_due(self) -> None:
+        with self.lock:  # one death at a time: the others in the air die of the same
+            due = self.die_after is not None and self.asked >= self.die_after
+            if due and count(self.note, "died") < (self.deaths or 1):
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
 
     def __getattr__(self, name: str) -> Any:
         return self.told.get(name)
@@ -125,12 +130,13 @@ def handler(wishes: Wishes, args: list[str]) -> type[BaseHTTPRequestHandler]:  #
                 return
             with wishes.lock:
                 wishes.asked += 1
+                if wishes.asked == 10:
+                    count(wishes.note, "asked")
                 wishes.running += 1
             time.sleep(wishes.slow_s or 0.001)
             with wishes.lock:
                 wishes.running -= 1
-            if wishes.is_to_die():
-                os.kill(os.getpid(), signal.SIGKILL)
+            wishes.die_if_due()
             said = f"{body['model']}: {body['messages'][-1]['content'][-100:]}"
             choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
             usage = {"prompt_tokens": 5, "completion_tokens": 5}
@@ -143,6 +149,9 @@ def handler(wishes: Wishes, args: list[str]) -> type[BaseHTTPRequestHandler]:  #
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # without asking a name server who 127.0.0.1 is
 
 
 def serve(args: list[str]) -> int:

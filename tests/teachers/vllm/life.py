@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,17 @@ def starts(notes: Path) -> list[dict[str, Any]]:
     """What each start was started with, in order."""
     files = sorted(notes.glob("start-*"), key=lambda file: int(file.name.partition("-")[2]))
     return [json.loads(file.read_text()) for file in files]
+
+
+def port_of(start: Mapping[str, Any]) -> str:
+    """The port that a server was started with."""
+    port: str = start["args"][start["args"].index("--port") + 1]
+    return port
+
+
+def environment_of(pid: int) -> bytes:
+    """What it was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def alive(marker: str) -> list[int]:
