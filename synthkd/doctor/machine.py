@@ -25,7 +25,12 @@ CHECKED_LEDGER = 2**30
 """Bytes: up to here reading the whole file takes seconds."""
 GPU_ANSWERS_S = 10.0
 
-EXTRAS = {"fast": ("uvloop", "a quicker event loop")}
+EXTRAS = {
+    "fast": ("uvloop", "a quicker event loop"),
+    "language": ("py3langid", "gate.language"),
+    "tokens": ("tokenizers", "gate.length with a tokenizer file"),
+    "pii": ("presidio_analyzer", "privacy.mask with presidio, and names of persons"),
+}
 """Extra -> the module that it brings and what a run has of it; those that code uses today."""
 
 

@@ -1,14 +1,14 @@
 """`gate.length`: characters, words and tokens within limits.
 
 Tokens are counted by a tokenizer file of yours (`tokenizer.json`, for the library `tokenizers`), or
-estimated as a quarter of the UTF-8 bytes, rounded up: about right for prose in the usual
-vocabularies, too low for code and for rare scripts (docs/curation/gates.md has the figures).
+estimated as a quarter of the UTF-8 bytes, rounded up: a fifth too high for English prose, a fifth
+too low for code (docs/curation/gates.md has the figures).
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt, model_validator
 
 from synthkd.curate.gates.fields import text_of
 from synthkd.errors import Rejected, UserError
+from synthkd.io.paths import find_file
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
 
@@ -41,7 +42,8 @@ class LengthConfig(StepSettings):
     """Tokens of `tokenizer`; without one, UTF-8 bytes / 4, rounded up."""
     max_tokens: NonNegativeInt | None = None
     tokenizer: str | None = None
-    """A tokenizer.json on this machine; nothing is downloaded. Needs the extra `tokens`."""
+    """A tokenizer.json on this machine, looked for beside the pipeline file too; nothing is
+    downloaded. Needs the extra `tokens`."""
 
     @model_validator(mode="after")
     def _limits(self) -> LengthConfig:
@@ -64,14 +66,17 @@ class LengthConfig(StepSettings):
             return self
         if not self.counts_tokens:
             raise ValueError("tokenizer is for min_tokens and max_tokens: set one of them")
-        if not Path(self.tokenizer).is_file():
-            raise ValueError(
-                f"tokenizer: {self.tokenizer} is no file: give the path of a tokenizer.json, from"
-                " the folder in which synthkd runs; or leave it out for the estimate"
-            )
         if importlib.util.find_spec("tokenizers") is None:
             raise ValueError("tokenizer needs the extra: pip install 'synthkd[tokens]'")
         return self
+
+    def faults(self, folder: Path) -> Iterable[str]:
+        """See `StepSettings.faults`."""
+        if self.tokenizer is not None:
+            try:
+                _loaded(find_file(self.tokenizer, folder))
+            except UserError as error:
+                yield f"tokenizer: {error}"
 
     @property
     def counts_tokens(self) -> bool:
@@ -88,7 +93,8 @@ async def length(row: Row, kit: Kit, config: LengthConfig, /) -> AsyncIterator[R
         ("words", len(text.split()), config.min_words, config.max_words),
     ]
     if config.counts_tokens:
-        tokens = tokens_of(text, config.tokenizer)
+        path = config.tokenizer and find_file(config.tokenizer, kit.desk.folder)
+        tokens = tokens_of(text, path or None)
         measured.append(("tokens", tokens, config.min_tokens, config.max_tokens))
     for unit, found, least, most in measured:
         if least is not None and found < least:
@@ -98,7 +104,7 @@ async def length(row: Row, kit: Kit, config: LengthConfig, /) -> AsyncIterator[R
     yield row
 
 
-def tokens_of(text: str, tokenizer: str | None) -> int:
+def tokens_of(text: str, tokenizer: Path | None) -> int:
     """How many tokens the text has; without a tokenizer, the estimate.
 
     Raises:
@@ -111,12 +117,12 @@ def tokens_of(text: str, tokenizer: str | None) -> int:
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: str) -> Tokenizer:
+def _loaded(path: Path) -> Tokenizer:
     """Read once: it takes a second for a large vocabulary."""
     from tokenizers import Tokenizer
 
     try:
-        read = Tokenizer.from_file(path)
+        read = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise UserError(f"{path} is no tokenizer.json: {error}") from error
     # A file may say that texts are cut or filled up; here every token counts.

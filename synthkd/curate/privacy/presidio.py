@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from synthkd.curate.privacy.find import Recogniser, Span
+from synthkd.errors import UserError
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
@@ -46,7 +47,10 @@ def missing(spacy_model: str | None) -> str | None:
     """What must be installed first, and how; None = all is there."""
     if importlib.util.find_spec("presidio_analyzer") is None:
         return "engine presidio and spacy_model need the extra: pip install 'synthkd[pii]'"
-    if spacy_model is not None and importlib.util.find_spec(spacy_model) is None:
+    # A name with dots would import its parent to be looked for.
+    if spacy_model is not None and not (
+        spacy_model.isidentifier() and importlib.util.find_spec(spacy_model)
+    ):
         return (
             f"spacy_model: {spacy_model} is not installed, and models are never downloaded by"
             f" themselves: install its package first"
@@ -64,10 +68,16 @@ def open_presidio(
         language: of the texts, as ISO 639-1 code.
         spacy_model: an installed model.
         everything: presidio's own recognisers too; else only the names.
+
+    Raises:
+        UserError: spaCy does not know the language, or the package is no model.
     """
     import spacy
 
-    pipeline = spacy.blank(language) if spacy_model is None else spacy.load(spacy_model)
+    try:
+        pipeline = spacy.blank(language) if spacy_model is None else spacy.load(spacy_model)
+    except (ImportError, OSError) as error:  # a language or a package that spaCy does not know
+        raise UserError(f"spaCy cannot open {spacy_model or language}: {error}") from error
     names = pipeline if "person" in kinds and spacy_model is not None else None
     return _Presidio(
         analyzer=_analyzer(pipeline, language) if everything else None,
@@ -120,8 +130,10 @@ class _Presidio:
         if self._names is not None:
             for name in self._names(text).ents:
                 if name.label_ in {"PERSON", "PER"}:
-                    said = " ".join(name.text.split()).casefold()
-                    yield Span(name.start_char, name.end_char, "person", False, said)
+                    written = name.text.removesuffix("'s").removesuffix("\u2019s")
+                    said = " ".join(written.split()).casefold()
+                    end = name.start_char + len(written)
+                    yield Span(name.start_char, end, "person", False, said)
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:

@@ -80,13 +80,12 @@ def test_a_lone_surrogate_counts_as_a_character() -> None:
 def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"t\.json is no tokenizer\.json"):
-        tokens_of("a", str(tmp_path / "t.json"))
+        tokens_of("a", tmp_path / "t.json")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tokenizer": "t.json", "max_tokens": 3}, r"t\.json is no file"),
         ({"tokenizer": "t.json", "max_chars": 3}, "is for min_tokens and max_tokens"),
         ({"min_tokens": 3, "max_tokens": 2}, "min_tokens 3 must not be above max_tokens 2"),
     ],
@@ -94,3 +93,13 @@ def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
 def test_token_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         LengthConfig.model_validate({"field": "text", **settings})
+
+
+def test_a_tokenizer_file_is_looked_for_beside_the_pipeline(words: str, tmp_path: Path) -> None:
+    settings = {"field": "text", "max_tokens": 3, "tokenizer": "tokenizer.json"}
+    config = LengthConfig.model_validate(settings)
+    (tmp_path / "beside").mkdir()
+    Path(words).rename(tmp_path / "beside" / "tokenizer.json")
+    assert list(config.faults(tmp_path / "beside")) == []
+    (fault,) = config.faults(tmp_path / "elsewhere")
+    assert fault.startswith("tokenizer: tokenizer.json: no such file")
