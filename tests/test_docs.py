@@ -54,7 +54,7 @@ def test_commands_that_are_shown_exist(document: Path) -> None:
             assert arguments[0] in MAKE_TARGETS
         elif program == "synthkd":
             # A group of commands is named with one of them: `synthkd ledger stats`.
-            name = arguments[:2] if arguments[0] == "ledger" else arguments[:1]
+            name = arguments[:2] if arguments[0] in {"batch", "ledger"} else arguments[:1]
             helped = CliRunner().invoke(app, [*name, "--help"])
             assert helped.exit_code == 0, f"no command {name}"
             options = {word for word in arguments if word.startswith("--")}

@@ -174,7 +174,7 @@ def erase(
     debug: Debug = False,
 ) -> None:
     """Take a subject's entries out for good, and name the datasets that were made of them."""
-    from synthkd.ledger.removal import alone, datasets_of, doom, remove
+    from synthkd.ledger.removal import alone, datasets_of, doom, doom_letters, remove
     from synthkd.ledger.upkeep import opened
     from synthkd.ledger.where import parse_where
 
@@ -183,7 +183,7 @@ def erase(
     meant = parse_where(where)
     path = _path(ledger)
     with (opened if dry_run else alone)(path) as store:
-        doomed = doom(store, meant)
+        doomed = doom_letters(store, meant, doom(store, meant))
         typer.echo(f"{'would erase' if dry_run else 'erasing'} {_amount(doomed)}")
         typer.echo(_uses(*datasets_of(store, datasets or ())))
         if dry_run:
@@ -266,7 +266,10 @@ def _pretty(body: bytes) -> str:
 
 
 def _amount(doomed: Doomed) -> str:
-    return f"{doomed.entries} entries, {_size(doomed.stored_bytes)}"
+    asked = f", {doomed.letters} questions in the outbox" if doomed.letters else ""
+    if doomed.under_way:
+        asked += f" ({doomed.under_way} of them a provider has: what it answers is thrown away)"
+    return f"{doomed.entries} entries{asked}, {_size(doomed.stored_bytes)}"
 
 
 def _uses(used: list[Used], gone: list[str]) -> str:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import zstandard
 
 from synthkd.errors import LedgerFailed, UserError
 from synthkd.io.rows_file import rows_made_by
@@ -27,6 +29,26 @@ ALONE_S = 5.0
 """How long to wait for others to close the ledger."""
 BATCH = 1_000
 
+# The conditions are on `answers`: a letter looks like one that has no outcome yet.
+LETTERS = """
+select id, batch, asked, body from (
+  select id, key, teacher, created_s, batch, asked, body, 0 as status, '' as finish from outbox
+) as answers left join (select id as teacher_id, served_by, model from teachers)
+  on teacher_id = answers.teacher where
+"""
+SPEND_LETTERS = """
+update runs set
+  requests = runs.requests + lost.requests,
+  prompt_tokens = runs.prompt_tokens + lost.prompt_tokens,
+  completion_tokens = runs.completion_tokens + lost.completion_tokens,
+  nano_usd = runs.nano_usd + lost.nano_usd
+from (
+  select run_id, count(*) as requests, sum(prompt_tokens) as prompt_tokens,
+    sum(completion_tokens) as completion_tokens, sum(nano_usd) as nano_usd
+  from outbox where batch is not null and id in (select id from doomed_letters) group by run_id
+) as lost where runs.run_id = lost.run_id
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doomed:
@@ -34,6 +56,10 @@ class Doomed:
 
     entries: int
     stored_bytes: int
+    letters: int = 0
+    """Questions in the outbox; their ids stand in `doomed_letters`."""
+    under_way: int = 0
+    """... of which a provider has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +112,27 @@ def doom(store: Store, where: Where) -> Doomed:
     return Doomed(entries=count, stored_bytes=stored_bytes)
 
 
+def doom_letters(store: Store, where: Where, doomed: Doomed) -> Doomed:
+    """Find what is meant among the questions that wait in the outbox, too."""
+    connection = store.connection
+    connection.execute("create temp table if not exists doomed_letters (id integer primary key)")
+    connection.execute("delete from doomed_letters")
+    count = under_way = stored_bytes = 0
+    for letter, batch, *bodies in connection.execute(LETTERS + where.sql, where.values):
+        if where.words and not where.says(*map(zstandard.decompress, bodies)):
+            continue
+        connection.execute("insert into doomed_letters values (?)", (letter,))
+        count += 1
+        under_way += batch is not None
+        stored_bytes += sum(map(len, bodies))
+    return replace(
+        doomed,
+        letters=count,
+        under_way=under_way,
+        stored_bytes=doomed.stored_bytes + stored_bytes,
+    )
+
+
 def datasets_of(store: Store, folders: Iterable[Path]) -> tuple[list[Used], list[str]]:
     """The datasets that were made of what is doomed.
 
@@ -128,6 +175,7 @@ def remove(store: Store) -> int:
     connection.execute("begin immediate")
     try:
         connection.execute("delete from answers where id in (select id from doomed)")
+        _remove_letters(connection)
         for dictionary, first, last in _dictionaries_of_doomed(connection):
             _replace(store, dictionary, first, last)
         connection.execute("commit")
@@ -137,6 +185,21 @@ def remove(store: Store) -> int:
         raise
     connection.execute("vacuum")
     return before - store.path.stat().st_size
+
+
+def _remove_letters(connection: sqlite3.Connection) -> None:
+    """Those that a provider has may be billed, so what is held for them is spent."""
+    if not connection.execute(
+        "select 1 from temp.sqlite_master where name = 'doomed_letters'"
+    ).fetchone():
+        return
+    connection.execute(SPEND_LETTERS)
+    # What a provider said may quote a question.
+    connection.execute(
+        "update batches set said = '' where id in"
+        " (select batch from outbox where id in (select id from doomed_letters))"
+    )
+    connection.execute("delete from outbox where id in (select id from doomed_letters)")
 
 
 def _dictionaries_of_doomed(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:

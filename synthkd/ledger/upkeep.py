@@ -232,13 +232,14 @@ def verify(store: Store) -> Iterator[str]:
 
     The file's structure and its index, every body (it unpacks, its checksum holds, an answer is
     JSON), every question (its hash is the key), every account (nothing below zero, no hold of a run
-    that there is not).
+    that there is not), every question in the outbox and the batch that it is in.
     """
     try:
         for (fault,) in store.connection.execute("pragma integrity_check"):
             if fault != "ok":
                 yield f"the file: {fault}"
         yield from _faulty_accounts(store)
+        yield from _faulty_letters(store)
         for row in store.connection.execute(f"{ENTRIES}{FROM} true order by answers.id"):
             yield from _faults_of(store, row)
     except sqlite3.DatabaseError as error:
@@ -260,6 +261,29 @@ def _faults_of(store: Store, row: tuple[Any, ...]) -> Iterator[str]:
             orjson.loads(stored.entry.reply)
         except orjson.JSONDecodeError as error:
             yield f"{name}: the reply is no JSON: {error}"
+
+
+def _faulty_letters(store: Store) -> Iterator[str]:
+    query = "select id, key, asked, body from outbox order by id"
+    for letter, key, asked, body in store.connection.execute(query):
+        name = f"question {letter} in the outbox, key {key.hex()[:12]}"
+        try:
+            orjson.loads(zstandard.decompress(body))
+            right = hashlib.sha256(zstandard.decompress(asked)).digest() == key
+        except (zstandard.ZstdError, orjson.JSONDecodeError) as error:
+            yield f"{name}: cannot be unpacked: {error}"
+            continue
+        if not right:
+            yield f"{name}: the question is not the one that the key is made of"
+    query = (
+        "select distinct batch from outbox where batch is not null and batch not in"
+        " (select id from batches where state != 'ended')"
+    )
+    for (batch,) in store.connection.execute(query):
+        yield f"batch {batch}: questions are in it, but there is no such batch under way"
+    query = "select id from batches where run_id not in (select run_id from runs)"
+    for (batch,) in store.connection.execute(query):
+        yield f"batch {batch}: is of a run that there is not"
 
 
 def _faulty_accounts(store: Store) -> Iterator[str]:
