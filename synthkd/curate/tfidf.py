@@ -52,7 +52,7 @@ class TfidfSettings(StepSettings):
     """Of the vectors; fewer where there are fewer texts or terms."""
     max_terms: PositiveInt = Field(default=20_000, le=1_000_000)
     """The commonest words and, as many again, the commonest character n-grams."""
-    fit_texts: PositiveInt = Field(default=20_000, le=10_000_000)
+    fit_texts: PositiveInt = Field(default=10_000, le=10_000_000)
     """The model is fitted on at most so many texts, which are in memory then."""
     seed: Seed = 0
     """Of the sample and of the SVD; the step's own chance has no part in it, so that two steps
@@ -86,9 +86,12 @@ class TfidfModel:
 
     def compute(self, texts: Sequence[str]) -> Floats:
         """(n, dimensions) the vectors; a text without any known term gets zeros."""
-        if self._fit is None:
-            self._fit = _fitted(self._sampled(), self._settings)
-        return self._fit.project(texts)
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # more of them take four times the CPU seconds, waiting
+            if self._fit is None:
+                self._fit = _fitted(self._sampled(), self._settings)
+            return self._fit.project(texts)
 
     def _sampled(self) -> list[str]:
         chosen: dict[bytes, str] = {}
