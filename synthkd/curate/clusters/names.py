@@ -2,7 +2,7 @@
 
 Terms stand out by c-TF-IDF (Grootendorst, 2203.05794, section 3.3): all texts of a cluster are one
 document, and a term weighs tf(term, cluster) * log(1 + A / f(term)), with A the mean number of
-terms in a cluster and f the term's number in all of them.
+terms in a cluster and f the term's number in all of them. Words of most clusters are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from synthkd.curate.tfidf import SPACELESS
 
@@ -18,6 +18,9 @@ TEXTS_PER_CLUSTER = 500
 """The first so many are read: names do not get better with more, and memory stays bounded."""
 CHARS_PER_TEXT = 2_000
 TERMS = 5
+COMMON_SHARE = 0.5
+COMMON_FROM_CLUSTERS = 10
+"""Of so many clusters on, what stands in more than half of them names none."""
 EXAMPLES = 8
 """Texts that a teacher is shown of a cluster."""
 CHARS_PER_EXAMPLE = 300
@@ -52,10 +55,23 @@ class Terms:
         for counts in self._counts:
             overall.update(counts)
         mean = overall.total() / max(1, len(self._counts))
-        return [_heaviest(counts, overall, mean) for counts in self._counts]
+        common = self._common()
+        return [
+            _heaviest({t: n for t, n in counts.items() if t not in common}, overall, mean)
+            for counts in self._counts
+        ]
+
+    def _common(self) -> set[str]:
+        """Terms of most clusters: "and" outweighs whatever tells a cluster apart by its number."""
+        if len(self._counts) < COMMON_FROM_CLUSTERS:
+            return set()
+        holders: Counter[str] = Counter()
+        for counts in self._counts:
+            holders.update(counts.keys())
+        return {term for term, n in holders.items() if n > COMMON_SHARE * len(self._counts)}
 
 
-def _heaviest(counts: Counter[str], overall: Counter[str], mean: float) -> list[str]:
+def _heaviest(counts: Mapping[str, int], overall: Counter[str], mean: float) -> list[str]:
     weights = {term: n * math.log(1 + mean / overall[term]) for term, n in counts.items()}
     return sorted(weights, key=lambda term: (-weights[term], term))[:TERMS]
 
