@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A law is no race: the machine may be busy, and a test that hangs has the timeout of pytest.
+settings.register_profile("synthkd", deadline=None)
+settings.load_profile("synthkd")
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
