@@ -79,6 +79,8 @@ BUILTIN: Mapping[str, str] = {
     "judge.reference": "synthkd.curate.judges.reference",
     "judge.panel": "synthkd.curate.judges.panel",
     "judge.pairwise": "synthkd.curate.judges.pairwise",
+    "judge.expected": "synthkd.curate.judges.expected",
+    "judge.best_of": "synthkd.curate.judges.best_of",
     "cluster.assign": "synthkd.curate.clusters.assign",
     "cluster.balance": "synthkd.curate.clusters.balance",
     "figures.diversity": "synthkd.curate.diversity",

@@ -20,13 +20,14 @@ from typing import Literal
 from pydantic import model_validator
 
 from synthkd.config import Samples
+from synthkd.curate.calibration import Calibrated
 from synthkd.curate.judges.choices import FLIPPED, SCHEMA, Choice, Outcome, read_choice
 from synthkd.curate.judges.scoring import LEAST_TO_WARN, text_of
 from synthkd.curate.judges.verdict import unusable
 from synthkd.errors import Rejected, TeacherError
 from synthkd.recipes.replies import Loss, discard_all, give_up
 from synthkd.rows import Json, Row
-from synthkd.steps import Kit, StepSettings, inputs_of, step
+from synthkd.steps import Kit, inputs_of, step
 from synthkd.teachers.request import Completion
 from synthkd.text import normalised
 
@@ -40,7 +41,7 @@ LEAST_CONSISTENT = 0.6
 """Of verdicts; GPT-4 has 0.84 to 0.87 on MT-bench's pairs, a judge that picks by place has 0."""
 
 
-class PairwiseSettings(StepSettings):
+class PairwiseSettings(Calibrated):
     """Settings of `judge.pairwise`."""
 
     teacher: str | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from synthkd.config import Samples, Share
+from synthkd.curate.calibration import Calibrated
 from synthkd.curate.gates.fields import value_of
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
 from synthkd.errors import Rejected, RowError
 from synthkd.recipes.replies import discard_all, give_up
 from synthkd.rows import Fields, Json, Row, canonical
-from synthkd.steps import Kit, StepSettings
+from synthkd.steps import Kit
 
 ROUNDING = 1e-9
 """A score is a quotient; it is not rejected for its last bit."""
@@ -19,7 +20,7 @@ SUPPLIES = ("question", "candidate", "criteria", "about")
 """Inputs of a judge's prompt that the step computes."""
 
 
-class JudgedSettings(StepSettings):
+class JudgedSettings(Calibrated):
     """What judges that score one answer have in common."""
 
     field: str | list[str] = "response"

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
+from hypothesis import settings
 
 from synthkd.errors import TeacherError
 from synthkd.kit import Desk, Kit
-from synthkd.prompts import load_prompt, shipped_folder
+from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Fields, source_row
 from synthkd.steps import Step, find_step
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.request import Completion, Request, Usage
 
+patient = settings(deadline=None)
+"""For laws: the machine may be busy."""
 Reply = str | Completion | TeacherError
 Voice = Callable[[Request], Reply]
 
@@ -78,9 +82,15 @@ class Judged:
         return [request for teacher in self.teachers.values() for request in teacher.asked]
 
 
+@cache
+def shipped(name: str) -> Prompt:
+    """A prompt that comes with the package."""
+    return load_prompt(name, folders=[shipped_folder("prompts")])
+
+
 async def judged(
     name: str,
-    settings: Mapping[str, Any],
+    given: Mapping[str, Any],
     fields: Fields,
     voices: Voice | Mapping[str, Voice],
 ) -> Judged:
@@ -89,10 +99,10 @@ async def judged(
     assert isinstance(step, Step)
     by_name = voices if isinstance(voices, Mapping) else {"main": voices}
     speaking = {who: Speaking(who, voice) for who, voice in by_name.items()}
-    default = {} if "teachers" in settings or "families" in settings else {"teacher": "main"}
-    config = step.config.model_validate(default | dict(settings))
+    default = {} if "teachers" in given else {"teacher": "main"}
+    config = step.config.model_validate(default | dict(given))
     names = [value for key, value in config if key == "prompt" or key.endswith("_prompt")]
-    prompts = [load_prompt(each, folders=[shipped_folder("prompts")]) for each in names]
+    prompts = [shipped(each) for each in names]
     desk = Desk(
         step=name,
         teachers={who: _opened(teacher) for who, teacher in speaking.items()},

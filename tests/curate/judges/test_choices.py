@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.curate.judges.choices import SCHEMA, read_choice
+from tests.curate.judges.asking import patient
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,7 @@ def test_replies_without(text: str, reason: str) -> None:
     assert choice.loss.reason == reason
 
 
+@patient
 @given(
     st.one_of(
         st.text(),

@@ -13,7 +13,7 @@ from synthkd.curate.judges.pairwise import PairwiseSettings
 from synthkd.errors import Rejected, Unanswered
 from synthkd.steps import Step, find_step
 from synthkd.teachers.request import Request
-from tests.curate.judges.asking import Reply, Voice, always, judged
+from tests.curate.judges.asking import Reply, Voice, always, judged, patient
 
 ROW = {"instruction": "Why is the sky blue?", "response_1": "It scatters light.", "response_2": "?"}
 
@@ -142,6 +142,7 @@ async def outcome_of(settings: dict[str, Any], row: dict[str, Any], voices: Any)
     return done.verdict["outcome"], done.verdict["score"], done.verdict["consistent"]
 
 
+@patient
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 4))
 async def test_swapping_the_answers_only_mirrors_the_outcome(a: int, b: int, samples: int) -> None:
     settings = {"teachers": ["a", "b"], "samples": samples}
@@ -155,6 +156,7 @@ async def test_swapping_the_answers_only_mirrors_the_outcome(a: int, b: int, sam
     assert back == (FLIP[there[0]], pytest.approx(1 - there[1]), there[2])
 
 
+@patient
 @given(st.permutations(["a", "b", "c"]), st.integers(0, 10**6))
 async def test_the_order_of_the_teachers_makes_no_difference(order: list[str], seed: int) -> None:
     voices = {name: whimsical(seed + place) for place, name in enumerate("abc")}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from synthkd.curate.judges.panel import PanelSettings
 from synthkd.errors import Rejected, Unanswered
-from tests.curate.judges.asking import Voice, always, judged, scored
+from tests.curate.judges.asking import Voice, always, judged, patient, scored
 
 ROW = {"instruction": "Why?", "response": "Because.", "model": "x-small"}
 ONE = {"criteria": [{"name": "truth", "asks": "?", "scale": [0, 10]}]}
@@ -96,6 +96,7 @@ TRUTHS = st.fixed_dictionaries(
 )
 
 
+@patient
 @given(
     st.permutations(["x-small", "x-large", "y", "z"]),
     TRUTHS,

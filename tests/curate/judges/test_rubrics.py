@@ -13,6 +13,7 @@ from synthkd.errors import ConfigError, MissingField, RowError
 from synthkd.plan import compile_plan
 from synthkd.prompts import shipped_folder
 from synthkd.rows import source_row
+from tests.curate.judges.asking import patient
 
 SHIPPED = sorted((shipped_folder("prompts") / "judges").glob("*.yaml"))
 
@@ -58,6 +59,7 @@ def test_the_score_is_the_weighted_sum_moved_to_0_and_1() -> None:
     assert loaded.score(scores) == pytest.approx((reward - least) / (most - least))
 
 
+@patient
 @given(
     st.lists(st.floats(0.01, 10) | st.floats(-10, -0.01), min_size=1, max_size=5),
     st.data(),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import objects_in, read_scores
-from tests.curate.judges.asking import scored
+from tests.curate.judges.asking import patient, scored
 
 RUBRIC = Rubric.model_validate(
     {
@@ -78,6 +78,7 @@ JSON = st.recursive(
 )
 
 
+@patient
 @given(
     st.one_of(
         st.text(),
@@ -95,6 +96,7 @@ def test_any_text_gives_scores_on_the_scale_or_a_loss(text: str) -> None:
         assert all(type(n) is int and 0 <= n <= 4 for n in reading.scores.values())
 
 
+@patient
 @given(st.integers(0, 4), st.integers(0, 4), st.text(), st.text())
 def test_what_was_scored_is_read_whatever_stands_around(
     truth: int, style: int, before: str, after: str

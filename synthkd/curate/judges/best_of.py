@@ -1,0 +1,250 @@
+"""`judge.best_of`: of a row's several answers, the one that a judge scores best.
+
+    answers: [text, text, ...]    or    [{text: ..., teacher: ..., ...}, ...]
+
+The more answers a judge chooses from, the more it chooses what it overrates: its own score of the
+best rises with n, and what a better judge thinks of that best may fall (over-optimisation, arXiv
+2210.10760). With a second judge (`check_teacher`) every answer is scored twice, and the figures
+have the curve: the mean of the first answer drawn, of the best of 2, ... of n, by the judge that
+chooses and by the judge that only looks on. The means over all draws of m from the n are exact, not
+drawn: of the answers in the order of the judge, the one at place r is the best of a draw with
+probability C(n - r, m - 1) / C(n, m).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+from pydantic import Field, model_validator
+
+from synthkd.config import Samples, Share
+from synthkd.curate.calibration import Calibrated
+from synthkd.curate.judges.rubrics import RubricSetting
+from synthkd.curate.judges.scoring import ROUNDING, SUPPLIES, score_of, text_of
+from synthkd.curate.judges.verdict import Opinion, mean, opinion
+from synthkd.errors import MissingField, Rejected, RowError
+from synthkd.recipes.replies import discard_all, give_up
+from synthkd.rows import Json, Row
+from synthkd.steps import Kit, inputs_of, step
+
+MOST_ANSWERS = 64
+"""Of a row: all are asked about at once."""
+CHOOSING, LOOKING_ON = "by the judge", "by the check"
+FALLS = 0.02
+"""Of a score from 0 to 1: how far the check's curve must fall below its peak to be told of."""
+
+
+class BestOfSettings(Calibrated):
+    """Settings of `judge.best_of`."""
+
+    teacher: str
+    """The judge that chooses."""
+    check_teacher: str | None = None
+    """A second judge, of another family and better, that scores the same answers and chooses
+    nothing: for the curve. It costs as much as the first one; take it for a part of the rows."""
+    answers: str = "answers"
+    """The field with the row's answers: texts, or objects with a `text`."""
+    question: str = "instruction"
+    """The field with what was asked."""
+    samples: Samples = 1
+    """Scores of each answer, of which the mean counts."""
+    prompt: str = "judges/rubric"
+    """The prompt, as of `judge.rubric`."""
+    rubric: RubricSetting = Field(default="judges/helpsteer2", validate_default=True)
+    """A rubric's name, or the rubric itself."""
+    structured: bool = True
+    """Whether the JSON schema goes out with the question; false for a server that takes none."""
+    keep_at_least: Share | None = None
+    """Rejects a row whose best answer scores below it (`low_score`)."""
+    into: str = "response"
+    """The field for the best answer's text; the scores go into `verdict`."""
+
+    @model_validator(mode="after")
+    def _two_judges(self) -> BestOfSettings:
+        if self.check_teacher == self.teacher:
+            raise ValueError("check_teacher must be another teacher: a judge agrees with itself")
+        return self
+
+    @property
+    def teachers(self) -> list[str]:
+        """The judges: who chooses, and who looks on."""
+        return [self.teacher, *([self.check_teacher] if self.check_teacher is not None else [])]
+
+
+def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
+    """That choosing from more stops helping, by the judge that looks on."""
+    curve = curve_of(figures, LOOKING_ON)
+    if len(curve) > 1 and max(curve.values()) - curve[max(curve)] > FALLS:
+        best = max(curve, key=lambda m: curve[m])
+        yield (
+            f"the check scores the best of {max(curve)} at {curve[max(curve)]:.3f}, the best of"
+            f" {best} at {curve[best]:.3f}: the judge overrates what it chooses from many; take"
+            f" {best} answers, or a better judge"
+        )
+
+
+@step(
+    "judge.best_of",
+    needs=lambda config: [config.question, config.answers],
+    gives=lambda config: [config.into, "verdict"],
+    supplies=SUPPLIES,
+    warns=_warns,
+)
+async def best_of(row: Row, kit: Kit, config: BestOfSettings, /) -> AsyncIterator[Row]:
+    """Keep the best of a row's answers, by a judge; an answer that cannot be scored cannot win.
+
+    Gives the best answer's text (`into`; the first of equals) and `verdict`: `score`, `place` (from
+    0) and the `scores` of all, null where none could be read; with `check_teacher` its scores too.
+    Rejects `low_score`, `nothing_to_judge`, and what `judge.rubric` rejects.
+    """
+    texts = texts_of(row, config.answers)
+    judged = await _opinions(row, kit, config, texts)
+    scores = [score_of(opinions) for opinions in judged[config.teacher]]
+    best = max((score for score in scores if score is not None), default=None)
+    assert best is not None  # noqa: S101  the asking ends the row where nothing can be read
+    check = None
+    if config.check_teacher is not None:
+        check = [score_of(opinions) for opinions in judged[config.check_teacher]]
+    kit.count("verdicts")
+    _count_curve(kit, scores, check)
+    if config.keep_at_least is not None and best < config.keep_at_least - ROUNDING:
+        raise Rejected("low_score", f"score {best:.4g}, keep_at_least is {config.keep_at_least:g}")
+    place = scores.index(best)
+    verdict: dict[str, Json] = {
+        "score": best,
+        "place": place,
+        "scores": list(scores),
+        "check": None if check is None else list(check),
+        "answers": [
+            {"place": at, **one.told}
+            for opinions_by_place in judged.values()
+            for at, opinions in enumerate(opinions_by_place)
+            for one in opinions
+        ],
+    }
+    yield row.with_fields(**{config.into: texts[place]}, verdict=verdict)
+
+
+async def _opinions(
+    row: Row, kit: Kit, config: BestOfSettings, texts: Sequence[str]
+) -> dict[str, list[list[Opinion]]]:
+    """What each judge says of each answer; the one that chooses can be read at least once.
+
+    Raises:
+        Rejected: it cannot.
+        TeacherError: nobody answered.
+    """
+    common: dict[str, Json] = {
+        "question": text_of(row, config.question),
+        "criteria": config.rubric.shown,
+        "about": config.rubric.about,
+    }
+    names = kit.prompts[config.prompt].inputs
+    replies = await kit.ask_each(
+        config.prompt,
+        [inputs_of(row, names, candidate=text, **common) for text in texts],
+        teachers=config.teachers,
+        samples=config.samples,
+        schema=config.rubric.reply_schema if config.structured else None,
+    )
+    found: dict[str, list[list[Opinion]]] = {
+        teacher: [[] for _ in texts] for teacher in config.teachers
+    }
+    losses = []
+    for turn, reply in enumerate(replies):
+        place, rest = divmod(turn, len(config.teachers) * config.samples)
+        judge, sample = divmod(rest, config.samples)
+        teacher = config.teachers[judge]
+        one = opinion(reply, config.rubric, teacher=teacher, sample=sample)
+        found[teacher][place].append(one)
+        if one.reading.loss is not None:
+            losses.append(one.reading.loss)
+    if all(score_of(opinions) is None for opinions in found[config.teacher]):
+        give_up(replies, losses)
+    discard_all(kit, losses)
+    return found
+
+
+def texts_of(row: Row, field: str) -> list[str]:
+    """The answers' texts; of objects, their `text`.
+
+    Raises:
+        MissingField: the field holds no list.
+        RowError: an answer has no text, or there are too many.
+        Rejected: `nothing_to_judge`: the list is empty.
+    """
+    answers = row.fields.get(field)
+    if not isinstance(answers, list | tuple):
+        raise MissingField(f"the field {field!r} must hold a list of answers, got {answers!r:.80}")
+    if not answers:
+        raise Rejected("nothing_to_judge", f"{field} is empty")
+    if len(answers) > MOST_ANSWERS:
+        raise RowError(f"{field} has {len(answers)} answers, at most {MOST_ANSWERS} are judged")
+    texts = []
+    for place, answer in enumerate(answers):
+        text = answer.get("text") if isinstance(answer, Mapping) else answer
+        if not isinstance(text, str):
+            raise RowError(f"{field}[{place}] must be a text or have one, got {answer!r:.80}")
+        texts.append(text)
+    return texts
+
+
+def expected_best(chosen_by: Sequence[float], seen_by: Sequence[float], of: int) -> float:
+    """What `seen_by` makes of the best by `chosen_by` of a random draw of `of` answers, on average.
+
+    Equals in `chosen_by` share their places, so that the order of the answers makes no difference.
+
+    Args:
+        chosen_by: (n,) scores of the judge that chooses.
+        seen_by: (n,) scores of whoever looks on; the same for the judge's own curve.
+        of: 1 to n.
+    """
+    n = len(chosen_by)
+    order = sorted(range(n), key=lambda place: -chosen_by[place])
+    value, start = 0.0, 0
+    while start < n:
+        end = start
+        while end < n and chosen_by[order[end]] == chosen_by[order[start]]:
+            end += 1
+        group = mean([seen_by[place] for place in order[start:end]])
+        # A draw whose best is of this group: some of it, and none of those before.
+        wins = math.comb(n - start, of) - math.comb(n - end, of)
+        value += group * wins / math.comb(n, of)
+        start = end
+    return value
+
+
+def _count_curve(
+    kit: Kit, scores: Sequence[float | None], check: Sequence[float | None] | None
+) -> None:
+    """Add the row to the curves, in thousandths; only answers that both judges scored."""
+    seen = scores if check is None else check
+    pairs = [
+        (mine, other)
+        for mine, other in zip(scores, seen, strict=True)
+        if mine is not None and other is not None
+    ]
+    mine, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    for of in range(1, len(pairs) + 1):
+        kit.count(f"rows with {of:2} answers")
+        kit.count(f"best of {of:2} {CHOOSING}, thousandths", _thousandths(mine, mine, of))
+        if check is not None:
+            kit.count(f"best of {of:2} {LOOKING_ON}, thousandths", _thousandths(mine, others, of))
+
+
+def _thousandths(chosen_by: Sequence[float], seen_by: Sequence[float], of: int) -> int:
+    return round(1000 * expected_best(chosen_by, seen_by, of))
+
+
+def curve_of(figures: Mapping[str, Json], whose: str) -> dict[int, float]:
+    """Best of how many -> the mean score over the rows that have so many answers."""
+    curve: dict[int, float] = {}
+    for of in range(1, MOST_ANSWERS + 1):
+        total, rows = (
+            figures.get(f"best of {of:2} {whose}, thousandths"),
+            figures.get(f"rows with {of:2} answers"),
+        )
+        if isinstance(total, int) and isinstance(rows, int) and rows:
+            curve[of] = total / rows / 1000
+    return curve
