@@ -216,7 +216,40 @@ async def test_a_judge_is_right_at_the_stated_rate(
     assert told / MANY == pytest.approx(1 - error_rate, abs=0.08 if 0 < error_rate < 1 else 0)
 
 
-@given(st.text(), st.sampled_from(["label/x", "rationale/x", "generate/x", "judge/x"]))
+CRITERIA = [{"name": "good", "asks": "?", "least": 1, "most": 5, "anchors": []}]
+
+
+@pytest.mark.parametrize(
+    ("name", "question", "right", "wrong"),
+    [
+        ("tickets", "Where is my refund?", "Refund status", "login_problem"),
+        ("arithmetic", PEARS, "12 + 10 = 22. So 22.", "21"),
+    ],
+)
+async def test_judges_score_and_compare(name: str, question: str, right: str, wrong: str) -> None:
+    judge = open_world(SimulatedConfig(world=name))
+
+    async def says(prompt: str, **inputs: Any) -> Any:
+        return orjson.loads(
+            (await judge.complete(request(prompt, {"question": question, **inputs}, 0))).text
+        )
+
+    for candidate, number in ((right, 5), (wrong, 1)):
+        told = await says("judges/rubric", candidate=candidate, criteria=CRITERIA, about="")
+        assert told["scores"] == {"good": number}
+        digit = await says("judges/digit", candidate=candidate)
+        assert digit == (9 if number == 5 else 0)
+    for first, second, better in ((right, wrong, "first"), (wrong, right, "second")):
+        told = await says("judges/pairwise", first=first, second=second)
+        assert told["verdict"] == better
+    assert (await says("judges/pairwise", first=wrong, second=wrong))["verdict"] == "tie"
+    careless = open_world(SimulatedConfig(world=name, error_rate=1.0))
+    inputs = {"question": question, "first": wrong, "second": right}
+    reply = await careless.complete(request("judges/pairwise", inputs, 0))
+    assert orjson.loads(reply.text)["verdict"] == "first"
+
+
+@given(st.text(), st.sampled_from(["label/x", "rationale/x", "generate/x", "judge/x", "judges/x"]))
 def test_tickets_answer_any_text(text: str, prompt: str) -> None:
     inputs = {"text": text, "candidate": text}
     assert Tickets(error_rate=0.5).answer(prompt, inputs, random.Random(0))
@@ -232,5 +265,5 @@ def test_tickets_answer_any_text(text: str, prompt: str) -> None:
 )
 def test_arithmetic_answers_any_text(question: str) -> None:
     inputs = {"question": question, "candidate": question}
-    for prompt in ("rationale/x", "judge/x"):
+    for prompt in ("rationale/x", "judge/x", "judges/x"):
         assert Arithmetic(error_rate=0.5).answer(prompt, inputs, random.Random(0))

@@ -20,8 +20,9 @@ from pydantic import Field, model_validator
 
 from synthkd.config import Samples, Share
 from synthkd.curate.calibration import Calibrated
+from synthkd.curate.gates.fields import value_of
 from synthkd.curate.judges.rubrics import RubricSetting
-from synthkd.curate.judges.scoring import ROUNDING, SUPPLIES, score_of, text_of
+from synthkd.curate.judges.scoring import ROUNDING, SUPPLIES, fields_of, score_of, text_of
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
 from synthkd.errors import MissingField, Rejected, RowError
 from synthkd.recipes.replies import discard_all, give_up
@@ -43,8 +44,8 @@ class BestOfSettings(Calibrated):
     check_teacher: str | None = None
     """A second judge, of another family and better, that scores the same answers and chooses
     nothing: for the curve. It costs as much as the first one; take it for a part of the rows."""
-    answers: str = "answers"
-    """The field with the row's answers: texts, or objects with a `text`."""
+    answers: str | list[str] = "answers"
+    """The field with the row's answers (texts, or objects with a `text`), or a field for each."""
     question: str = "instruction"
     """The field with what was asked."""
     samples: Samples = 1
@@ -72,6 +73,10 @@ class BestOfSettings(Calibrated):
         return [self.teacher, *([self.check_teacher] if self.check_teacher is not None else [])]
 
 
+def _needs(config: BestOfSettings) -> Iterable[str]:
+    return [config.question, *fields_of(config.answers)]
+
+
 def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
     """That choosing from more stops helping, by the judge that looks on."""
     curve = curve_of(figures, LOOKING_ON)
@@ -86,7 +91,7 @@ def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
 
 @step(
     "judge.best_of",
-    needs=lambda config: [config.question, config.answers],
+    needs=_needs,
     gives=lambda config: [config.into, "verdict"],
     supplies=SUPPLIES,
     warns=_warns,
@@ -166,7 +171,7 @@ async def _opinions(
     return found
 
 
-def texts_of(row: Row, field: str) -> list[str]:
+def texts_of(row: Row, field: str | list[str]) -> list[str]:
     """The answers' texts; of objects, their `text`.
 
     Raises:
@@ -174,7 +179,11 @@ def texts_of(row: Row, field: str) -> list[str]:
         RowError: an answer has no text, or there are too many.
         Rejected: `nothing_to_judge`: the list is empty.
     """
-    answers = row.fields.get(field)
+    answers: Json
+    if isinstance(field, str):
+        answers = row.fields.get(field)
+    else:
+        answers, field = [value_of(row, name) for name in field], "answers"
     if not isinstance(answers, list | tuple):
         raise MissingField(f"the field {field!r} must hold a list of answers, got {answers!r:.80}")
     if not answers:

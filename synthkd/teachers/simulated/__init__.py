@@ -9,6 +9,7 @@ them proves code, not method.
     world.py        what a world is
     tickets.py      the intent of a support message
     arithmetic.py   word problems
+    judging.py      how they judge answers
 """
 
 from __future__ import annotations

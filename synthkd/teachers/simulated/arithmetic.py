@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from synthkd.rows import Fields
+from synthkd.teachers.simulated.judging import judgement
 from synthkd.teachers.simulated.world import (
     Role,
     candidate_in,
@@ -21,7 +22,7 @@ from synthkd.teachers.simulated.world import (
     verdict,
 )
 
-ABLE: tuple[Role, ...] = ("rationale", "generate", "judge")
+ABLE: tuple[Role, ...] = ("rationale", "generate", "judge", "judges")
 
 WORDS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 NUMBERS: Mapping[str, int] = {word: value for value, word in enumerate(WORDS.split("|"))}
@@ -144,6 +145,9 @@ class Arithmetic:
         """See `World`."""
         role = role_of(prompt, ABLE, "arithmetic")
         steps = solve(text_in(inputs, prompt, "arithmetic"))
+        if role == "judges":
+            quality = _quality(steps)
+            return judgement(prompt, inputs, quality, self.error_rate, rng, "arithmetic")
         if role == "judge":
             candidate = candidate_in(inputs, prompt, "arithmetic").replace(",", "")
             right = steps is not None and _last_number(candidate) == str(steps[-1].amount)
@@ -164,6 +168,16 @@ class Arithmetic:
             f"A: Ola has {bought} pears and eats {eaten}: {bought} - {eaten} = {bought - eaten}. "
             f"So the answer is {bought - eaten}."
         )
+
+
+def _quality(steps: list[Step] | None) -> Callable[[str], float]:
+    """How good a solution is: the right result counts most, sums that are shown a little."""
+
+    def quality(text: str) -> float:
+        right = steps is not None and _last_number(text.replace(",", "")) == str(steps[-1].amount)
+        return 0.8 * right + 0.2 * ("=" in text)
+
+    return quality
 
 
 def _last_number(text: str) -> str | None:

@@ -16,6 +16,7 @@ import orjson
 
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
+from synthkd.teachers.simulated.judging import judgement
 from synthkd.teachers.simulated.world import (
     ROLES,
     candidate_in,
@@ -134,6 +135,16 @@ class Tickets:
         role = role_of(prompt, ROLES, "tickets")
         labels = _labels(inputs)
         read = understand(text_in(inputs, prompt, "tickets"), tuple(labels))
+        if role == "judges":
+            intent = _plain(read.intent)
+            return judgement(
+                prompt,
+                inputs,
+                lambda text: float(_plain(text) == intent),
+                self.error_rate,
+                rng,
+                "tickets",
+            )
         if role == "judge":
             told = _plain(candidate_in(inputs, prompt, "tickets"))
             return verdict(told == _plain(read.intent), self.error_rate, rng)

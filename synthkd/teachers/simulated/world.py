@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
-Role = Literal["label", "rationale", "generate", "judge"]
-ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judge")
+Role = Literal["label", "rationale", "generate", "judge", "judges"]
+ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judge", "judges")
 
 
 class World(Protocol):

@@ -44,7 +44,7 @@ class Replay:
             verdict["outcome"] == self.pairs[name]["people"]
             for name, verdict in self.judged.items()
         )
-        return right / len(self.pairs)
+        return float(right / len(self.pairs))
 
     @property
     def single_accuracy(self) -> float:
@@ -54,12 +54,13 @@ class Replay:
             for name, verdict in self.judged.items()
             for answer in verdict["answers"]
         )
-        return right / (2 * len(self.pairs))
+        return float(right / (2 * len(self.pairs)))
 
     @property
     def consistency(self) -> float:
         """Share of all pairs with the same verdict in both orders."""
-        return sum(verdict["consistent"] == 1 for verdict in self.judged.values()) / len(self.pairs)
+        same = sum(verdict["consistent"] == 1 for verdict in self.judged.values())
+        return float(same / len(self.pairs))
 
     @property
     def figures(self) -> Mapping[str, int]:
