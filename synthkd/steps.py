@@ -81,6 +81,7 @@ BUILTIN: Mapping[str, str] = {
     "judge.pairwise": "synthkd.curate.judges.pairwise",
     "judge.expected": "synthkd.curate.judges.expected",
     "judge.best_of": "synthkd.curate.judges.best_of",
+    "judge.selfj": "synthkd.curate.judges.selfj",
     "cluster.assign": "synthkd.curate.clusters.assign",
     "cluster.balance": "synthkd.curate.clusters.balance",
     "figures.diversity": "synthkd.curate.diversity",

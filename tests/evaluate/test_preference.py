@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthkd.errors import UserError
+from synthkd.evaluate.preference import win_rate
+
+
+def drawn(t: float, b: float, tilt: float, n: int = 4000) -> tuple[list[float], list[float]]:
+    """Comparisons of a judge of that model; `tilt` = how much longer the first answers are."""
+    rng = random.Random(7)
+    lengths = [rng.gauss(tilt, 100) for _ in range(n)]
+    spread = math.sqrt(sum(d * d for d in lengths) / n)
+    wins = [
+        float(rng.random() < 1 / (1 + math.exp(-t - b * math.tanh(d / spread)))) for d in lengths
+    ]
+    return wins, lengths
+
+
+@pytest.mark.parametrize("t", [-0.8, 0.0, 0.5])
+def test_what_length_does_is_told_apart_from_what_is_better(t: float) -> None:
+    wins, lengths = drawn(t, 2.0, tilt=80)
+    found = win_rate(wins, lengths)
+    assert found.at_equal_length == pytest.approx(1 / (1 + math.exp(-t)), abs=0.04)
+    assert found.length_effect == pytest.approx(2.0, abs=0.35)
+    assert found.raw > found.at_equal_length + 0.05
+
+
+def test_a_judge_that_always_takes_the_longer_has_nothing_left() -> None:
+    rng = random.Random(1)
+    lengths = [rng.gauss(50, 100) for _ in range(1000)]
+    found = win_rate([float(d > 0) for d in lengths], lengths)
+    assert found.longer == 1.0
+    assert found.raw > 0.65
+    assert found.at_equal_length == pytest.approx(0.5, abs=0.07)
+
+
+def test_equal_lengths_leave_the_raw_rate() -> None:
+    found = win_rate([1.0] * 300 + [0.0] * 100, [0.0] * 400)
+    assert found.at_equal_length == pytest.approx(0.75, abs=0.002)
+    assert (found.raw, found.longer, found.length_effect) == (0.75, None, 0.0)
+
+
+COMPARISONS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(-500, 500)), min_size=1, max_size=60
+)
+
+
+@settings(deadline=None)
+@given(COMPARISONS)
+def test_swapping_the_sides_mirrors_the_rates(comparisons: list[tuple[float, int]]) -> None:
+    wins, lengths = [w for w, _ in comparisons], [float(d) for _, d in comparisons]
+    here, there = win_rate(wins, lengths), win_rate([1 - w for w in wins], [-d for d in lengths])
+    assert there.raw == pytest.approx(1 - here.raw)
+    assert there.at_equal_length == pytest.approx(1 - here.at_equal_length, abs=1e-6)
+    assert there.length_effect == pytest.approx(here.length_effect, abs=1e-5)
+    assert 0 < here.at_equal_length < 1
+
+
+@pytest.mark.parametrize(
+    ("wins", "lengths"), [([], []), ([2.0], [1.0]), ([0.5], [math.inf]), ([1.0], [1.0, 2.0])]
+)
+def test_comparisons_that_are_none(wins: list[float], lengths: list[float]) -> None:
+    with pytest.raises(UserError):
+        win_rate(wins, lengths)
