@@ -22,8 +22,10 @@ from synthkd.curate.privacy.flat import flatten
 
 MASKED = re.compile(
     r"<[A-Z][A-Z_]{1,30}_\d{1,9}>"  # placeholders
-    r"|\b[\w.+-]{1,64}@[a-z0-9]{1,64}\.invalid\b|\bhttps?://[a-z0-9]{1,64}\.invalid/\w{0,64}"
-    r"|\+0-[\d ().\-/]{5,30}\d|\bmasked_\w{1,64}|\b000-[\d -]{9,13}|\bZZ-[A-Z0-9 ]{9,13}"
+    r"|[\w.+-]{1,64}@[a-z0-9]{1,64}\.invalid(?![A-Za-z0-9]|[.-][A-Za-z0-9])"
+    r"|https?://[a-z0-9]{1,64}\.invalid/[a-z0-9]{1,64}"
+    r"|\+0-[\d ().\-/]{5,30}\d|masked_[a-z0-9]{1,64}"
+    r"|(?<![A-Za-z0-9])(?:000-[\d -]{9,13}|ZZ-[A-Z0-9 ]{9,13})"
 )
 """Placeholders and pseudonyms, as `synthkd.curate.privacy.replace` writes them."""
 

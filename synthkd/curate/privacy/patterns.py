@@ -126,7 +126,8 @@ class Emails:
             return None
         # git@host:path is where code lies.
         is_path = text[end : end + 1] == ":" and text[end + 1 : end + 2].isalpha()
-        return None if is_path or last.casefold() in self._FILES else end
+        is_nobodys = last.casefold() in self._FILES or last.casefold() == "invalid"  # RFC 2606
+        return None if is_path or is_nobodys else end
 
 
 class Addresses:

@@ -154,6 +154,13 @@ def test_masking_is_idempotent_and_leaves_nothing(text: str) -> None:
 
 @given(mixtures)
 @settings(deadline=None)
+def test_pseudonyms_are_known_again_wherever_they_stand(text: str) -> None:
+    once = text_masked(text, pseudonym=True)
+    assert text_masked(once, pseudonym=True) == once
+
+
+@given(mixtures)
+@settings(deadline=None)
 def test_text_outside_of_spans_is_unchanged(text: str) -> None:
     spans = find(text, ALL)
     begins = [0, *(span.end for span in spans)]
