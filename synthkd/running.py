@@ -12,7 +12,6 @@ done       manifest.json
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,7 +30,6 @@ from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import BEFORE, RunFolder, sha256_of
 from synthkd.interrupts import interruptible
 from synthkd.io.exports import missing_text
-from synthkd.io.lock import locked
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.kit import Desk
@@ -170,7 +168,7 @@ class Run:
                 ledger = open_ledger(self._folder.ledger, self._plan.config.ledger.durable)
                 try:
                     async with (
-                        self._alone(),
+                        self._alone(ledger),
                         self._teachers(ledger) as gateway,
                         ticking(self._report, TICK_S),
                         self._within_wall(ledger),
@@ -223,11 +221,10 @@ class Run:
         )
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
+    async def _alone(self, ledger: LedgerWithOutbox) -> AsyncIterator[None]:
         """One process spends a run's budget: a copy of its folder has the same run id."""
         try:
-            lock = Path(f"{self._folder.ledger}.{self._folder.run_id}.lock")
-            with locked(lock, os.O_CREAT | os.O_RDWR):
+            with ledger.alone(self._folder.run_id):
                 yield
         except BlockingIOError:
             raise UserError(

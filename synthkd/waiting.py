@@ -8,20 +8,18 @@ The rows are not gone through meanwhile, and the time does not count against `bu
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from synthkd.config import BudgetConfig, TeacherConfig
-from synthkd.errors import RunStopped, UserError, WaitingForBatch
+from synthkd.errors import RunStopped, WaitingForBatch
 from synthkd.flow import ticking
 from synthkd.folder import RunFolder
 from synthkd.interrupts import interruptible
-from synthkd.io.lock import locked
 from synthkd.ledger import Cost
-from synthkd.ledger.outbox import BatchRecord, Sender
+from synthkd.ledger.outbox import Sender
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Progress
 from synthkd.plan import Plan
@@ -139,26 +137,6 @@ async def batches_in(url: Path, teachers: Mapping[str, TeacherConfig]) -> AsyncI
             yield Batches(ledger, "", dispatches, Budget(BudgetConfig(), Cost()), awaited)
     finally:
         await ledger.close()
-
-
-@contextmanager
-def unless_going_on(ledger: Path, batch: BatchRecord) -> Iterator[None]:
-    """Keep the run away from a batch that it was making; of one that is sent it may go on.
-
-    Raises:
-        UserError: the run is going on.
-    """
-    if batch.state == "sent":
-        yield
-        return
-    try:
-        with locked(Path(f"{ledger}.{batch.run_id}.lock"), os.O_CREAT | os.O_RDWR):
-            yield
-    except BlockingIOError:
-        raise UserError(
-            f"batch {batch.id[:12]} is being sent by the run {batch.run_id} now: wait for that, or"
-            " end it"
-        ) from None
 
 
 async def _until_one_is_done(

@@ -13,6 +13,7 @@ that needs it, so a kill between any two calls leaves what the next run has to k
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -214,4 +215,12 @@ class LedgerWithOutbox(Ledger, Protocol):
     @property
     def outbox(self) -> Outbox:
         """What waits to be sent and what is under way."""
+        ...
+
+    def alone(self, run_id: str) -> AbstractContextManager[None]:
+        """Be the only process that works for a run.
+
+        Raises:
+            BlockingIOError: another one does.
+        """
         ...

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import secrets
 import sqlite3
 import time
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from synthkd.errors import LedgerFailed, SynthkdError
+from synthkd.io.lock import locked
 from synthkd.io.paths import ledger_path
 from synthkd.ledger import Cost, Entry, Question
 from synthkd.ledger.ahead import ReadAhead
@@ -267,6 +269,10 @@ class SqliteLedger:
     async def _do(self, job: Callable[[sqlite3.Connection], None]) -> None:
         self._group.jobs.append(job)
         await self._durable()
+
+    def alone(self, run_id: str) -> contextlib.AbstractContextManager[None]:
+        """Be the only process that works for a run; BlockingIOError where another one does."""
+        return locked(Path(f"{self.path}.{run_id}.lock"), os.O_CREAT | os.O_RDWR)
 
     async def flush(self) -> None:
         """Return once everything queued is durable.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -65,11 +66,9 @@ class Batches:
             TeacherRefused: something that every question would meet; what was done is kept.
         """
         found = Found()
-        for batch in self.under_way:
-            asked = self._for(batch)
-            # Of another run's batch that is not sent yet, that run will say more.
-            if asked is not None and batch.run_id == self.run_id and batch.state != "sent":
-                await asked.resume(batch, found)
+        for batch in self.ledger.outbox.batches():
+            if batch.state != "sent":
+                await self._resume(batch, found)
         ours = {batch.id for batch in self.under_way}
         for batch in self.ledger.outbox.batches():
             asked = self._for(batch)
@@ -82,6 +81,19 @@ class Batches:
         if found.stop is not None:
             raise found.stop
         return found
+
+    async def _resume(self, batch: BatchRecord, found: Found) -> None:
+        """Settle a batch whose making was cut short, unless its run is making it now."""
+        asked = self._for(batch)
+        if asked is None:
+            return
+        if batch.run_id == self.run_id:
+            await asked.resume(batch, found)
+            return
+        with suppress(BlockingIOError), self.ledger.alone(batch.run_id):
+            for fresh in self.ledger.outbox.batches():
+                if fresh.id == batch.id and fresh.state != "sent":
+                    await asked.resume(fresh, Found())
 
     async def forget(self) -> None:
         """The run is over: what it has not sent is not wanted, what was given up may be again."""
@@ -97,7 +109,7 @@ class Batches:
         """Give a batch up; says what became of it.
 
         Raises:
-            UserError: no teacher is at its endpoint.
+            UserError: no teacher is at its endpoint, or its run is sending it now.
             TeacherRefused, AttemptFailed: the provider says no, or nothing.
         """
         asked = self._for(batch)
@@ -106,7 +118,17 @@ class Batches:
                 f"batch {batch.id[:12]} was sent to {batch.endpoint}, and no teacher of this"
                 " pipeline is there: name a pipeline that has one"
             )
-        return await asked.cancel(batch)
+        if batch.state == "sent":
+            return await asked.cancel(batch)
+        try:
+            with self.ledger.alone(batch.run_id):
+                there = {one.id: one for one in self.ledger.outbox.batches()}
+                return await asked.cancel(there.get(batch.id, batch))
+        except BlockingIOError:
+            raise UserError(
+                f"batch {batch.id[:12]} is being sent by the run {batch.run_id} now: wait for that,"
+                " or end it"
+            ) from None
 
     async def _recall(self) -> None:
         await self.ledger.flush()
