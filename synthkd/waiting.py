@@ -84,7 +84,10 @@ async def until_collected(
         Interrupted: a signal ended the waiting.
     """
     config = plan.config
-    poll_s = min(teacher.batch.poll_s for teacher in config.teachers.values())
+    teachers = config.teachers.values()
+    # Without one in this mode, something is under way that was sent before it was switched.
+    batched = [one for one in teachers if one.mode == "batch"] or list(teachers)
+    poll_s = min(one.batch.poll_s for one in batched)
     try:
         async with interruptible(lambda: 0, _nothing, GRACE_S):
             ledger = open_ledger(folder.ledger, config.ledger.durable)

@@ -18,6 +18,7 @@ from synthkd.errors import (
     RequestRefused,
     TeacherRefused,
     Unanswered,
+    WaitingForBatch,
 )
 from synthkd.ledger import Cost
 from synthkd.rows import Json
@@ -290,3 +291,16 @@ def test_what_else_is_part_of_the_prompt_is_bounded_too() -> None:
     messages: Json = [{"role": "user", "content": [{"type": "text", "text": "x" * 100}]}]
     assert prompt_bound({"messages": messages}) > 116
     assert prompt_bound({"messages": [], "tools": [{"name": "y" * 100}]}) > 100
+
+
+async def test_what_is_held_for_batches_may_come_back_so_the_run_waits_for_it() -> None:
+    budget = Budget(BudgetConfig(requests=10), Cost(requests=2))
+    assert budget.hold_batched(Cost(requests=6)) is None
+    assert "budget.requests is 10" in (budget.hold_batched(Cost(requests=3)) or "")
+    with pytest.raises(WaitingForBatch, match="6 questions are under way in batches"):
+        await budget.hold(Cost(requests=3))
+    await budget.hold(Cost(requests=2))
+    budget.settle(Cost(requests=2), Cost())
+    budget.recall(Cost(requests=8), Cost())
+    with pytest.raises(BudgetReached, match="has spent 8"):
+        await budget.hold(Cost(requests=3))
