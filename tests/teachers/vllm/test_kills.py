@@ -13,6 +13,8 @@ import pytest
 from tests.runs import command, finished
 from tests.teachers.vllm.life import alive, awaited, make_model, port_of, starts, told
 
+pytestmark = pytest.mark.timeout(180)  # a run, a server and two guards: slow on a busy machine
+
 PIPELINE = """
 name: own
 teachers:
