@@ -36,7 +36,7 @@ LOOK_S = 1.0
 """Seconds between two looks at who is above, in case another process still holds the pipe."""
 LONGER_S = 10.0
 """What outer waits beyond the grace, so that inner has killed what it could."""
-TIDY_S = 2.0
+TIDY_S = 1.0
 """For what the server leaves behind to end by itself: some of it takes shared memory away."""
 
 
