@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from synthkd.teachers.vllm.fleet import Block, Fleet
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command()
 @reported
 def serve(
     model: Annotated[
