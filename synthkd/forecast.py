@@ -32,6 +32,7 @@ from synthkd.plan import (
     asked_step,
     check_held_out,
     check_wiring,
+    vector_teachers,
 )
 from synthkd.routes import Asked, Route, compare, measured
 from synthkd.rows import Row
@@ -334,13 +335,18 @@ def _calls(
     calls = asking.rows * max(_samples(asking.bound), 0 if note is None else note.most_calls)
     if isinstance(asking.bound, BoundTableStep) and asking.bound.step.asks is not None:
         calls = asking.bound.step.asks(asking.bound.config, asking.rows)
+    vectors_only = teacher in vector_teachers(asking.bound.config)
+    if vectors_only:
+        calls = asking.rows
     prompt_bytes = None
     if note is not None and note.calls:
         prompt_bytes = round(calls * note.prompt_bytes / note.calls)
     elif note is not None:
         unknown.append(f"the length of the prompts of {asking.label}: no row tried got that far")
     max_tokens: int | None = config.max_tokens
-    if not isinstance(max_tokens, int):
+    if vectors_only:
+        max_tokens = 0  # a vector has no tokens
+    elif not isinstance(max_tokens, int):
         max_tokens = None
         if config.kind in {"http", "vllm"}:
             unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")

@@ -256,6 +256,17 @@ def teachers_of(config: StepSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
+def vector_teachers(config: StepSettings) -> set[str]:
+    """Those that a step asks for vectors: its blocks `{kind: endpoint, teacher: ...}`."""
+    found: set[str] = set()
+    for _, block in config:
+        if isinstance(block, StepSettings):
+            if getattr(block, "kind", None) == "endpoint":
+                found.update(teachers_of(block))
+            found |= vector_teachers(block)
+    return found
+
+
 def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -> tuple[str, ...]:
     needs = list(names_of(step.needs, config))
     for prompt in prompts.values():

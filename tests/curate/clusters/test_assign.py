@@ -200,7 +200,9 @@ async def test_vectors_and_names_are_bought_once_and_rows_say_from_which_answers
         second = await Pipeline.load(path, out="second").run()
         assert provider.stats["requests"] == asked
     calls = {(call.step, call.teacher): call.calls for call in forecast.calls}
-    assert calls["cluster.assign", "namer"] <= 28
+    assert calls["cluster.assign", "namer"] == 3
+    assert calls["cluster.assign", "vectors"] == 28
+    assert not [what for what in forecast.unknown if "answers of vectors" in what]
     names = first.figures["cluster.assign"]["names"]
     assert len(names) == 3
     assert first.figures == second.figures
