@@ -41,10 +41,13 @@ VERIFIED_AT_ONCE = 2_000_000
 class MinHashConfig(GroupConfig):
     """Near duplicates by their words."""
 
-    words: int = Field(default=3, ge=1, le=50)
-    """Words of a shingle; characters in scripts without spaces."""
-    threshold: float = Field(default=0.7, gt=0.05, le=1)
-    """The Jaccard similarity from which two texts are duplicates."""
+    words: int = Field(default=1, ge=1, le=50)
+    """Words of a shingle; characters in scripts without spaces. 1, the bag of words: on sentence
+    pairs that people judged (MSRP) it ranks better than runs of 2, 3 or 5 (average precision 0.867,
+    0.827, 0.800, 0.772). Take 3 or more where the order of words is the matter, as in code."""
+    threshold: float = Field(default=0.8, gt=0.05, le=1)
+    """The Jaccard similarity from which two texts are duplicates. 0.8: of the pairs of MSRP above
+    it, 0.985 say the same (0.7: 0.946; 3 words at 0.7: 0.948, and a quarter of the pairs found)."""
     recall: float = Field(default=0.95, gt=0, lt=1)
     """The least probability to find a pair that is just at the threshold; it costs candidates."""
     hashes: int = Field(default=128, ge=1, le=1024)

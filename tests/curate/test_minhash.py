@@ -34,7 +34,7 @@ def texts(*said: str) -> list[Row]:
 class Outcome:
     def __init__(self, rows: Sequence[Row], **given: object) -> None:
         kit = TableKit(Desk(step="dedup.minhash"))
-        config = MinHashConfig.model_validate({"field": "q", **given})
+        config = MinHashConfig.model_validate({"field": "q", "words": 3, "threshold": 0.7, **given})
         with RowSpool.of(Path("rows.spool"), rows) as spool:
             self.kept = list(minhash(Table(spool), kit, config))
         self.gone = {row.id: why for row, why in kit.take_gone()}

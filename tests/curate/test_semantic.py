@@ -55,7 +55,7 @@ class Outcome:
         self, rows: Sequence[Row], vectors: Planted | None = None, **given: object
     ) -> None:
         self.kit = TableKit(Desk(step="dedup.semantic", work=Path("work"), vectors=Path("kept")))
-        config = SemanticConfig.model_validate({"field": "q", **given})
+        config = SemanticConfig.model_validate({"field": "q", "threshold": 0.9, **given})
         with RowSpool.of(Path("rows.spool"), rows) as spool, pytest.MonkeyPatch.context() as patch:
             if vectors is not None:
                 patch.setattr(module, "open_embedder", lambda *_, **__: vectors)
