@@ -14,7 +14,6 @@ by TF-IDF + SVD, and by a sentence encoder where `SYNTHKD_ENCODER` names one. Tw
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthkd.curate.embed import EmbedSettings, SentenceTransformersSettings, open_embedder
+from synthkd.curate.embed import EmbedSettings, open_embedder
+from synthkd.curate.encoders import SentenceTransformersSettings
 from synthkd.curate.minhash import ShingleSets
 from synthkd.curate.signatures import Signer
 from synthkd.curate.tfidf import TfidfSettings
@@ -126,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
