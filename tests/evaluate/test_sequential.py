@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthkd.evaluate.sequential import Prior, bounds_after, evidence_against
@@ -66,6 +66,7 @@ def test_a_fixed_interval_that_is_looked_at_again_and_again_is_not_valid() -> No
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(0, 40), st.sampled_from(PRIORS))
+@settings(deadline=None)
 def test_bounds_hold_what_was_seen_and_never_widen(
     labels: list[bool], more: int, prior: Prior
 ) -> None:
@@ -84,7 +85,9 @@ def test_bounds_hold_what_was_seen_and_never_widen(
 
 
 @given(
-    st.lists(st.booleans(), min_size=1, max_size=25), st.integers(0, 10), st.sampled_from(PRIORS)
+    st.lists(st.booleans(), min_size=1, max_size=25),
+    st.integers(0, 10),
+    st.sampled_from(PRIORS) @ settings(deadline=None),
 )
 def test_the_borders_are_those_of_trying_every_number(
     labels: list[bool], more: int, prior: Prior

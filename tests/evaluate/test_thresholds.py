@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
@@ -12,6 +12,7 @@ SCORED = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()
 
 
 @given(SCORED)
+@settings(deadline=None)
 def test_the_curve_is_every_cut_there_is(scored: list[tuple[float, bool]]) -> None:
     scores, good = [s for s, _ in scored], [g for _, g in scored]
     cuts = curve(scores, good)
@@ -24,6 +25,7 @@ def test_the_curve_is_every_cut_there_is(scored: list[tuple[float, bool]]) -> No
 
 
 @given(SCORED, st.floats(0, 1))
+@settings(deadline=None)
 def test_what_is_chosen_reaches_what_is_wanted(
     scored: list[tuple[float, bool]], wanted: float
 ) -> None:

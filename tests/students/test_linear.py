@@ -74,7 +74,7 @@ def test_twice_trained_is_the_same_student(folder: Path, tmp_path: Path) -> None
 def test_a_complete_student_is_not_trained_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "_unfitted", lambda config: pytest.fail("trained again"))
+    monkeypatch.setattr(linear, "unfitted", lambda config: pytest.fail("trained again"))
     assert train(folder).predict(["my card"]) == ["card"]
 
 

@@ -1,0 +1,393 @@
+"""How sure a teacher is of a target that somebody else has given, and what follows from it.
+
+CLEAR (Chen and Mueller, arXiv 2403.12776) with the confidence of BSDetector (arXiv 2308.16175):
+
+    o_i = alpha * s_i + (1 - alpha) * r_i        each of k answers of the teacher's own
+    C   = beta * mean(o_i) + (1 - beta) * S      between 0 and 1
+
+s_i is how well an own answer goes together with the target, r_i whether both are the same, S what
+the teacher says when it is asked about the target itself: correct 1, unsure 0.5, incorrect 0.
+Theirs takes s_i from a model of entailment; here it is the words that both have in common, or the
+teacher says whether they contradict each other (`similarity`).
+
+    confidence.clear      C of each row
+    confidence.filter     auto-filter: rows above the median stay
+    confidence.correct    auto-correct: a candidate that is surely better takes the target's place
+
+The constants are those that the papers are remembered with; none was found in code.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from synthkd.config import Samples, Share
+from synthkd.curate.gates.fields import text_of, value_of
+from synthkd.errors import Rejected, RowError, TeacherError, Waiting
+from synthkd.io.spool import Table
+from synthkd.recipes.answers import read_answer
+from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
+from synthkd.rows import Fields, Json, Row
+from synthkd.steps import Kit, StepSettings, TableKit, inputs_of, step, table_step
+from synthkd.teachers.request import Completion
+from synthkd.text import normalised, same_answer, without_punctuation
+
+CUE = "Verdict:"
+SURE: Mapping[str, float] = {"correct": 1.0, "unsure": 0.5, "incorrect": 0.0}
+"""What a reflection is worth."""
+TOGETHER: Mapping[str, float] = {"compatible": 1.0, "unsure": 0.5, "contradictory": 0.0}
+"""What a comparison of two answers is worth."""
+SIDES = ("A", "B", "tie")
+
+Reply = Completion | TeacherError
+
+
+class ClearSettings(StepSettings):
+    """Settings of `confidence.clear`."""
+
+    teacher: str
+    """Who is asked; better not whoever gave the targets. Its temperature must be above 0, or its
+    own answers are all the same."""
+    question: str = "instruction"
+    """The field with what was asked."""
+    target: str = "response"
+    """The field with the answer that is looked at."""
+    prompt: str = "confidence/answer"
+    """How the teacher is asked for an answer of its own; what stands behind the last "So the answer
+    is" counts, or all where that is missing."""
+    correct_prompt: str = "confidence/correct"
+    """The first question about the target itself."""
+    doubt_prompt: str = "confidence/doubt"
+    """The second one, which looks for faults: what both say is averaged."""
+    similarity: Literal["words", "contradiction"] = "words"
+    """words: the share of words that two answers have in common (F1); free of charge, and right for
+    short answers. contradiction: the teacher compares each with the target, in `samples` calls."""
+    contradiction_prompt: str = "confidence/contradiction"
+    samples: Samples = 5
+    """The teacher's own answers, k."""
+    alpha: Share = 0.8
+    """Weight of similarity against sameness."""
+    beta: Share = 0.7
+    """Weight of the own answers against what is said of the target."""
+    keep_at_least: Share | None = None
+    """Rejects rows below it (`low_confidence`); `confidence.filter` takes the median instead."""
+    into: str = "confidence"
+    """The field for C; `<into>_evidence` has what it was made of."""
+
+
+def _of_clear(config: ClearSettings) -> Iterable[str]:
+    return [config.into, f"{config.into}_evidence"]
+
+
+@step(
+    "confidence.clear",
+    needs=lambda config: [config.question, config.target],
+    gives=_of_clear,
+    supplies=("question", "answer", "first", "second"),
+)
+async def clear(row: Row, kit: Kit, config: ClearSettings, /) -> AsyncIterator[Row]:
+    """Give each row the teacher's confidence in its target, from 0 to 1.
+
+    An answer or a reflection that cannot be read is left out and counted. Rejects `low_confidence`
+    and `nothing_to_judge`; and, where no own answer or no reflection can be read, `no_answer`,
+    `refused`, `empty_answer` and its kin.
+    """
+    target, question = text_of(row, config.target), text_of(row, config.question)
+    if not target.strip():
+        raise Rejected("nothing_to_judge", f"{config.target} is empty")
+    replies, said = await _asked(
+        kit,
+        config.teacher,
+        (config.prompt, _inputs(row, kit, config.prompt, question=question), config.samples),
+        *(
+            (prompt, _inputs(row, kit, prompt, question=question, answer=target), 1)
+            for prompt in (config.correct_prompt, config.doubt_prompt)
+        ),
+    )
+    own = _own_answers(kit, replies)
+    reflection = _mean_of(kit, said, SURE)
+    if config.similarity == "words":
+        together = [word_f1(answer, target) for answer in own]
+    else:
+        together = await _compared(row, kit, config, question, target, own)
+    consistency = consistency_of(own, target, together, config.alpha)
+    confidence = config.beta * consistency + (1 - config.beta) * reflection
+    if config.keep_at_least is not None and confidence < config.keep_at_least:
+        raise Rejected(
+            "low_confidence",
+            f"{confidence:.4f}, keep_at_least is {config.keep_at_least:g}; own answers:"
+            f" {'; '.join(own)[:200]}",
+        )
+    evidence: dict[str, Json] = {
+        "consistency": consistency,
+        "reflection": reflection,
+        "answers": list(own),
+        "similarity": together,
+    }
+    given: dict[str, Json] = {config.into: confidence, f"{config.into}_evidence": evidence}
+    yield row.with_fields(**given)
+
+
+def consistency_of(
+    own: Sequence[str], target: str, together: Sequence[float], alpha: float
+) -> float:
+    """O: how far the teacher's own answers are the target, from 0 to 1.
+
+    Args:
+        own: its answers, at least one.
+        target: the answer that is looked at.
+        together: how well each own answer goes together with it, 0 to 1.
+        alpha: weight of that against being the same.
+    """
+    observed = [
+        alpha * near + (1 - alpha) * same_answer(answer, target)
+        for near, answer in zip(together, own, strict=True)
+    ]
+    return math.fsum(observed) / len(observed)
+
+
+async def _asked(
+    kit: Kit, teacher: str, *questions: tuple[str, Fields, int]
+) -> tuple[list[Reply], list[Reply]]:
+    """The replies to the first question, and those to all others; all get into one batch."""
+    found: list[list[Reply]] = []
+    waiting: Waiting | None = None
+    for prompt, inputs, samples in questions:
+        try:
+            found.append(await kit.ask_many(prompt, inputs, teachers=[teacher], samples=samples))
+        except Waiting as error:
+            waiting = error
+    if waiting is not None:
+        raise waiting
+    return found[0], [reply for replies in found[1:] for reply in replies]
+
+
+def _inputs(row: Row, kit: Kit, prompt: str, **computed: Json) -> dict[str, Json]:
+    return inputs_of(row, kit.prompts[prompt].inputs, **computed)
+
+
+def _own_answers(kit: Kit, replies: Sequence[Reply]) -> list[str]:
+    """What the teacher answers itself, of the replies that can be used; at least one."""
+    losses = [loss for reply in replies if (loss := loss_of(reply)) is not None]
+    if len(losses) == len(replies):
+        give_up(replies, losses)
+    discard_all(kit, losses)
+    texts = [r.text for r in replies if isinstance(r, Completion) and loss_of(r) is None]
+    return [read_answer(text).answer or text.strip() for text in texts]
+
+
+def _said(reply: Reply, options: Iterable[str]) -> str | Loss:
+    """Which of the options a reply names behind its cue."""
+    if (loss := loss_of(reply)) is not None:
+        return loss
+    assert isinstance(reply, Completion)  # noqa: S101  an error is a loss
+    reading = read_answer(reply.text, choices=[*options], cues=[CUE])
+    if reading.answer is None:
+        return Loss(reading.fault or "no_answer", reading.detail)
+    return reading.answer
+
+
+def _mean_of(kit: Kit, replies: Sequence[Reply], worth: Mapping[str, float]) -> float:
+    """What the replies are worth on average; those that cannot be read do not count."""
+    said = [_said(reply, worth) for reply in replies]
+    losses = [one for one in said if isinstance(one, Loss)]
+    if len(losses) == len(said):
+        give_up(replies, losses)
+    discard_all(kit, losses)
+    read = [worth[one] for one in said if isinstance(one, str)]
+    return math.fsum(read) / len(read)
+
+
+async def _compared(
+    row: Row, kit: Kit, config: ClearSettings, question: str, target: str, own: Sequence[str]
+) -> list[float]:
+    """Whether each own answer contradicts the target, as the teacher says; each text is asked once.
+
+    A comparison that cannot be read says as much as one that is unsure, and is counted.
+    """
+    worth: dict[str, float] = {}
+    waiting: Waiting | None = None
+    prompt = config.contradiction_prompt
+    for answer in dict.fromkeys(own):
+        if same_answer(answer, target):
+            worth[answer] = 1.0
+            continue
+        inputs = _inputs(row, kit, prompt, question=question, first=target, second=answer)
+        try:
+            (reply,) = await kit.ask_many(prompt, inputs, teachers=[config.teacher])
+        except Waiting as error:
+            waiting = error
+            continue
+        said = _said(reply, TOGETHER)
+        if isinstance(said, Loss):
+            discard_all(kit, [said])
+        worth[answer] = TOGETHER["unsure" if isinstance(said, Loss) else said]
+    if waiting is not None:
+        raise waiting
+    return [worth[answer] for answer in own]
+
+
+def word_f1(one: str, other: str) -> float:
+    """The harmonic mean of the shares of words that each has in common with the other; 0 to 1.
+
+    As SQuAD scores answers, with words of any script: case, punctuation and order do not count.
+    """
+    counts = [
+        Counter(re.findall(r"\w+", normalised(without_punctuation(text)))) for text in (one, other)
+    ]
+    common = (counts[0] & counts[1]).total()
+    total = counts[0].total() + counts[1].total()
+    return 2 * common / total if total else float(one == other)
+
+
+class FilterSettings(StepSettings):
+    """Settings of `confidence.filter`."""
+
+    field: str = "confidence"
+    """The field with the confidence, as `confidence.clear` gives it."""
+    above: Literal["median"] | Share = "median"
+    """Rows above it stay; rows at it do not. The median keeps half, whatever the share of good
+    rows is: take a number once it is known what a number means (`synthkd calibrate`)."""
+    reject: bool = True
+    """Whether the others go; if not, `into` says which they are, for `confidence.correct`."""
+    into: str = "confident"
+    """The field for whether the row is above."""
+
+
+@table_step(
+    "confidence.filter",
+    needs=lambda config: [config.field],
+    gives=lambda config: [config.into],
+    asks=lambda config, rows: 0,
+)
+def auto_filter(table: Table, kit: TableKit, config: FilterSettings, /) -> Iterator[Row]:
+    """Keep the rows whose confidence is above the median of all, or above a number.
+
+    Rejects `not_confident`, and rows whose confidence is no number (`no_confidence`).
+    """
+    from statistics import median
+
+    known = [value for row in table if (value := _number(row, config.field)) is not None]
+    threshold = config.above
+    if threshold == "median":
+        threshold = median(known) if known else 0.0
+    kit.note({"threshold": round(threshold, 6), "above": sum(value > threshold for value in known)})
+    for row in table:
+        value = _number(row, config.field)
+        if value is None:
+            found = row.fields.get(config.field)
+            kit.reject(row, "no_confidence", f"{config.field} is {found!r:.80}")
+        elif config.reject and value <= threshold:
+            kit.reject(row, "not_confident", f"{value:.4f} is not above {threshold:.4f}")
+        else:
+            yield row.with_fields(**{config.into: value > threshold})
+
+
+def _number(row: Row, field: str) -> float | None:
+    value = row.fields.get(field)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+class CorrectSettings(StepSettings):
+    """Settings of `confidence.correct`."""
+
+    teacher: str
+    """The judge."""
+    candidate: str
+    """The field with the other answer, such as that of a student trained on the filtered rows."""
+    question: str = "instruction"
+    """The field with what was asked."""
+    target: str = "response"
+    """The field with the answer that may be replaced."""
+    passed: str = "confident"
+    """The field that says whether the target may stay where it is not replaced."""
+    eta: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """The candidate takes the target's place where the judge prefers it with more confidence."""
+    samples: Annotated[Samples, Field(ge=2)] = 5
+    """Answers of the judge; the two change places from one to the next."""
+    beta: Share = 0.7
+    """Weight of the share of answers that agree against what the judge says of its own verdict."""
+    prompt: str = "confidence/better"
+    certain_prompt: str = "confidence/certain"
+    into: str = "corrected"
+    """The field for whether the target was replaced; `original` then holds what it was, and
+    `<into>_evidence` what the judge said."""
+
+
+@step(
+    "confidence.correct",
+    needs=lambda config: [config.question, config.target, config.candidate, config.passed],
+    gives=lambda config: [config.target, config.into, f"{config.into}_evidence", "original"],
+    supplies=("question", "first", "second", "better", "worse"),
+)
+async def correct(row: Row, kit: Kit, config: CorrectSettings, /) -> AsyncIterator[Row]:
+    """Put the candidate in the target's place where the judge is sure that it is better.
+
+    Rejects `not_confident`: a target that is neither replaced nor passed. A verdict that cannot be
+    read is none: it replaces nothing.
+    """
+    target, candidate = text_of(row, config.target), text_of(row, config.candidate)
+    question, passed = text_of(row, config.question), value_of(row, config.passed)
+    if not isinstance(passed, bool):
+        raise RowError(f"{config.passed} must be true or false, got {passed!r:.80}")
+    evidence: dict[str, Json] = {"agreement": 0.0, "reflection": 0.0, "confidence": 0.0}
+    if candidate.strip() and not same_answer(target, candidate):
+        evidence = await _evidence(row, kit, config, question, target, candidate)
+    sure = evidence["confidence"]
+    assert isinstance(sure, float)  # noqa: S101  made above
+    made: dict[str, Json] = {f"{config.into}_evidence": evidence, "original": None}
+    if sure > config.eta:
+        kit.count("corrected")
+        made |= {config.target: candidate, "original": target}
+    elif not passed:
+        raise Rejected("not_confident", f"better with {sure:.4f}, eta is {config.eta:g}")
+    yield row.with_fields(**made, **{config.into: sure > config.eta})
+
+
+async def _evidence(
+    row: Row, kit: Kit, config: CorrectSettings, question: str, target: str, candidate: str
+) -> dict[str, Json]:
+    """How sure the judge is that the candidate is better: agreement, and what it says of that."""
+    straight = config.samples - config.samples // 2
+
+    def shown(first: str, second: str) -> Fields:
+        return _inputs(row, kit, config.prompt, question=question, first=first, second=second)
+
+    certain = _inputs(
+        row, kit, config.certain_prompt, question=question, better=candidate, worse=target
+    )
+    as_is, others = await _asked(
+        kit,
+        config.teacher,
+        (config.prompt, shown(target, candidate), straight),
+        (config.prompt, shown(candidate, target), config.samples - straight),
+        (config.certain_prompt, certain, 1),
+    )
+    replies = [*as_is, *others[:-1]]
+    said = [_said(reply, SIDES) for reply in replies]
+    wins = sum(one == "B" for one in said[:straight]) + sum(one == "A" for one in said[straight:])
+    losses = [one for one in said if isinstance(one, Loss)]
+    errors = [reply for reply in [*replies, others[-1]] if isinstance(reply, TeacherError)]
+    if len(errors) == len(replies) + 1:
+        raise errors[0]
+    reflection = _said(others[-1], SURE)
+    if isinstance(reflection, Loss):
+        losses.append(reflection)
+    discard_all(kit, losses)
+    agreement = wins / config.samples
+    sure = 0.0 if isinstance(reflection, Loss) else SURE[reflection]
+    confidence = config.beta * agreement + (1 - config.beta) * sure
+    better = 2 * wins > config.samples
+    return {
+        "agreement": agreement,
+        "reflection": sure,
+        "confidence": confidence if better else 0.0,
+    }

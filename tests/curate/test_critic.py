@@ -1,0 +1,141 @@
+"""The critic: what it learns, what the threshold promises, and labels that teach nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from synthkd.curate.critic import CriticSettings, critic
+from synthkd.errors import NothingToLearn, Rejected
+from synthkd.evaluate.thresholds import cut_at
+from synthkd.io.spool import RowSpool, Table
+from synthkd.kit import Desk, TableKit
+from synthkd.rows import Json, Row, digest, source_row
+
+GOOD, BAD = ["clear", "helpful", "thorough", "exact"], ["vague", "wrong", "rude", "short"]
+
+
+def texts(n: int, labelled: int) -> list[dict[str, Json]]:
+    """Texts of which each third is good, which the words mostly tell; the first are labelled."""
+    rng, rows = random.Random(0), list[dict[str, Json]]()
+    for i in range(n):
+        good = i % 3 == 0
+        words = [rng.choice(GOOD if good ^ (rng.random() < 0.25) else BAD) for _ in range(5)]
+        rows.append({"text": " ".join(words), "truth": good, "ok": good if i < labelled else None})
+    return rows
+
+
+def run(
+    fields: list[dict[str, Json]], **settings: Any
+) -> tuple[list[Row], dict[str, list[Row]], Any]:
+    """What is kept, what is rejected by reason, and the figures."""
+    rows = [source_row("rows", [i], ordinal=i, fields=f) for i, f in enumerate(fields)]
+    kit = TableKit(Desk(step="critic", vectors=Path("vectors")))
+    config = CriticSettings.model_validate({"field": "text", "label": "ok", **settings})
+    with RowSpool.of(Path("rows.spool"), rows) as spool:
+        kept = list(critic(Table(spool), kit, config))
+    gone: dict[str, list[Row]] = {}
+    for row, why in kit.take_gone():
+        assert isinstance(why, Rejected)
+        gone.setdefault(why.reason, []).append(row)
+    return kept, gone, kit.figures
+
+
+@pytest.mark.parametrize("embed", [None, {"kind": "tfidf"}])
+def test_it_throws_out_what_is_probably_bad_and_keeps_the_recall(embed: Json) -> None:
+    kept, gone, figures = run(texts(1500, 600), embed=embed, recall=0.9)
+    left = [row for row in kept if row.fields["ok"] is None]
+    lost = gone["critic_low"]
+    recall = sum(bool(r.fields["truth"]) for r in left) / sum(
+        bool(r.fields["truth"]) for r in [*left, *lost]
+    )
+    precision = sum(bool(row.fields["truth"]) for row in left) / len(left)
+    assert recall == pytest.approx(0.9, abs=0.08)
+    assert precision > 0.6  # 0.33 without it
+    assert figures["unlabelled"] == len(left) + len(lost) == 900
+    assert figures["below_threshold"] == len(lost)
+
+
+def test_the_figures_are_those_of_the_threshold() -> None:
+    kept, _, figures = run(texts(900, 600), reject=False)
+    assert figures["validation"]["recall"] >= 0.9
+    recalls = [cut["recall"] for cut in figures["curve"]]
+    assert recalls == sorted(recalls)
+    assert recalls[-1] == 1.0
+    scores = [float(str(row.fields["critic"])) for row in kept]
+    assert len(kept) == 900
+    assert all(0 <= score <= 1 for score in scores)
+    below = cut_at(figures["threshold"], scores, [True] * 900).n
+    assert below == 900
+    assert figures["learnt_from"] + figures["validation"]["n"] + figures["test"]["n"] == 600
+
+
+def test_the_test_rows_have_no_say_in_the_threshold() -> None:
+    """Other labels on the test rows change what is told of them, and nothing else."""
+    fields = texts(600, 600)
+    _, _, before = run(fields, reject=False, test=0.4)
+    rows = [source_row("rows", [i], ordinal=i, fields=f) for i, f in enumerate(fields)]
+    for row, record in zip(rows, fields, strict=True):
+        drawn = int(digest(0, "critic", row.roots[0]), 16) / 16**16
+        if 0.25 <= drawn < 0.65:
+            record["ok"] = not record["ok"]
+    _, _, after = run(fields, reject=False, test=0.4)
+    assert before["test"] != after["test"]
+    assert {**before, "test": 0} == {**after, "test": 0}
+
+
+def test_labelled_rows_keep_their_label() -> None:
+    kept, gone, _ = run(texts(600, 600))
+    assert all(row.fields["ok"] for row in kept)
+    assert not any(row.fields["ok"] for row in gone["labelled_bad"])
+    assert set(gone) == {"labelled_bad"}
+
+
+def test_labels_may_be_scores_inside_a_verdict() -> None:
+    rows = texts(600, 400)
+    for row in rows:
+        row["verdict"] = None if row["ok"] is None else {"score": 0.9 if row["ok"] else 0.2}
+    _, _, by_score = run(rows, label="verdict.score", good_from=0.7, reject=False)
+    _, _, by_label = run(rows, reject=False)
+    assert by_score == by_label
+
+
+def test_the_same_run_twice_is_the_same() -> None:
+    assert run(texts(400, 300)) == run(texts(400, 300))
+
+
+def test_rows_without_text_are_rejected() -> None:
+    rows: list[dict[str, Json]] = [
+        *texts(300, 300),
+        {"text": None, "ok": None},
+        {"text": " ", "ok": True},
+    ]
+    _, gone, _ = run(rows)
+    assert len(gone["no_text"]) == 2
+
+
+def labelled(label: Json) -> list[dict[str, Json]]:
+    return [{**fields, "ok": label} for fields in texts(90, 90)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (texts(50, 0), "has 0 labelled rows to learn from in 'ok', and none of them is good"),
+        (labelled(True), "none of them is bad"),
+        (labelled("no"), "none of them is good"),
+    ],
+)
+def test_labels_that_teach_nothing(rows: list[dict[str, Json]], message: str) -> None:
+    with pytest.raises(NothingToLearn, match=message):
+        run(rows)
+
+
+@pytest.mark.parametrize("parts", [(0.5, 0.5), (0.0, 0.3)])
+def test_parts_that_leave_nothing(parts: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="leave rows to learn from"):
+        CriticSettings(field="a", label="b", validation=parts[0], test=parts[1])
