@@ -88,6 +88,9 @@ def calibrate(
     from synthkd.io.atomic import atomic_file
 
     whose, simulated, fields = _judge(verdicts, step, verdict, score)
+    if "consistent" in fields:  # of two answers, under the names that `judge.pairwise` has for them
+        first = first or f"first:{_setting(whose, 'first')}"
+        second = second or f"second:{_setting(whose, 'second')}"
     pair, texts = _pair(first, second, tie)
     where = Where(id=id_field, swapped=swapped, **fields, **texts)
     labels = read_labels(people, id_field=id_field, labels=label or ["label"])
@@ -136,6 +139,12 @@ def _judge(
     if verdict is None and score is None:
         named = fields_of_verdict(verdicts, settings.get("into", "verdict"))
     return record, simulated, named
+
+
+def _setting(judge: JudgeRecord | None, name: str) -> str:
+    """A setting of the judge; nothing where there is none."""
+    settings = {} if judge is None else judge.about.get("settings")
+    return str(settings.get(name, "")) if isinstance(settings, Mapping) else ""
 
 
 def _entry(manifest: Manifest, name: str | None, folder: Path) -> Mapping[str, Any]:

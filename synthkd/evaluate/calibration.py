@@ -53,6 +53,8 @@ class Item:
     """None = none that could be read."""
     swapped: str | None = None
     """The verdict with the two answers in the other order, in terms of the first order."""
+    consistent: float | None = None
+    """In place of `swapped`: the share of pairs of questions that agreed both ways round."""
     score: float | None = None
     """How sure the judge is, or how good it holds the answer to be: higher is more."""
     chars: tuple[int, int] | None = None
@@ -252,6 +254,8 @@ class _Table:
     everybody: Codes
     """The same with the judge as one more."""
     swapped: Codes | None
+    consistent: Floats
+    """(known items,) the share of pairs that agreed both ways round; NaN = not known."""
     tie: int
     longer: Codes | None
     """The label that names the longer answer; -1 = equally long or no lengths."""
@@ -285,6 +289,9 @@ class _Table:
             swapped=coded([item.swapped for item in known])
             if any(item.swapped is not None for item in known)
             else None,
+            consistent=np.array(
+                [math.nan if i.consistent is None else i.consistent for i in known], dtype=float
+            ),
             tie=-2 if tie is None else tie,  # no code is -2
             longer=None if pair is None else coded([_longer(item, pair) for item in known]),
         )
@@ -343,6 +350,9 @@ def _shares(table: _Table) -> dict[str, tuple[Floats, Floats]]:
         name: ((hits & among).astype(float), among.astype(float))
         for name, (hits, among) in shares.items()
     }
+    told = ~np.isnan(table.consistent)
+    if table.swapped is None and told.any():
+        found["swap_consistency"] = (np.nan_to_num(table.consistent), told.astype(float))
     return {**found, "people_agreement": _pairs_that_agree(table.people)}
 
 

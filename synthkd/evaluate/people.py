@@ -40,6 +40,7 @@ class Where:
     verdict: str | None = None
     """None = there are only scores."""
     swapped: str | None = None
+    consistent: str | None = None
     score: str | None = None
     first: str | None = None
     """The text of the first answer, for its length."""
@@ -78,7 +79,7 @@ def records_of(path: Path) -> Iterator[Fields]:
 
 
 def fields_of_verdict(run: Path, into: str) -> dict[str, str | None]:
-    """Where a run's verdicts stand: the winner of two answers, or the score of one.
+    """Where a run's verdicts stand, by the names of `Where`: see `synthkd.curate.judges.verdict`.
 
     Raises:
         UserError: no row has one.
@@ -86,11 +87,11 @@ def fields_of_verdict(run: Path, into: str) -> dict[str, str | None]:
     for record in records_of(run):
         verdict = _object(record.get(into))
         if isinstance(verdict, Mapping):
-            winner, score = ("winner" in verdict), ("score" in verdict)
-            return {
-                "verdict": f"{into}.winner" if winner else None,
-                "score": f"{into}.score" if score else None,
-            }
+            # Of two answers the judge names one; the score of a single answer is no label yet.
+            of_two = "outcome" in verdict
+            names = {"verdict": "outcome", "consistent": "consistent"} if of_two else {}
+            names |= {} if of_two else {"score": "score"}
+            return {name: f"{into}.{key}" for name, key in names.items() if key in verdict}
     raise UserError(f"{run}: no row has a verdict in {into!r}: name its field with --verdict")
 
 
@@ -211,6 +212,7 @@ def _item(
         id=item_id,
         verdict=_text_at(record, where.verdict, place),
         swapped=_text_at(record, where.swapped, place),
+        consistent=None if where.consistent is None else _number(record, where.consistent, place),
         score=None if where.score is None else _number(record, where.score, place),
         chars=chars,
         labels=labels,

@@ -18,6 +18,7 @@ from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
 
 N = 60
+SIDES = ("second", "first")
 
 
 class JudgeSettings(Calibrated):
@@ -25,6 +26,9 @@ class JudgeSettings(Calibrated):
     prompt: str = "ask"
     into: str = "verdict"
     strictness: int = 1
+    pairs: bool = True
+    first: str = "a"
+    second: str = "b"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,6 +40,8 @@ def judge_of_tests() -> Iterator[None]:
         inputs = inputs_of(row, kit.prompts[config.prompt].inputs)
         said = await kit.ask(config.prompt, inputs, teacher=config.teacher)
         verdict: Json = {"winner": said.text, "score": 0.9 if said.text == "1" else 0.4}
+        if config.pairs:
+            verdict = {"outcome": {"1": "first", "2": "second"}[said.text], "consistent": 0.5}
         yield row.with_fields(**{config.into: verdict})
 
     yield
@@ -46,13 +52,13 @@ def judge_of_tests() -> Iterator[None]:
 def judged(own_folder: None) -> Path:
     """A judge that is right on nine of ten; its run's folder."""
     lines("rows.jsonl", [{"n": str(n), "a": "x" * (n % 7), "b": "yyy"} for n in range(N)])
-    lines("said.jsonl", [{"n": str(n), "said": "12"[right(n) != (n % 10 == 0)]} for n in range(N)])
+    lines("said.jsonl", [{"n": str(n), "said": "21"[right(n) != (n % 10 == 0)]} for n in range(N)])
     Path("ask.md.j2").write_text("---\ninputs: [n]\n---\n{# user #}\n{{ n }}\n", encoding="utf-8")
     result = run()
     assert result.exit_code == 0, result.output
     made = Path("out/dataset/train.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in made.splitlines()]
-    lines("people.jsonl", [{"id": row["id"], "label": "12"[right(int(row["n"]))]} for row in rows])
+    lines("people.jsonl", [{"id": row["id"], "label": SIDES[right(int(row["n"]))]} for row in rows])
     return Path("out")
 
 
@@ -86,8 +92,12 @@ def calibrated(judged: Path, *options: object) -> None:
 
 
 def test_the_whole_way(judged: Path) -> None:
-    calibrated(judged, "--first", "1:a", "--second", "2:b")
+    calibrated(judged)
     found = read_calibration(judged / "calibration.json")
+    assert found.figures["prefers_longer"] is not None  # the texts are those of the settings
+    consistency = found.figures["swap_consistency"]
+    assert consistency is not None
+    assert consistency.value == 0.5
     assert found.n == N
     assert found.judge is not None
     assert found.judge.step == "judge.tested"
@@ -130,7 +140,7 @@ def test_what_becomes_of_a_verdict_does_not_make_another_judge(judged: Path) -> 
 
 
 def test_verdicts_of_a_file_name_no_judge(judged: Path) -> None:
-    options = ("--people", "people.jsonl", "--verdict", "verdict.winner", "--out", "c.json")
+    options = ("--people", "people.jsonl", "--verdict", "verdict.outcome", "--out", "c.json")
     assert invoke("calibrate", judged / "dataset/train.jsonl", *options).exit_code == 0
     result = run("again", calibration="c.json", floor={"kappa": 0.1})
     assert result.exit_code == 2
@@ -155,13 +165,14 @@ def test_settings_that_say_nothing(judged: Path, settings: dict[str, Any], messa
 
 def test_a_figure_that_the_file_does_not_have(judged: Path) -> None:
     calibrated(judged)
-    result = run("again", calibration="out/calibration.json", floor={"swap_consistency": 0.8})
-    assert "has no swap_consistency, of 60 items" in result.output
+    result = run("again", calibration="out/calibration.json", floor={"weighted_kappa": 0.8})
+    assert "has no weighted_kappa, of 60 items" in result.output
 
 
 def test_scores_become_verdicts(judged: Path) -> None:
-    calibrated(judged, "--score", "verdict.score", "--good", "1", "--precision", "0.8")
-    threshold = read_calibration(judged / "calibration.json").threshold
+    assert run("scored", pairs=False).exit_code == 0
+    calibrated(Path("scored"), "--good", "first", "--precision", "0.8")
+    threshold = read_calibration(Path("scored/calibration.json")).threshold
     assert threshold is not None
     assert threshold.threshold == 0.9
 
@@ -170,10 +181,10 @@ def test_scores_become_verdicts(judged: Path) -> None:
     ("options", "message"),
     [
         (["--step", "nobody"], "has no step 'nobody'; there are: judge.tested"),
-        (["--first", "1:a"], "--first and --second go together"),
+        (["--verdict", "verdict.outcome", "--first", "1:a"], "--first and --second go together"),
         (["--verdict", "verdict.loser"], "has no field 'verdict.loser'"),
-        (["--score", "verdict.score"], "scores alone are no verdict"),
-        (["--verdict", "verdict.winner", "--precision", "0.9"], "name its field with --score"),
+        (["--score", "verdict.consistent"], "scores alone are no verdict"),
+        (["--verdict", "verdict.outcome", "--precision", "0.9"], "name its field with --score"),
         (["--id", "n"], "60 of 60 ids have no verdict|has no field 'n'"),
     ],
 )
