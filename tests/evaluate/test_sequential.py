@@ -85,10 +85,9 @@ def test_bounds_hold_what_was_seen_and_never_widen(
 
 
 @given(
-    st.lists(st.booleans(), min_size=1, max_size=25),
-    st.integers(0, 10),
-    st.sampled_from(PRIORS) @ settings(deadline=None),
+    st.lists(st.booleans(), min_size=1, max_size=25), st.integers(0, 10), st.sampled_from(PRIORS)
 )
+@settings(deadline=None)
 def test_the_borders_are_those_of_trying_every_number(
     labels: list[bool], more: int, prior: Prior
 ) -> None:
