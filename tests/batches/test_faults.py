@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from synthkd.errors import TeacherRefused, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher, in_thread
@@ -21,6 +22,7 @@ from tests.batches.driving import (
     until_done,
 )
 from tests.runs import tree_bytes
+from tests.teachers.serving import serving
 
 QUESTIONS = 54
 """27 of the first step, 27 of the second: three samples of nine different instructions."""
@@ -245,3 +247,22 @@ async def test_a_batch_that_the_provider_has_lost_is_named(
         with pytest.raises(TeacherRefused, match=r"knows no batch batch_\w+ \(any more\), with 27"):
             await batched.run()
     assert provider.batched == 0
+
+
+async def test_a_redirect_is_not_followed_with_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    seen: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        return web.Response(status=307, headers={"Location": "http://elsewhere.example/v1"})
+
+    async with serving(elsewhere) as url:
+        server = FakeTeacher()
+        server.url = url
+        options = {"api_key_env": "MY_KEY", "api_key_header": "api-key"}
+        with pytest.raises(TeacherRefused, match="a redirect to elsewhere"):
+            await pipeline(tmp_path, server, rows=1, **options).run()  # type: ignore[arg-type]
+    assert seen == ["/v1/files"]
