@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from synthkd.curate import embed
 from synthkd.curate.embed import (
     EmbedSettings,
+    Endpoint,
     Local,
     TextColumn,
     Vectors,
@@ -32,9 +35,9 @@ from synthkd.curate.embed import (
 )
 from synthkd.curate.encoders import check_modules
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
-from synthkd.errors import Rejected, UserError
+from synthkd.errors import Rejected, TeacherError, Unanswered, UserError, Waiting
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
+from synthkd.kit import Desk, Embedded, TableKit
 from synthkd.plan import teachers_of
 from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import StepSettings
@@ -192,6 +195,55 @@ def test_settings_name_their_faults_and_the_teacher_is_counted() -> None:
         Holder.model_validate({"embed": {"kind": "word2vec"}})
     with pytest.raises(ValidationError, match="model"):
         Holder.model_validate({"embed": {"kind": "model2vec"}})
+
+
+# --- endpoints
+
+
+class Teaching(TableKit):
+    """Gives the vectors of a list instead of asking; an error in it is raised."""
+
+    def __init__(self, *given: list[float] | Waiting | TeacherError) -> None:
+        super().__init__(Desk(step="s"))
+        self.given = list(given)
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str], *, teacher: str) -> list[Embedded | TeacherError]:
+        self.asked += texts
+        made: list[Embedded | TeacherError] = []
+        for _ in texts:
+            one = self.given.pop(0)
+            if isinstance(one, Waiting):
+                raise one
+            made.append(
+                one if isinstance(one, TeacherError) else Embedded(array("f", one), "ab" * 32)
+            )
+        return made
+
+
+def test_an_endpoints_bad_vectors_fail_their_rows_and_blank_texts_are_not_sent() -> None:
+    at = Teaching([0.6, 0.8], [float("nan"), 0.0], Unanswered("no"), [1.0, 0.0])
+    vectors = Endpoint(at, "t").vectors(["a", "", "nan", "none", "b"])
+    assert at.asked == ["a", "nan", "none", "b"]
+    assert sorted(vectors.errors) == [2, 3]
+    assert vectors.is_blank.tolist() == [False, True, True, True, False]
+    assert [len(vectors.made_by(place)) for place in (0, 1, 3, 4)] == [1, 0, 0, 1]
+    assert vectors.made_by(0) == ("ab" * 32,)
+
+
+def test_vectors_of_two_lengths_are_two_models() -> None:
+    with pytest.raises(UserError, match="2 and of 3 dimensions"):
+        Endpoint(Teaching([0.6, 0.8], [1.0, 0.0, 0.0]), "t").vectors(["a", "b"])
+
+
+def test_what_waits_for_a_batch_does_not_keep_the_others_out_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embed, "ASKED", 1)
+    at = Teaching(Waiting("in a batch"), [1.0, 0.0], Waiting("in a batch"))
+    with pytest.raises(Waiting):
+        Endpoint(at, "t").vectors(["a", "b", "c"])
+    assert at.asked == ["a", "b", "c"]
 
 
 # --- encoders
