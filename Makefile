@@ -39,7 +39,7 @@ test-vllm: $(VENV)/.test  ## a tiny model served by vLLM on the CPU, and what sy
 	@lacks=$$(PYTHON=$(PYTHON) sh requirements/vllm.sh --lacks); \
 	if [ -n "$$lacks" ]; then echo "skipped: vLLM for CPUs does not run here: $$lacks"; exit; fi; \
 	$(MAKE) --no-print-directory $(VLLM)/.made && \
-	SYNTHKD_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/pytest tests/vllm --timeout 300 $(ARGS)
+	SYNTHKD_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/pytest tests/vllm --timeout 600 $(ARGS)
 
 bench: $(VENV)/.test  ## the benchmarks of tests/bench, printed as a table
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench" || exit; done
