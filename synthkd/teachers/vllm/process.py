@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,10 @@ class Process:
                 self.code = int(number)
         transport.close()
         self._let_go()
+        if self.code is None and self.pid is not None:
+            # Both guards were killed at once. What they guarded is a process group of its own.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         await asyncio.to_thread(self._guard.wait)
         self.ended.set()
 
