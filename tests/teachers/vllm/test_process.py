@@ -42,6 +42,10 @@ async def run(folder: Path, code: str, grace_s: float = 0.3) -> Process:
     return process
 
 
+def is_guard(pid: int) -> bool:
+    return b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 async def test_it_ends_with_a_signal_and_says_how(tmp_path: Path) -> None:
     process = await run(tmp_path, "import time\n" + FOREVER)
     await process.stop()
@@ -97,3 +101,14 @@ async def test_its_log_is_for_its_owner_only(tmp_path: Path) -> None:
     process = await run(tmp_path, "print('here')")
     await process.stop()
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+async def test_both_guards_killed_leave_nothing_while_the_run_lives(tmp_path: Path) -> None:
+    process = await run(tmp_path, "import os, time\nos.fork()\n" + FOREVER)
+    guards = [pid for pid in alive(str(tmp_path)) if is_guard(pid)]
+    assert len(guards) == 2
+    for pid in guards:
+        os.kill(pid, signal.SIGKILL)
+    await process.ended.wait()
+    assert process.code is None
+    assert awaited(lambda: not alive(str(tmp_path)))
