@@ -254,6 +254,11 @@ def _samples(bound: BoundRowStep | BoundTableStep) -> int:
     return int(getattr(bound.config, "samples", 1))
 
 
+def _calls_a_row(bound: BoundRowStep | BoundTableStep) -> int:
+    """Of each teacher, at most: a step that asks several questions of a row says how many."""
+    return int(getattr(bound.config, "calls_a_row", _samples(bound)))
+
+
 def _warnings(plan: Plan) -> Iterator[str]:
     config = plan.config
     for name, teacher in config.teachers.items():
@@ -332,7 +337,7 @@ def _calls(
     plan: Plan, asking: _Asking, teacher: str, note: _Note | None, unknown: list[str]
 ) -> Calls:
     config = plan.config.teachers[teacher]
-    calls = asking.rows * max(_samples(asking.bound), 0 if note is None else note.most_calls)
+    calls = asking.rows * max(_calls_a_row(asking.bound), 0 if note is None else note.most_calls)
     if isinstance(asking.bound, BoundTableStep) and asking.bound.step.asks is not None:
         calls = asking.bound.step.asks(asking.bound.config, asking.rows)
     vectors_only = teacher in vector_teachers(asking.bound.config)

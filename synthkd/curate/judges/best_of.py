@@ -68,6 +68,12 @@ class BestOfSettings(Calibrated):
         return self
 
     @property
+    def calls_a_row(self) -> int:
+        """Questions to each judge about a row, at most; for the forecast."""
+        answers = MOST_ANSWERS if isinstance(self.answers, str) else len(self.answers)
+        return self.samples * answers
+
+    @property
     def teachers(self) -> list[str]:
         """The judges: who chooses, and who looks on."""
         return [self.teacher, *([self.check_teacher] if self.check_teacher is not None else [])]

@@ -83,6 +83,11 @@ class PairwiseSettings(Calibrated):
         return self.teachers or [self.teacher or ""]
 
     @property
+    def calls_a_row(self) -> int:
+        """Questions to each judge about a row, at most; for the forecast."""
+        return self.samples * len(self.ways)
+
+    @property
     def ways(self) -> list[Order]:
         """The orders in which a pair is shown."""
         return ["as_is", "swapped"] if self.orders == "both" else ["as_is"]

@@ -58,3 +58,13 @@ export: {format: rows}
     pipeline = Pipeline.load(file, out=tmp_path / "out", ledger=str(tmp_path / "ledger.sqlite"))
     (warning,) = pipeline.run_sync().warnings
     assert warning.startswith("judge.rubric: all 30 scores are in the tenth from ")
+
+
+@pytest.mark.parametrize(("step", "calls"), [("judge.pairwise", 400), ("judge.best_of", 600)])
+def test_the_forecast_knows_how_often_a_judge_is_asked(
+    step: str, calls: int, tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    pipeline = Pipeline.load("pipelines/judge.yaml", out=tmp_path / "out")
+    forecast = pipeline.plan()
+    assert {call.calls for call in forecast.calls if call.step == step} == {calls}
