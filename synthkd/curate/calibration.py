@@ -4,7 +4,7 @@
 
 The plan reads the file and compares, before anything is asked. What it compares with the floor is
 the lower end of the 95 % interval: a figure of few items is not believed for its luck. A file that
-is about another teacher, prompt or rubric is refused as if there were none.
+is about another teacher, prompt or rubric is refused (docs/adr/0023).
 """
 
 from __future__ import annotations

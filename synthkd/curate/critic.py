@@ -252,19 +252,25 @@ def _chosen(
     validation = of("validation")
     chosen = at_recall(config.recall, *validation)
     assert chosen is not None  # noqa: S101  there is a good row, so every recall is reached
-    test = cut_at(chosen.threshold, *of("test"))
+    threshold = _below(chosen.threshold, validation[0])
+    test = cut_at(threshold, *of("test"))
     learnt = parts["learn"]
     kit.note(
         {
             "learnt_from": len(learnt.good),
             "learnt_from_good": sum(learnt.good),
-            "threshold": round(chosen.threshold, 6),
+            "threshold": round(threshold, 6),
             "validation": _told(chosen),
             "test": _told(test),
             "curve": [_told(cut) for cut in _points(curve(*validation))],
         }
     )
-    return chosen.threshold
+    return threshold
+
+
+def _below(threshold: float, scores: Sequence[float]) -> float:
+    """Half way to the next lower score: cuts the same rows, and has room for ones like the last."""
+    return (threshold + max((score for score in scores if score < threshold), default=0.0)) / 2
 
 
 def _points(cuts: Sequence[Cut]) -> list[Cut]:

@@ -66,7 +66,8 @@ def records_of(path: Path) -> Iterator[Fields]:
     """
     if path.is_dir():
         for row in read_rows(path / ROWS):
-            yield {"id": row.id, **row.fields}
+            own = {"source_id": row.fields["id"]} if "id" in row.fields else {}
+            yield {**row.fields, **own, "id": row.id}  # as the dataset has them
         return
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder")

@@ -51,7 +51,7 @@ def judge_of_tests() -> Iterator[None]:
 @pytest.fixture
 def judged(own_folder: None) -> Path:
     """A judge that is right on nine of ten; its run's folder."""
-    lines("rows.jsonl", [{"n": str(n), "a": "x" * (n % 7), "b": "yyy"} for n in range(N)])
+    lines("rows.jsonl", [{"n": str(n), "id": n, "a": "x" * (n % 7), "b": "yyy"} for n in range(N)])
     lines("said.jsonl", [{"n": str(n), "said": "21"[right(n) != (n % 10 == 0)]} for n in range(N)])
     Path("ask.md.j2").write_text("---\ninputs: [n]\n---\n{# user #}\n{{ n }}\n", encoding="utf-8")
     result = run()
