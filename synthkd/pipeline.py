@@ -35,7 +35,7 @@ from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
 from synthkd.rows import Row
 from synthkd.running import Run, Tell, Ways
-from synthkd.teachers.batches import Batches
+from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.layers import Sleep
 from synthkd.waiting import Remembering, batches_in, until_collected
 

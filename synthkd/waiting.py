@@ -24,11 +24,11 @@ from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Progress
 from synthkd.plan import Plan
 from synthkd.running import TICK_S, Tell, Ways
-from synthkd.teachers.batch import Awaited
-from synthkd.teachers.batches import Batches
+from synthkd.teachers.batches.dispatch import Dispatch
+from synthkd.teachers.batches.posting import Awaited
+from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.budget import Budget
 from synthkd.teachers.closing import GRACE_S
-from synthkd.teachers.dispatch import Dispatch
 from synthkd.teachers.layers import Sleep
 from synthkd.teachers.open import open_teachers
 from synthkd.teachers.prices import price_for

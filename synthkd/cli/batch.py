@@ -14,7 +14,7 @@ from synthkd.errors import UserError
 if TYPE_CHECKING:
     from synthkd.ledger.outbox import BatchRecord
     from synthkd.pipeline import Pipeline
-    from synthkd.teachers.batches import Batches
+    from synthkd.teachers.batches.run import Batches
 
 batch = typer.Typer(
     help="See, collect and give up batches (`mode: batch`).",
@@ -116,7 +116,7 @@ async def _found(path: Path, *, over: bool) -> list[dict[str, Any]]:
 def _table(found: Sequence[dict[str, Any]]) -> str:
     import time
 
-    from synthkd.teachers.batches import age
+    from synthkd.teachers.batches.run import age
 
     if not found:
         return "no batches"
@@ -140,7 +140,7 @@ async def _collect(loaded: Pipeline, *, wait: bool) -> None:
 
     from synthkd.errors import WaitingForBatch
     from synthkd.interrupts import interruptible
-    from synthkd.teachers.batches import in_words
+    from synthkd.teachers.batches.run import in_words
     from synthkd.teachers.closing import GRACE_S
 
     async def nothing() -> None:

@@ -22,6 +22,9 @@
     wire.py         the wire shapes: a Request as a body, a body as a Completion
     stream.py       a streamed answer, put together again
     parts.py        images, by the hash of their bytes
+    refusals.py     what a reply means that is no answer
+    batches/        questions that wait for a provider's Batch API
+    vllm/           servers that a run starts itself
     recorded.py     answers from a file of recorded completions
     simulated/      teachers that can really do a small world
 

@@ -22,12 +22,12 @@ from synthkd.errors import RunStopped, UserError
 from synthkd.io.paths import find_file
 from synthkd.ledger.outbox import LedgerWithOutbox, Sender
 from synthkd.rows import Fields
-from synthkd.teachers.batch import Awaited, Posting, UnlessUnderWay
-from synthkd.teachers.batches import Batches
+from synthkd.teachers.batches.dispatch import Dispatch
+from synthkd.teachers.batches.posting import Awaited, Posting, UnlessUnderWay
+from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.budget import Budget, Budgeted
 from synthkd.teachers.closing import Closing
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
-from synthkd.teachers.dispatch import Dispatch
 from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep

@@ -24,7 +24,7 @@ from synthkd.fake_teacher import FakeTeacher
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.prompts import load_prompt, shipped_folder
 from synthkd.rows import Fields
-from synthkd.teachers.batches import Batches
+from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.wire import parse_reply

@@ -17,9 +17,9 @@ from typing import NoReturn
 
 from synthkd.errors import BudgetReached, TeacherRefused, UserError, WaitingForBatch
 from synthkd.ledger.outbox import BatchRecord, LedgerWithOutbox
-from synthkd.teachers.batch import Awaited
+from synthkd.teachers.batches.dispatch import Clock, Dispatch, Found
+from synthkd.teachers.batches.posting import Awaited
 from synthkd.teachers.budget import Budget
-from synthkd.teachers.dispatch import Clock, Dispatch, Found
 
 NAMED = 3
 """Batches that a message names; `synthkd batch list` has them all."""

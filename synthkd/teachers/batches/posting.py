@@ -3,9 +3,9 @@
     Cached( Posting )                        mode: batch
     Cached( UnlessUnderWay( Retrying( ... )))    mode: online
 
-Neither buys anything: `Posting` puts the question into the outbox, from where `Dispatch`
-(`synthkd.teachers.dispatch`) sends it, and raises `Waiting`; `UnlessUnderWay` lets through what is
-not under way in a batch that was sent before the teacher became an online one.
+Neither buys anything: `Posting` puts the question into the outbox, from where `Dispatch` sends it,
+and raises `Waiting`; `UnlessUnderWay` lets through what is not under way in a batch that was sent
+before the teacher became an online one.
 """
 
 from __future__ import annotations

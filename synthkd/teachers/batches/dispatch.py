@@ -19,9 +19,9 @@ from synthkd.config import Price, TeacherConfig
 from synthkd.errors import AttemptFailed, RequestRefused, TeacherRefused
 from synthkd.ledger import Cost, Entry
 from synthkd.ledger.outbox import BatchRecord, Outbox, Outcome, Sender
-from synthkd.teachers.batch_api import BatchProvider, BatchStatus, open_provider
+from synthkd.teachers.batches.collect import Collector, custom_id
+from synthkd.teachers.batches.provider import BatchProvider, BatchStatus, open_provider
 from synthkd.teachers.budget import NOTHING, Budget
-from synthkd.teachers.collect import Collector, custom_id
 from synthkd.teachers.endpoint import batch_endpoint
 from synthkd.teachers.request import Api
 from synthkd.teachers.stats import TeacherStats
