@@ -39,7 +39,7 @@ OF_TYPE: Mapping[str, set[str]] = {
     "array": {"items", "minItems", "maxItems"},
     "object": {"properties", "required", "additionalProperties"},
 }
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
+_FENCED = re.compile(r"```(?:json)?[ \t\r]*+\n(.*)\n[ \t]*+```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Schema:
 
     def read(self, text: str) -> Read:
         """The value in an answer: JSON, alone or in one fence."""
-        if fenced := _FENCED.fullmatch(text):
+        if fenced := _FENCED.fullmatch(text.strip()):
             text = fenced[1]
         try:
             value = orjson.loads(text)

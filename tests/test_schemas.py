@@ -172,3 +172,9 @@ def test_a_pydantic_model_is_a_schema() -> None:
     assert fault.startswith("day: ")
     told: Any = schema.response_format
     assert told["json_schema"]["strict"] is True
+
+
+def test_a_fence_of_blank_lines_is_read_in_linear_time() -> None:
+    text = "```\n" + "\n" * 200_000  # the cube of it would run into the time limit of a test
+    (fault,) = Schema.of("s", {}).read(text).faults
+    assert fault.startswith("it is not JSON")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -31,10 +31,8 @@ DEEPEST = 100
 """Brackets inside each other; CPython's parser ends at 200, and no program has a tenth of that."""
 LONGEST_CHAIN = 500
 """Signs such as `-` or `not` in a row: each is a level for a parser that recurses."""
-_FENCE = re.compile(
-    r"^(?P<fence>```+|~~~+)[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ \t]*$",
-    re.MULTILINE | re.DOTALL,
-)
+_FENCE = re.compile(r"^(?P<fence>`{3,}+|~{3,}+)(?P<info>[^\n]*)$", re.MULTILINE)
+_LANGUAGE = re.compile(r"[ \t]*([\w+#.-]*)")
 _CHAIN = re.compile(r"(?:[-+~!][ \t\n]*|\bnot[ \t\n]+|\blambda[ \t]*:[ \t]*|\bawait[ \t]+)+")
 _NAMES = {
     "json": {"json"},
@@ -107,9 +105,37 @@ def fault_in(text: str, config: FormatConfig) -> str | None:
 
 def fenced_in(text: str, form: str) -> list[str]:
     """What is in the fences of that format; of unnamed fences if none is named so."""
-    fences = [(found["language"].casefold(), found["code"]) for found in _FENCE.finditer(text)]
+    fences = list(_fences(text))
     named = [code for language, code in fences if language in _NAMES[form]]
     return named or [code for language, code in fences if not language]
+
+
+def _fences(text: str) -> Iterator[tuple[str, str]]:
+    """(language, code) of each fence; one that nothing closes is none.
+
+    Linear in the text: where nothing closes a fence, nothing closes a later one that is as long.
+    """
+    marks = list(_FENCE.finditer(text))
+    never_closed = {"`": len(text) + 1, "~": len(text) + 1}
+    nth = 0
+    while nth < len(marks):
+        opening, fence = marks[nth], marks[nth]["fence"]
+        nth += 1
+        if len(fence) >= never_closed[fence[0]]:
+            continue
+        later = range(nth, len(marks))
+        closing = next((place for place in later if _closes(marks[place], fence)), None)
+        if closing is None:
+            never_closed[fence[0]] = len(fence)
+            continue
+        language = _LANGUAGE.match(opening["info"])
+        code = text[opening.end() + 1 : marks[closing].start()]
+        yield "" if language is None else language[1].casefold(), code
+        nth = closing + 1
+
+
+def _closes(mark: re.Match[str], fence: str) -> bool:
+    return mark["fence"].startswith(fence) and not mark["info"].strip()
 
 
 def json_fault(text: str) -> str | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from synthkd.curate.gates.form import PARSERS, FormatConfig, fault_in
+from synthkd.curate.gates.form import PARSERS, FormatConfig, fault_in, fenced_in
 from tests.curate.gates.passing import reason_of
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
@@ -41,6 +41,33 @@ def test_fences() -> None:
     assert fault("json", "```python\nx\n```\n```json\n[1]\n```\n```json\n[2\n```") is not None
     assert fault("json", "[1]", fenced="only") == "has no code fence with json"
     assert fault("json", "```\n[1]\n```", fenced="never") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("```json\r\n[1]\r\n```\r\n", ["[1]\r\n"]),
+        ("```json\n```\n", [""]),
+        ("````json\n```\n[1]\n````", ["```\n[1]\n"]),
+        ("```json\n[1]\n````\n", ["[1]\n"]),
+        ("````\n```json\n[1]\n```\n", ["[1]\n"]),
+        ("~~~ json title\n[1]\n~~~\t", ["[1]\n"]),
+        ("```json\n[1]\n~~~\n", []),
+        ("```json\n[1]\n``` and more\n", []),
+        ("```json", []),
+    ],
+)
+def test_where_a_fence_ends(text: str, code: list[str]) -> None:
+    assert fenced_in(text, "json") == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```a\n" * 40_000, "```" + "a" * 199_000, "`" * 199_000, ("`" * 50 + "a\n") * 3_900],
+    ids=["never closed", "one long line", "ticks", "long fences"],
+)
+def test_hostile_fences_are_read_in_linear_time(text: str) -> None:
+    assert fenced_in(text, "json") == []  # quadratic, each would run into the time limit of a test
 
 
 def test_json_by_schema() -> None:
