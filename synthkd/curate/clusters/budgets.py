@@ -37,7 +37,8 @@ def largest_remainder(budget: int, weights: Sequence[float], room: Sequence[int]
         for i in full:
             given[i] = room[i]
             budget -= room[i]
-        open_groups = [i for i in open_groups if i not in set(full)]
+        closed = set(full)
+        open_groups = [i for i in open_groups if i not in closed]
     return given
 
 

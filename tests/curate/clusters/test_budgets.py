@@ -53,3 +53,8 @@ def test_the_largest_fractions_get_what_is_left_over() -> None:
     assert largest_remainder(10, weights, [10] * 6) == [5, 2, 1, 1, 1, 0]
     assert largest_remainder(2, [1.0, 1.0, 1.0], [9] * 3) == [1, 1, 0]
     assert largest_remainder(10, [1.0, 1.0], [2, 99]) == [2, 8]
+
+
+def test_as_many_full_groups_as_rows() -> None:
+    n = 100_000  # the square of it would run into the time limit of a test
+    assert largest_remainder(n, [1.0] * n, [1] * n) == [1] * n
