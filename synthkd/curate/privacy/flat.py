@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+"""Unicode's Default_Ignorable_Code_Point: what is not drawn, whatever the font."""
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _STAY = frozenset({0xFF0C, 0xFF0D, 0xFF1A})
 """The full-width comma and colon end a clause in Chinese; the hyphen is among the dashes."""
