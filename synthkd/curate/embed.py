@@ -17,6 +17,8 @@ bytes a text and one batch.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +37,7 @@ from synthkd.curate.encoders import (
     SentenceTransformersSettings,
 )
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
-from synthkd.errors import RowError, TeacherError, UserError, Waiting
+from synthkd.errors import DiskFailed, RowError, TeacherError, UserError, Waiting
 from synthkd.io.spool import Table
 from synthkd.io.vectors import SEGMENT_TEXTS, VectorStore, text_hashes
 from synthkd.rows import Row
@@ -328,8 +330,27 @@ def _room(kit: TableKit, n: int, dimensions: int) -> Floats:
 
     if n == 0:
         return np.zeros((0, dimensions), dtype=np.float32)
-    path = kit.scratch_file("vectors")
+    return mapped(kit.scratch_file("vectors"), n, dimensions)
+
+
+def mapped(path: Path, n: int, dimensions: int) -> Floats:
+    """(n, dimensions) zeros in a new file, with their room on disk taken.
+
+    A file with holes would end the process (SIGBUS) once the disk is full and a hole is written to.
+
+    Raises:
+        DiskFailed: there is no such room.
+    """
+    import numpy as np
+
     room: Floats = np.memmap(path, dtype=np.float32, mode="w+", shape=(n, dimensions))
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, room.nbytes)
+            except OSError as error:
+                if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                    raise DiskFailed.of(error, path) from error
     return room
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -35,7 +36,7 @@ from synthkd.curate.embed import (
 )
 from synthkd.curate.encoders import check_modules
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
-from synthkd.errors import Rejected, TeacherError, Unanswered, UserError, Waiting
+from synthkd.errors import DiskFailed, Rejected, TeacherError, Unanswered, UserError, Waiting
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, Embedded, TableKit
 from synthkd.plan import teachers_of
@@ -373,3 +374,20 @@ def test_kill_9_keeps_whole_segments_and_the_rest_is_made(tmp_path: Path) -> Non
     assert second == third
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert len(list(tmp_path.glob(".synthkd/vectors/*/*.vectors"))) == 20
+
+
+def test_a_full_disk_ends_the_run_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # Without its room taken first, a full disk is a SIGBUS in the middle of NumPy.
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskFailed, match=r"cannot use .*vectors: No space left"):
+        embedded(["one", "two"])
+
+
+def test_the_room_for_vectors_is_taken_before_they_are_written(tmp_path: Path) -> None:
+    room = embed.mapped(tmp_path / "room", 1_000, 256)
+    assert room.shape == (1_000, 256)
+    assert not room.any()
+    assert (tmp_path / "room").stat().st_blocks * 512 >= room.nbytes

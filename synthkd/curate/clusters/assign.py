@@ -29,6 +29,7 @@ from synthkd.curate.embed import (
     TextColumn,
     Vectors,
     embeddable,
+    mapped,
     open_embedder,
 )
 from synthkd.curate.tfidf import TfidfSettings
@@ -167,7 +168,7 @@ def _only(vectors: Vectors, places: NDArray[np.intp], kit: TableKit) -> NDArray[
     shape = (len(places), vectors.values.shape[1])
     if not len(places):
         return np.zeros(shape, dtype=np.float32)
-    some = np.memmap(kit.scratch_file("some"), dtype=np.float32, mode="w+", shape=shape)
+    some = mapped(kit.scratch_file("some"), *shape)
     for start in range(0, len(places), CHUNK):
         some[start : start + CHUNK] = vectors.values[places[start : start + CHUNK]]
     return some
