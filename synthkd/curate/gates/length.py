@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import NonNegativeInt, model_validator
 
 from synthkd.curate.gates.fields import text_of
-from synthkd.errors import Rejected, UserError
+from synthkd.errors import Rejected, RowError, UserError
 from synthkd.io.paths import find_file
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
@@ -109,11 +109,16 @@ def tokens_of(text: str, tokenizer: Path | None) -> int:
 
     Raises:
         UserError: the file is no tokenizer.
+        RowError: it has no token for something in the text, and none for what it does not know.
     """
     whole = text.encode(errors="replace")
     if tokenizer is None:
         return -(-len(whole) // BYTES_PER_TOKEN)
-    return len(_loaded(tokenizer).encode(whole.decode(), add_special_tokens=False).ids)
+    read = _loaded(tokenizer)
+    try:
+        return len(read.encode(whole.decode(), add_special_tokens=False).ids)
+    except Exception as error:  # the library raises nothing narrower
+        raise RowError(f"{tokenizer.name} cannot read this text: {error}") from error
 
 
 @lru_cache(maxsize=4)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from synthkd.curate.gates.length import LengthConfig, tokens_of
-from synthkd.errors import Rejected, UserError
+from synthkd.errors import Rejected, RowError, UserError
 from tests.curate.gates.passing import passes, reason_of
 
 
@@ -75,6 +76,15 @@ async def test_without_a_file_tokens_are_a_quarter_of_the_bytes() -> None:
 
 def test_a_lone_surrogate_counts_as_a_character() -> None:
     assert tokens_of("a\ud800b", None) == 1
+
+
+def test_a_text_that_the_tokenizer_has_no_token_for_fails_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    model = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "[UNK]"}
+    path.write_text(json.dumps({"version": "1.0", "model": model}))
+    assert tokens_of("a", path) == 1
+    with pytest.raises(RowError, match=r"t\.json cannot read this text: .*UNK"):
+        tokens_of("b", path)
 
 
 def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
