@@ -14,6 +14,7 @@ transaction; a kill in between leaves the rest for the next time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from synthkd.teachers.request import Api, Completion
 from synthkd.teachers.stats import TeacherStats
 from synthkd.teachers.wire import parse_reply, read_json
 
+DIGITS = re.compile("[0-9]{1,18}")
+"""Of a `max_tokens`; more do not fit into the ledger, so they are of no question of ours."""
 LOT = 200
 """Lines that are settled in one transaction."""
 NOT_RUN = {"batch_expired", "batch_cancelled"}
@@ -49,7 +52,7 @@ def question_of(name: object) -> tuple[str, int | None] | None:
         return None
     key, dot, limit = name.partition(".")
     is_key = len(key) == 64 and all(digit in "0123456789abcdef" for digit in key)
-    if not is_key or (dot and not (limit.isascii() and limit.isdigit())):
+    if not is_key or (dot and not DIGITS.fullmatch(limit)):
         return None
     return key, int(limit) if dot else None
 

@@ -274,7 +274,7 @@ class Dispatch:
             status = await provider.search(batch.id, batch.file_id, batch.made_s)
         except AttemptFailed as failure:
             found.delayed = str(failure)
-        except TeacherRefused as refusal:
+        except (TeacherRefused, RequestRefused) as refusal:
             found.stop = TeacherRefused(
                 f"teachers.{self.name}: whether batch {batch.id} was made cannot be told:"
                 f" {refusal}. See at the provider, then give it up with `synthkd batch cancel`"
@@ -293,6 +293,12 @@ class Dispatch:
             found.delayed = str(failure)
         except TeacherRefused as refusal:
             found.stop = found.stop or refusal
+        except RequestRefused as refusal:
+            found.stop = found.stop or TeacherRefused(
+                f"teachers.{self.name}: {self.endpoint} refuses to tell of batch"
+                f" {batch.batch_id}: {refusal}. Run again, or give it up with `synthkd batch"
+                " cancel`"
+            )
 
     async def cancel(self, batch: BatchRecord) -> str:
         """Give a batch up; says what became of it. What it has answered by now is kept.
@@ -318,7 +324,11 @@ class Dispatch:
             await self.outbox.end(batch, said="the provider knows no such batch", billed=True)
             return "the provider knows no such batch: what was held for it counts as paid"
         found = Found()
-        await self._look(batch, found)
+        try:
+            await self._look(batch, found)
+        except _AnswersGoneError:
+            await self.outbox.end(batch, said="its answers are gone", billed=True)
+            return "the provider has its answers no more: what was held for it counts as paid"
         if found.stop is not None:
             raise found.stop
         if found.collected:
@@ -376,7 +386,12 @@ class Dispatch:
         with tempfile.TemporaryDirectory(prefix="synthkd-") as folder:
             path = Path(folder) / "results.jsonl"
             for file_id in filter(None, (status.output_file_id, status.error_file_id)):
-                await provider.download(file_id, path)
+                if not await provider.download(file_id, path):
+                    raise _AnswersGoneError(
+                        f"teachers.{self.name}: {provider.label} has no file {file_id} with the"
+                        f" answers of batch {batch.batch_id} (any more): look for it there, or give"
+                        " the batch up with `synthkd batch cancel`, which counts it as paid"
+                    )
                 await collector.read(path)
         tally = collector.tally
         completed = status.status == "completed"
@@ -394,3 +409,7 @@ class Dispatch:
         if left:
             self.stats.attempts += left
         found.stop = found.stop or tally.stop
+
+
+class _AnswersGoneError(TeacherRefused):
+    """The provider knows the batch, and not the file with its answers."""

@@ -97,8 +97,9 @@ class BatchProvider:
         with self._explained("/files", may_lack=True), path.open("rb") as content:
             file = (name, content, "application/jsonl")
             more = self._headers
-            made = await self._client.files.create(file=file, purpose="batch", extra_headers=more)
-            return made.id
+            asked = self._client.files.with_raw_response
+            made = await asked.create(file=file, purpose="batch", extra_headers=more)
+            return _id(_told(made.content))
 
     async def create(self, file_id: str, api: Api, window: str, tag: str) -> BatchStatus:
         """Start a batch of an uploaded file.
@@ -110,14 +111,13 @@ class BatchProvider:
         """
         asked: dict[str, Any] = {"endpoint": f"/v1{PATH[api]}", "completion_window": window}
         with self._explained("/batches", may_lack=True):
-            return _status(
-                await self._once.batches.create(
-                    input_file_id=file_id,
-                    metadata={TAG: tag},
-                    extra_headers={"Idempotency-Key": tag, **self._headers},
-                    **asked,
-                )
+            made = await self._once.batches.with_raw_response.create(
+                input_file_id=file_id,
+                metadata={TAG: tag},
+                extra_headers={"Idempotency-Key": tag, **self._headers},
+                **asked,
             )
+            return _status(_told(made.content))
 
     async def search(self, tag: str, file_id: str | None, since_s: int) -> BatchStatus | None:
         """The batch that was made with this tag or of this file; None = there is none.
@@ -128,19 +128,48 @@ class BatchProvider:
             since_s: seconds since 1970; older ones are not looked at.
         """
         with self._explained("/batches"):
-            async for batch in self._client.batches.list(limit=PAGE, extra_headers=self._headers):
-                if (batch.metadata or {}).get(TAG) == tag or batch.input_file_id == file_id:
+            async for batch in self._listed():
+                metadata, created = batch.get("metadata"), batch.get("created_at")
+                tagged = isinstance(metadata, dict) and metadata.get(TAG) == tag
+                if tagged or (file_id is not None and batch.get("input_file_id") == file_id):
                     return _status(batch)
-                if (batch.created_at or since_s) < since_s - CLOCKS_S:
+                if isinstance(created, int | float) and created < since_s - CLOCKS_S:
                     break
         return None
+
+    async def _listed(self) -> AsyncIterator[dict[str, Any]]:
+        """All batches of the account, newest first.
+
+        Raises:
+            _OddReplyError: a page is none, or the pages go round in a circle.
+        """
+        cursors: list[str] = []
+        while True:
+            after = {"after": cursors[-1]} if cursors else {}
+            asked = self._client.batches.with_raw_response
+            reply = await asked.list(limit=PAGE, extra_headers=self._headers, **after)
+            page = _told(reply.content)
+            batches = page.get("data")
+            if not (isinstance(batches, list) and all(isinstance(one, dict) for one in batches)):
+                raise _OddReplyError("it has no list of batches")
+            for batch in batches:
+                yield batch
+            if not batches or page.get("has_more") is False:
+                return
+            cursor = _id(batches[-1])
+            if cursor in cursors:
+                if page.get("has_more") is None:
+                    return  # a provider without pages
+                raise _OddReplyError("its pages go round in a circle")
+            cursors.append(cursor)
 
     async def look(self, batch_id: str) -> BatchStatus | None:
         """How a batch stands; None = the provider knows none of that name."""
         try:
             with self._explained("/batches", absent=True):
-                asked = self._client.batches.retrieve
-                return _status(await asked(batch_id, extra_headers=self._headers))
+                asked = self._client.batches.with_raw_response
+                told = await asked.retrieve(batch_id, extra_headers=self._headers)
+                return _status(_told(told.content))
         except _AbsentError:
             return None
 
@@ -148,19 +177,24 @@ class BatchProvider:
         """Stop a batch; what is done stays. None = the provider knows none of that name."""
         try:
             with self._explained("/batches", absent=True):
-                asked = self._client.batches.cancel
-                return _status(await asked(batch_id, extra_headers=self._headers))
+                asked = self._client.batches.with_raw_response
+                told = await asked.cancel(batch_id, extra_headers=self._headers)
+                return _status(_told(told.content))
         except _AbsentError:
             return None
 
-    async def download(self, file_id: str, into: Path) -> None:
-        """Fetch a file, whatever its size."""
-        with self._explained("/files"):
-            fetch = self._client.files.with_streaming_response.content
-            async with fetch(file_id, extra_headers=self._headers) as response:
-                with into.open("wb") as content:
-                    async for block in response.iter_bytes(CHUNK):
-                        content.write(block)
+    async def download(self, file_id: str, into: Path) -> bool:
+        """Fetch a file, whatever its size; False = the provider has none of that name."""
+        try:
+            with self._explained("/files", absent=True):
+                fetch = self._client.files.with_streaming_response.content
+                async with fetch(file_id, extra_headers=self._headers) as response:
+                    with into.open("wb") as content:
+                        async for block in response.iter_bytes(CHUNK):
+                            content.write(block)
+        except _AbsentError:
+            return False
+        return True
 
     @contextmanager
     def _explained(
@@ -188,15 +222,17 @@ class BatchProvider:
             failed = AttemptFailed(
                 f"no whole reply from {label} ({type(why).__name__})", unreachable=True
             )
-        except openai.APIResponseValidationError as error:
-            failed = AttemptFailed(
-                f"{label} answers what is no reply of a Batch API ({type(error).__name__})"
-            )
+        except _OddReplyError as error:
+            failed = AttemptFailed(f"{label} answers what is no reply of a Batch API: {error}")
         raise failed from None
 
 
 class _AbsentError(SynthkdError):
     """The provider knows nothing of that name."""
+
+
+class _OddReplyError(SynthkdError):
+    """HTTP 200, and no reply of a Batch API."""
 
 
 @asynccontextmanager
@@ -251,24 +287,62 @@ def _body(error: Any) -> bytes:
     return error.body.encode() if isinstance(error.body, str) else orjson.dumps(error.body)
 
 
-def _status(batch: Any) -> BatchStatus:
-    """What the SDK read; it does not check what it read, and not every provider tells all."""
-    counts = batch.request_counts
-    errors = batch.errors.data if batch.errors else None
+def _told(reply: bytes) -> dict[str, Any]:
+    """The JSON object of a reply. Not by the SDK's models, which take whatever comes.
+
+    Raises:
+        _OddReplyError: it is none.
+    """
+    try:
+        told = orjson.loads(reply)
+    except orjson.JSONDecodeError:
+        raise _OddReplyError("it is no JSON") from None
+    if not isinstance(told, dict):
+        raise _OddReplyError("it is no JSON object")
+    return told
+
+
+def _id(told: Mapping[str, Any]) -> str:
+    identity = told.get("id")
+    if not isinstance(identity, str) or not identity:
+        raise _OddReplyError("it has no id")
+    return identity
+
+
+def _status(batch: Mapping[str, Any]) -> BatchStatus:
+    """What was told of a batch; not every provider tells all."""
+    counts, errors = batch.get("request_counts"), batch.get("errors")
+    faults = errors.get("data") if isinstance(errors, dict) else None
     return BatchStatus(
-        id=str(batch.id),
-        status=str(batch.status),
-        output_file_id=batch.output_file_id or None,
-        error_file_id=batch.error_file_id or None,
+        id=_id(batch),
+        status=str(batch.get("status") or ""),
+        output_file_id=_file(batch, "output_file_id"),
+        error_file_id=_file(batch, "error_file_id"),
         done=_count(counts, "completed"),
         failed=_count(counts, "failed"),
-        faults=tuple(
-            BatchFault(code=fault.code or "", message=fault.message or "", line=fault.line)
-            for fault in errors or ()
-        ),
+        faults=tuple(_fault(each) for each in faults if isinstance(each, dict))
+        if isinstance(faults, list)
+        else (),
+    )
+
+
+def _file(batch: Mapping[str, Any], name: str) -> str | None:
+    """Of what is misread as no file, the answers would be bought again."""
+    value = batch.get(name) or None
+    if value is not None and not isinstance(value, str):
+        raise _OddReplyError(f"its {name} is no name")
+    return value
+
+
+def _fault(told: Mapping[str, Any]) -> BatchFault:
+    line = told.get("line")
+    return BatchFault(
+        code=str(told.get("code") or ""),
+        message=str(told.get("message") or ""),
+        line=line if isinstance(line, int) else None,
     )
 
 
 def _count(counts: object, name: str) -> int:
-    value = counts.get(name) if isinstance(counts, Mapping) else getattr(counts, name, 0)
-    return value if isinstance(value, int) else 0
+    value = counts.get(name) if isinstance(counts, dict) else 0
+    return value if isinstance(value, int) and 0 <= value < 2**63 else 0

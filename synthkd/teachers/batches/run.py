@@ -15,7 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from synthkd.errors import BudgetReached, TeacherRefused, UserError, WaitingForBatch
+from synthkd.errors import (
+    AttemptFailed,
+    BudgetReached,
+    RequestRefused,
+    TeacherRefused,
+    UserError,
+    WaitingForBatch,
+)
 from synthkd.ledger.outbox import BatchRecord, LedgerWithOutbox
 from synthkd.teachers.batches.dispatch import Clock, Dispatch, Found
 from synthkd.teachers.batches.posting import Awaited
@@ -110,8 +117,16 @@ class Batches:
 
         Raises:
             UserError: no teacher is at its endpoint, or its run is sending it now.
-            TeacherRefused, AttemptFailed: the provider says no, or nothing.
+            TeacherRefused: the provider says no, or nothing.
         """
+        try:
+            return await self._cancel(batch)
+        except (AttemptFailed, RequestRefused) as error:
+            raise TeacherRefused(
+                f"batch {batch.id[:12]} could not be given up: {error}. Try again later"
+            ) from None
+
+    async def _cancel(self, batch: BatchRecord) -> str:
         asked = self._for(batch)
         if asked is None:
             raise UserError(
