@@ -145,6 +145,8 @@ def options(args: Sequence[str]) -> dict[str, list[list[str]]]:
     found: dict[str, list[list[str]]] = {}
     values: list[str] | None = None
     for word in args:
+        if "\0" in word:
+            raise ValueError(f"{word!r:.100} has a NUL, which no command line can have")
         if word.startswith("--"):
             written, equals, value = word.partition("=")
             root, dot, rest = written.partition(".")
@@ -196,7 +198,7 @@ def _code_in(name: str, value: str) -> str | None:
     if name != "--chat-template" and value.lstrip()[:1] in {"{", "["}:
         try:
             todo.append(json.loads(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"{name}: {value!r:.100} is no JSON") from None
     while todo:
         match todo.pop():
@@ -215,7 +217,7 @@ class VllmConfig(Settings):
 
     model: Annotated[str, StringConstraints(min_length=1)]
     """A folder with config.json, tokenizer and weights as safetensors, or a Hugging Face id."""
-    revision: Annotated[str, StringConstraints(min_length=1)] | None = None
+    revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """Of a Hugging Face id: a commit, tag or branch; by default what the local cache has."""
     servers: Annotated[int, Field(ge=1, le=64)] = 1
     """The least loaded one is asked; the GPUs are shared among them."""

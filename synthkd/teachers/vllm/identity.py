@@ -7,6 +7,7 @@ asks nothing again, and neither does a folder that was moved.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -144,7 +145,8 @@ def hash_of_folder(folder: Path, hashes: Hashes) -> str:
         files += [file for file in folder.joinpath(name).glob("*") if file.is_file()]
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.relative_to(folder).as_posix()):
-        name = file.relative_to(folder).as_posix()
+        # A file's name may be no UTF-8.
+        name = os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace")
         digest.update(canonical([name, hashes.of(file)]))
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl"}
 LARGEST_HEADER = 100 * 2**20
 """Bytes: the format's own limit."""
 LFS = b"version https://git-lfs"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 COMMIT = re.compile("[0-9a-f]{40}")
 ANSWERS_S = 10.0
 
@@ -112,7 +113,9 @@ def _places(written: str, base: Path) -> list[Path]:
 
 
 def _folder(written: str, base: Path) -> Path | None:
-    return next((place for place in _places(written, base) if place.is_dir()), None)
+    with suppress(OSError):  # a name that is too long for a folder
+        return next((place for place in _places(written, base) if place.is_dir()), None)
+    return None
 
 
 def _check_model(folder: Path, setting: str) -> None:
@@ -132,10 +135,12 @@ def _check_model(folder: Path, setting: str) -> None:
         _check_safetensors(file, setting)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        parts = _json(index, f"{setting}: {folder} is damaged").get("weight_map", {}).values()
-        missing = sorted({str(part) for part in parts if not (folder / str(part)).is_file()})
+        parts = _json(index, f"{setting}: {folder} is damaged").get("weight_map")
+        if not isinstance(parts, dict):
+            raise UserError(f"{setting}: {folder} is damaged: {index.name} has no weight_map")
+        missing = sorted({str(part) for part in parts.values()} - {file.name for file in weights})
         if missing:
-            raise UserError(f"{setting}: {folder} lacks {missing[0]}: download it again")
+            raise UserError(f"{setting}: {folder} lacks {missing[0]:.100}: download it again")
     if not any(folder.glob("*token*")) and not any(folder.glob("*.model")):
         raise UserError(f"{setting}: {folder} has no tokenizer: put its files beside the weights")
 
@@ -143,7 +148,7 @@ def _check_model(folder: Path, setting: str) -> None:
 def _check_adapter(folder: Path, setting: str) -> int:
     config = _json(folder / "adapter_config.json", f"{setting}: {folder} is no LoRA adapter")
     rank = config.get("r")
-    if config.get("peft_type") != "LORA" or not isinstance(rank, int) or rank < 1:
+    if config.get("peft_type") != "LORA" or type(rank) is not int or rank < 1:
         raise UserError(f"{setting}: {folder}/adapter_config.json is not of a LoRA adapter")
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
@@ -157,10 +162,12 @@ def _check_adapter(folder: Path, setting: str) -> int:
 
 def _json(file: Path, complaint: str) -> dict[str, Any]:
     try:
+        if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+            raise ValueError("it is no file")
         value = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{complaint}: it has no {file.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{complaint}: {file.name} cannot be read ({error})") from None
     if not isinstance(value, dict):
         raise UserError(f"{complaint}: {file.name} is no JSON object")
@@ -170,6 +177,8 @@ def _json(file: Path, complaint: str) -> dict[str, Any]:
 def _check_safetensors(file: Path, setting: str) -> None:
     """Whether it is whole: the header says how long the file must be."""
     try:
+        if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+            raise ValueError
         size = file.stat().st_size
         with file.open("rb") as opened:
             start = opened.read(8)
@@ -182,11 +191,13 @@ def _check_safetensors(file: Path, setting: str) -> None:
                 raise UserError(f"{setting}: {file} is no safetensors file: download it again")
             header = json.loads(opened.read(length))
             ends = [
-                tensor["data_offsets"][1] for name, tensor in header.items() if name[:2] != "__"
+                int(tensor["data_offsets"][1])
+                for name, tensor in header.items()
+                if name[:2] != "__"
             ]
     except OSError as error:
         raise SourceError(f"{setting}: {file} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, AttributeError, LookupError):
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         raise UserError(f"{setting}: {file} is no safetensors file: download it again") from None
     if 8 + length + max(ends, default=0) != size:
         raise UserError(f"{setting}: {file} is not whole: download it again")

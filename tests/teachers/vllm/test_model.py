@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from synthkd.config import BudgetConfig, TeacherConfig
 from synthkd.errors import UserError
 from synthkd.teachers.open import check_teachers
+from synthkd.teachers.vllm.hashes import Hashes
+from synthkd.teachers.vllm.identity import hash_of_folder
 from tests.teachers.vllm.life import make_adapter, make_model, tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -34,6 +37,11 @@ def test_a_path_may_hold_variables_and_a_home(
     monkeypatch.setenv("HOME", str(tmp_path / "models"))
     check(tmp_path, model="${MODELS}/model")
     check(tmp_path, model="~/model")
+
+
+def framed(header: bytes) -> bytes:
+    """The header of a safetensors file."""
+    return len(header).to_bytes(8, "little") + header
 
 
 def damaged(folder: Path, what: str) -> None:  # noqa: C901  a list
@@ -87,6 +95,53 @@ def test_what_is_no_model_is_refused(tmp_path: Path, what: str, said: str) -> No
     damaged(make_model(tmp_path / "model"), what)
     with pytest.raises(UserError, match=rf"teachers\.main\.vllm\.model: .*{said}"):
         check(tmp_path)
+
+
+DEEP = b"[" * 100_000
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", DEEP),
+        (INDEX, DEEP),
+        (INDEX, b'{"weight_map": null}'),
+        (INDEX, b'{"weight_map": "abc"}'),
+        (INDEX, b'{"weight_map": {"a": null}}'),
+        (INDEX, b'{"weight_map": {"a": "../../outside"}}'),
+        (INDEX, json.dumps({"weight_map": {"a": "y" * 5000}}).encode()),
+        ("model.safetensors", framed(DEEP)),
+        ("model.safetensors", framed(b'{"w": {"data_offsets": [0, "x"]}}')),
+        ("model.safetensors", framed(b'{"w": {"data_offsets": [0, [1]]}}')),
+        ("model.safetensors", framed(b'{"w": {"data_offsets": [0, null]}, "v": {}}')),
+        ("config.json", None),
+        ("model.safetensors", None),
+    ],
+)
+def test_a_damaged_file_is_one_message(tmp_path: Path, file: str, content: bytes | None) -> None:
+    path = make_model(tmp_path / "model") / file
+    if content is None:  # a pipe, at which reading would wait for ever
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"teachers\.main\.vllm\.model: ") as refused:
+        check(tmp_path)
+    assert len(str(refused.value)) < 600
+
+
+def test_a_file_whose_name_is_no_text_is_hashed_like_others(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model")
+    before = hash_of_folder(folder, Hashes(None))
+    (folder / os.fsdecode(b"\xff.json")).write_bytes(b"{}")
+    assert hash_of_folder(folder, Hashes(None)) != before
+
+
+@pytest.mark.parametrize("written", ["y" * 5000, "a/" + "b" * 5000])
+def test_a_name_that_no_folder_can_have(tmp_path: Path, written: str) -> None:
+    with pytest.raises(UserError, match=r"is no folder .* and no Hugging Face id"):
+        check(tmp_path, model=written)
 
 
 @pytest.mark.parametrize("written", ["nowhere", "/nowhere/at/all", "a/b/c"])

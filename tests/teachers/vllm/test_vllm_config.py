@@ -94,6 +94,9 @@ def test_other_json_is_taken() -> None:
         (["-tp", "2"], "write the long name"),
         (["qwen"], "is a value without a name before it"),
         (["--"], "is no argument of vLLM"),
+        (["--max-model-len", "8k\0"], "has a NUL"),
+        (["--hf-overrides", "[" * 100_000], "is no JSON"),
+        (["--hf-overrides", '{"a":' * 50_000 + "1" + "}" * 50_000], "is no JSON"),
     ],
 )
 def test_words_that_are_no_arguments(args: list[str], said: str) -> None:
