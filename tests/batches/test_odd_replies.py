@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed, TeacherRefused, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher
-from synthkd.teachers.batch_api import BatchProvider, open_provider
-from synthkd.teachers.collect import question_of
+from synthkd.teachers.batches.collect import question_of
+from synthkd.teachers.batches.provider import BatchProvider, open_provider
 from tests.batches.driving import DELAY_S, Clock, pipeline, until_done
 
 NONSENSE = [
