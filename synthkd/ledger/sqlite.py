@@ -178,6 +178,7 @@ class SqliteLedger:
             answered=self._answered,
             teacher=self._teacher,
             spend=self._spend,
+            explained=self._failed,
         )
         """Questions that go out in batches."""
 

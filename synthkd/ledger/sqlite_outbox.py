@@ -11,12 +11,14 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import zstandard
 
+from synthkd.errors import SynthkdError
 from synthkd.ledger import Cost, Entry, Question
 from synthkd.ledger.codec import packer
+from synthkd.ledger.faults import Faults
 from synthkd.ledger.outbox import BatchRecord, Letter, Outcome, Posted, Sender, Unsent
 from synthkd.ledger.schema import NO_LIMIT
 
@@ -71,6 +73,7 @@ class SqliteOutbox:
         answered: whether there is an answer, inside such a function.
         teacher: the row of `teachers` for who answers and the model, inside such a function.
         spend: adds to what a run has spent, inside such a function.
+        explained: a fault of the file in words.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class SqliteOutbox:
         answered: Callable[[str, int | None], bool],
         teacher: Callable[[str, str], int],
         spend: Callable[[str, Cost], None],
+        explained: Callable[[Exception], SynthkdError],
     ) -> None:
         self._reader = reader
         self._write = write
@@ -89,8 +93,15 @@ class SqliteOutbox:
         self._answered = answered
         self._teacher = teacher
         self._spend = spend
+        self._explained = explained
         # Without a dictionary: those are learnt from answers, and replaced when one is erased.
         self._pack = packer(None)
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except Faults as error:
+            raise self._explained(error) from error
 
     async def _written(self, job: Write[T]) -> T:
         results: list[T] = []
@@ -102,11 +113,12 @@ class SqliteOutbox:
     @property
     def is_empty(self) -> bool:
         """Whether no question is in it, sent or not."""
-        return self._reader.execute("select 1 from outbox limit 1").fetchone() is None
+        return not self._rows("select 1 from outbox limit 1")
 
     def find(self, key: str, max_tokens: int | None) -> Posted | None:
         """What is known of this question; None = it was never posted, or is settled."""
-        return _posted(self._reader, key, max_tokens)
+        rows = self._rows(FIND, _question(key, max_tokens))
+        return Posted(*rows[0]) if rows else None
 
     async def post(self, letter: Letter, sender: Sender) -> Posted:
         """Put a question in, or claim the one that is there and has not left."""
@@ -154,7 +166,7 @@ class SqliteOutbox:
         """The questions of this sender that have not left, oldest first."""
         last = 0
         mine = (sender.run_id, sender.passage, sender.teacher, api, max_attempts, PAGE)
-        while rows := self._reader.execute(UNSENT, (last, *mine)).fetchall():
+        while rows := self._rows(UNSENT, (last, *mine)):
             for letter, *tokens, size in rows:
                 yield Unsent(letter, _cost(1, *tokens), size)
             last = rows[-1][0]
@@ -167,16 +179,20 @@ class SqliteOutbox:
             "select id, key, max_tokens, body from outbox where batch = ? and id > ?"
             " order by id limit ?"
         )
-        while rows := self._reader.execute(query, (batch, last, PAGE)).fetchall():
+        while rows := self._rows(query, (batch, last, PAGE)):
             for _, key, limit, body in rows:
-                yield key.hex(), None if limit == NO_LIMIT else limit, zstandard.decompress(body)
+                try:
+                    plain = zstandard.decompress(body)
+                except Faults as error:
+                    raise self._explained(error) from error
+                yield key.hex(), None if limit == NO_LIMIT else limit, plain
             last = rows[-1][0]
             await asyncio.sleep(0)
 
     def worst(self, batch: str, key: str, max_tokens: int | None) -> tuple[str, Cost] | None:
         """The API and the hold of a letter in a batch; None = it is not in it, or was settled."""
-        row = self._reader.execute(WORST, (batch, *_question(key, max_tokens))).fetchone()
-        return None if row is None else (row[0], _cost(1, *row[1:]))
+        rows = self._rows(WORST, (batch, *_question(key, max_tokens)))
+        return (rows[0][0], _cost(1, *rows[0][1:])) if rows else None
 
     async def forget(self, run_id: str) -> None:
         """Take out what a run has not sent: it is over, or wants other things now."""
@@ -262,26 +278,25 @@ class SqliteOutbox:
         names = ", ".join(COLUMNS)
         where = " where state != 'ended'" if open_only else ""
         query = f"select {names} from batches{where} order by made_s, rowid"  # noqa: S608  our own names
-        rows = self._reader.execute(query).fetchall()
-        return [BatchRecord(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
+        return [BatchRecord(**dict(zip(COLUMNS, row, strict=True))) for row in self._rows(query)]
 
     def held(self, batch: str) -> Cost:
         """What is held for the letters that are in a batch still."""
-        return _cost(*self._reader.execute(f"{SUMS} where batch = ?", (batch,)).fetchone())
+        return _cost(*self._rows(f"{SUMS} where batch = ?", (batch,))[0])
 
     def unsent_of(self, run_id: str) -> int:
         """How many questions of a run have not left."""
         query = "select count(*) from outbox where batch is null and run_id = ?"
-        count: int = self._reader.execute(query, (run_id,)).fetchone()[0]
+        count: int = self._rows(query, (run_id,))[0][0]
         return count
 
     def books(self, run_id: str) -> tuple[Cost, Cost]:
         """What a run has spent, and what is held for its batches."""
         query = "select requests, prompt_tokens, completion_tokens, nano_usd from runs"
-        spent = self._reader.execute(f"{query} where run_id = ?", (run_id,)).fetchone()
+        spent = self._rows(f"{query} where run_id = ?", (run_id,)) or [(0, 0, 0, 0)]
         ours = "batch in (select id from batches where state != 'ended' and run_id = ?)"
-        held = self._reader.execute(f"{SUMS} where {ours}", (run_id,)).fetchone()
-        return _cost(*(spent or (0, 0, 0, 0))), _cost(*held)
+        held = self._rows(f"{SUMS} where {ours}", (run_id,))
+        return _cost(*spent[0]), _cost(*held[0])
 
 
 def _update(connection: sqlite3.Connection, batch: BatchRecord) -> None:

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from synthkd.cli import app
-from synthkd.errors import WaitingForBatch
+from synthkd.errors import LedgerFailed, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.ledger.removal import alone, doom, doom_letters, remove
+from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.ledger.upkeep import opened, verify
 from synthkd.ledger.where import parse_where
 from tests.batches.driving import DELAY_S, Clock, pipeline, until_done
@@ -143,3 +144,28 @@ def test_all_of_a_run_is_given_up_and_what_the_provider_does_not_know_counts_as_
     shown = invoke("show", tmp_path / "out")[1]
     assert "waits (exit code 6)" in shown
     assert "12 wait for a batch" in shown
+
+
+@pytest.mark.parametrize(
+    "damage", ["drop table outbox", "drop table batches", "update outbox set body = x'00'"]
+)
+async def test_a_damaged_outbox_is_one_message(
+    tmp_path: Path, provider: FakeTeacher, damage: str
+) -> None:
+    ledger = await waiting(tmp_path, provider)
+    with sqlite3.connect(ledger) as connection:
+        (batch,) = connection.execute("select id from batches").fetchone()
+        connection.execute(damage)
+    connection.close()
+    store = SqliteLedger(ledger)
+
+    async def read() -> None:
+        assert len(store.outbox.batches()) == 1
+        assert store.outbox.held(batch).requests == 27
+        assert [letter async for letter in store.outbox.letters(batch)]
+
+    try:
+        with pytest.raises(LedgerFailed, match=r"the ledger .*out\.sqlite cannot be used"):
+            await read()
+    finally:
+        await store.close()
