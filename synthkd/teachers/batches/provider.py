@@ -145,7 +145,7 @@ class BatchProvider:
         """
         cursors: list[str] = []
         while True:
-            after = {"after": cursors[-1]} if cursors else {}
+            after: dict[str, Any] = {"after": cursors[-1]} if cursors else {}
             asked = self._client.batches.with_raw_response
             reply = await asked.list(limit=PAGE, extra_headers=self._headers, **after)
             page = _told(reply.content)
