@@ -28,7 +28,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synthkd.config import Samples, Share
-from synthkd.curate.gates.fields import text_of, value_of
+from synthkd.curate.fields import text_of, value_of
 from synthkd.errors import Rejected, RowError, TeacherError, Waiting
 from synthkd.io.spool import Table
 from synthkd.recipes.answers import read_answer

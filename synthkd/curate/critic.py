@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from synthkd.config import Share, StudentConfig
-from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, open_embedder, text_of
+from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, open_embedder
+from synthkd.curate.texts import text_or_none
 from synthkd.errors import NothingToLearn
 from synthkd.evaluate.thresholds import Cut, at_recall, curve, cut_at
 from synthkd.io.spool import Table
@@ -113,7 +114,7 @@ def critic(table: Table, kit: TableKit, config: CriticSettings, /) -> Iterator[R
     threshold = _chosen(table, kit, config, parts, score)
     below = unlabelled = 0
     for place, row in enumerate(table):
-        text = text_of(row, config.fields)
+        text = text_or_none(row.fields, config.fields)
         if text is None or not text.strip():
             kit.reject(row, "no_text", f"{', '.join(config.fields)} must be text")
             continue
@@ -166,7 +167,7 @@ def _parts(table: Table, kit: TableKit, config: CriticSettings) -> dict[str, _La
     parts = {name: _Labelled(places=[], good=[]) for name in names}
     for place, row in enumerate(table):
         good = _is_good(row.fields, config)
-        text = text_of(row, config.fields)
+        text = text_or_none(row.fields, config.fields)
         if good is None or text is None or not text.strip():
             continue
         drawn = int(digest(kit.desk.seed, "critic", row.roots[0]), 16) / 16**16
@@ -223,7 +224,9 @@ def _of_words(
 
     wanted = set(learn.places)
     texts = [
-        text_of(row, config.fields) or "" for place, row in enumerate(table) if place in wanted
+        text_or_none(row.fields, config.fields) or ""
+        for place, row in enumerate(table)
+        if place in wanted
     ]
     settings = StudentConfig(
         kind="linear", text="", label="", seed=seed, regularisation=config.regularisation

@@ -11,11 +11,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
-
+from synthkd.curate.texts import FieldOrFields
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row, canonical
-from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.steps import TableKit, table_step
 from synthkd.text import normalised, without_punctuation
 
 if TYPE_CHECKING:
@@ -29,29 +28,14 @@ ABSENT = bytes(DIGEST_BYTES)
 """Stands for rows without the fields, which are nobody's duplicates: null is a value."""
 
 
-class ExactConfig(StepSettings):
-    """Which fields make two rows the same."""
+class ExactConfig(FieldOrFields):
+    """Which fields make two rows the same: all of them must agree."""
 
-    field: str | None = None
-    """One field ..."""
-    fields: list[str] = Field(default=[])
-    """... or several, all of which must agree."""
     ignore_punctuation: bool = False
     """Also drop punctuation and symbols before comparing. Off: 3.5 and 35 are not the same."""
 
-    @property
-    def compared(self) -> tuple[str, ...]:
-        """The fields, whichever way they are given."""
-        return tuple(self.fields) if self.field is None else (self.field,)
 
-    @model_validator(mode="after")
-    def _one_way(self) -> ExactConfig:
-        if (self.field is None) == (not self.fields):
-            raise ValueError("must name exactly one of field, fields")
-        return self
-
-
-@table_step("dedup.exact", needs=lambda config: config.compared)
+@table_step("dedup.exact", needs=lambda config: config.all_fields)
 def exact(table: Table, kit: TableKit, config: ExactConfig, /) -> Iterator[Row]:
     """The first of each group of rows that agree, after normalising, in the compared fields.
 
@@ -62,7 +46,7 @@ def exact(table: Table, kit: TableKit, config: ExactConfig, /) -> Iterator[Row]:
     keeper, is_shared = _keepers(table, config)
     kept_ids: dict[int, str] = {}
     for index, row in enumerate(table):
-        absent = [name for name in config.compared if name not in row.fields]
+        absent = [name for name in config.all_fields if name not in row.fields]
         first = int(keeper[index])
         if absent:
             kit.reject(row, "missing_field", f"the row has no field {absent[0]!r}")
@@ -80,8 +64,8 @@ def _keepers(table: Table, config: ExactConfig) -> tuple[NDArray[np.intp], NDArr
 
     hashes = bytearray()
     for row in table:
-        if all(name in row.fields for name in config.compared):
-            values = [row.fields[name] for name in config.compared]
+        if all(name in row.fields for name in config.all_fields):
+            values = [row.fields[name] for name in config.all_fields]
             hashes += _digest(values, config.ignore_punctuation)
         else:
             hashes += ABSENT

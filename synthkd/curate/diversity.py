@@ -25,13 +25,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 
-from synthkd.curate.embed import EmbedSettings, TextColumn, open_embedder, text_of
+from synthkd.curate.embed import EmbedSettings, TextColumn, open_embedder
+from synthkd.curate.texts import FieldOrFields, text_or_none
 from synthkd.curate.tfidf import WORDS, TfidfSettings
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
-from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.steps import TableKit, table_step
 
 if TYPE_CHECKING:
     import random
@@ -53,13 +54,9 @@ BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 CHUNK = 8_192
 
 
-class DiversityConfig(StepSettings):
+class DiversityConfig(FieldOrFields):
     """How much the texts of a table differ."""
 
-    field: str | None = None
-    """The text ..."""
-    fields: list[str] = Field(default=[])
-    """... or several, which together are the text."""
     embed: EmbedSettings | None = TfidfSettings()
     """Who makes the vectors for vendi and nearest; null = these are left out. TF-IDF learns its
     weights from the very table: compare two tables by a model that is the same for both."""
@@ -68,37 +65,30 @@ class DiversityConfig(StepSettings):
     clusters: PositiveInt | None = None
     """How many clusters there are, for the share that has rows; null = unknown."""
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The fields, whichever way they are given."""
-        return tuple(self.fields) if self.field is None else (self.field,)
-
     @model_validator(mode="after")
-    def _one_way(self) -> DiversityConfig:
-        if (self.field is None) == (not self.fields):
-            raise ValueError("must name exactly one of field, fields")
+    def _clusters_of_a_field(self) -> DiversityConfig:
         if self.clusters is not None and self.cluster is None:
             raise ValueError("clusters goes with `cluster`, the field that holds them")
         return self
 
 
 def _needs(config: DiversityConfig) -> list[str]:
-    return [*config.texts, *([config.cluster] if config.cluster is not None else [])]
+    return [*config.all_fields, *([config.cluster] if config.cluster is not None else [])]
 
 
 @table_step("figures.diversity", needs=_needs)
 def diversity(table: Table, kit: TableKit, config: DiversityConfig, /) -> Iterator[Row]:
     """Notes figures of diversity and passes every row on, those without text too."""
-    texts = TextColumn(table, config.texts)
+    texts = TextColumn(table, config.all_fields)
     figures: dict[str, Json] = {"rows": len(table)}
-    if without := sum(text_of(row, config.texts) is None for row in table):
+    if without := sum(text_or_none(row.fields, config.all_fields) is None for row in table):
         figures["rows_without_text"] = without
     figures |= distinct_n(texts, kit.rng)
     figures["compression"] = compression(texts)
     if config.embed is not None:
         vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
         figures["vendi"] = vendi(vectors.values)
-        figures["nearest"] = nearest(vectors.values, kit.rng)
+        figures["nearest"] = nearest_figures(vectors.values, kit.rng)
     if config.cluster is not None:
         found = [row.fields.get(config.cluster) for row in table]
         figures["in_clusters"] = clusters_filled(found, config.clusters)
@@ -173,7 +163,7 @@ def vendi(vectors: Floats) -> float:
     return round(math.exp(-float((shares * np.log(shares)).sum())), 3)
 
 
-def nearest(vectors: Floats, rng: random.Random) -> dict[str, Json]:
+def nearest_figures(vectors: Floats, rng: random.Random) -> dict[str, Json]:
     """Of the cosines with the nearest other text: their mean, and the share in each range."""
     import numpy as np
 

@@ -36,6 +36,7 @@ from synthkd.curate.encoders import (
     SentenceTransformers,
     SentenceTransformersSettings,
 )
+from synthkd.curate.texts import text_or_none, text_or_reject
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
 from synthkd.errors import DiskFailed, RowError, TeacherError, UserError, Waiting
 from synthkd.io.spool import Table
@@ -95,14 +96,7 @@ class TextColumn:
 
     def __iter__(self) -> Iterator[str]:
         for row in self._table:
-            yield text_of(row, self.fields) or ""
-
-
-def text_of(row: Row, fields: Sequence[str]) -> str | None:
-    """The fields as one text; None = one is missing or is no text."""
-    values = [row.fields.get(name) for name in fields]
-    texts = [value for value in values if isinstance(value, str)]
-    return "\n".join(texts) if len(texts) == len(values) else None
+            yield text_or_none(row.fields, self.fields) or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,12 +183,9 @@ def embeddable(
     Rejects `missing_field` and `no_text`.
     """
     for place, row in enumerate(table):
-        if absent := [name for name in fields if name not in row.fields]:
-            kit.reject(row, "missing_field", f"the row has no field {absent[0]!r}")
-        elif text_of(row, fields) is None:
-            odd = next(name for name in fields if not isinstance(row.fields[name], str))
-            kit.reject(row, "no_text", f"{odd} must be text, got {row.fields[odd]!r:.80}")
-        elif place in vectors.errors:
+        if text_or_reject(row, fields, kit) is None:
+            continue
+        if place in vectors.errors:
             kit.fail(row, vectors.errors[place])
         else:
             yield place, row

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from synthkd.curate.others import OtherData, text_of
-from synthkd.errors import Rejected
+from synthkd.curate.others import OtherData
+from synthkd.curate.texts import FieldOrFields, text_or_none, text_or_reject
 from synthkd.io.spool import Table
 from synthkd.rows import Row
-from synthkd.steps import StepSettings, TableKit
+from synthkd.steps import TableKit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,13 +37,9 @@ MANY_PAIRS = 50_000
 """More pairs than so many are thinned out to a forest before they are joined one by one."""
 
 
-class GroupConfig(StepSettings):
+class GroupConfig(FieldOrFields):
     """Which fields are compared, against what else, and which row of a group is kept."""
 
-    field: str | None = None
-    """One field with a text ..."""
-    fields: list[str] = Field(default=[])
-    """... or several, which are compared as one text."""
     keep: Literal["first", "longest", "score"] = "first"
     """Which row of a group: the first by order; the one with the longest text (characters); the one
     with the greatest number in `score`. Of equals, the first by order."""
@@ -53,14 +49,9 @@ class GroupConfig(StepSettings):
     """Other datasets: a row that is like one of theirs goes, theirs are only looked at."""
 
     @property
-    def compared(self) -> tuple[str, ...]:
-        """The fields, whichever way they are given."""
-        return tuple(self.fields) if self.field is None else (self.field,)
-
-    @property
     def needed(self) -> tuple[str, ...]:
         """The fields that a row must have."""
-        return self.compared if self.score is None else (*self.compared, self.score)
+        return self.all_fields if self.score is None else (*self.all_fields, self.score)
 
     def faults(self, folder: Path) -> Iterator[str]:
         """Look at the files of `against`."""
@@ -69,8 +60,6 @@ class GroupConfig(StepSettings):
 
     @model_validator(mode="after")
     def _sensible(self) -> GroupConfig:
-        if (self.field is None) == (not self.fields):
-            raise ValueError("must name exactly one of field, fields")
         if (self.keep == "score") != (self.score is not None):
             raise ValueError("keep: score and the field `score` go together")
         return self
@@ -175,7 +164,7 @@ class Compared:
         self._ids, self._theirs, self._rank = [], [], array("d")
         for index, row in enumerate(self._table):
             self._ids.append(row.id)
-            text = _text(row, self._config)
+            text = text_or_none(row.fields, self._config.all_fields)
             self._rank.append(self._rank_of(row, text or ""))
             if text is not None:
                 yield index, text
@@ -291,10 +280,7 @@ def kept_rows(
         }
     )
     for index, row in enumerate(table):
-        try:
-            text_of(row.fields, config.compared)
-        except Rejected as rejected:
-            kit.reject(row, rejected.reason, rejected.detail)
+        if text_or_reject(row, config.all_fields, kit) is None:
             continue
         if vectors is not None and index in vectors.errors:
             kit.fail(row, vectors.errors[index])
@@ -307,10 +293,3 @@ def kept_rows(
         if similarity[index] < verdict.threshold:
             detail += f", by way of {compared.name(int(twin[index]))} ({like[index]:.3f})"
         kit.reject(row, verdict.reason, detail)
-
-
-def _text(row: Row, config: GroupConfig) -> str | None:
-    try:
-        return text_of(row.fields, config.compared)
-    except Rejected:
-        return None

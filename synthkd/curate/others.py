@@ -8,24 +8,25 @@ their step runs. A record without the field is skipped; a file in which none has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from synthkd.config import SourceConfig
-from synthkd.errors import Rejected, SourceError, UserError
+from synthkd.curate.texts import FieldOrFields, text_or_none
+from synthkd.curate.texts import text_of as text_of  # decontaminate takes it from here
+from synthkd.errors import SourceError, UserError
 from synthkd.hints import near
 from synthkd.io.sources import Source, SourceRow, Unreadable, open_source
-from synthkd.rows import Fields, Json
-from synthkd.steps import StepSettings
+from synthkd.rows import Fields
 
 HEAD = 1_000
 """Records that are looked at for their fields, in a format that has no columns."""
 
 
-class OtherData(StepSettings):
+class OtherData(FieldOrFields):
     """A file with texts, and which of its fields they are."""
 
     jsonl: str | None = None
@@ -34,17 +35,8 @@ class OtherData(StepSettings):
     """As `jsonl`; or .tsv."""
     parquet: str | None = None
     """As `jsonl`."""
-    field: str | None = None
-    """The field with the text ..."""
-    fields: list[str] = Field(default=[])
-    """... or several, which are one text together."""
     name: str | None = None
     """What details and figures call it; by default the file's name."""
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """The fields, whichever way they are given."""
-        return tuple(self.fields) if self.field is None else (self.field,)
 
     @property
     def called(self) -> str:
@@ -55,8 +47,6 @@ class OtherData(StepSettings):
     def _one_of_each(self) -> OtherData:
         if sum(path is not None for path in (self.jsonl, self.csv, self.parquet)) != 1:
             raise ValueError("must name exactly one of jsonl, csv, parquet")
-        if (self.field is None) == (not self.fields):
-            raise ValueError("must name exactly one of field, fields")
         return self
 
     def faults_at(self, setting: str, folder: Path) -> Iterator[str]:
@@ -76,10 +66,7 @@ class OtherData(StepSettings):
             SourceError: the file is missing or unreadable, or has no such field.
         """
         for number, record in enumerate(self._opened(folder).read(), start=1):
-            try:
-                yield number, text_of(_fields(record), self.wanted)
-            except Rejected:
-                yield number, None
+            yield number, text_or_none(_fields(record), self.all_fields)
 
     def _opened(self, folder: Path) -> Source:
         config = SourceConfig(jsonl=self.jsonl, csv=self.csv, parquet=self.parquet)
@@ -88,7 +75,7 @@ class OtherData(StepSettings):
         if there is None:
             head = [_fields(record) for record in islice(source.read(), HEAD)]
             there = tuple(dict.fromkeys(name for fields in head for name in fields))
-        for name in self.wanted:
+        for name in self.all_fields:
             if name not in there:
                 raise SourceError(
                     f"{self.called} has no field {name!r}{near(name, there)}; its fields are: "
@@ -99,20 +86,3 @@ class OtherData(StepSettings):
 
 def _fields(record: SourceRow | Unreadable) -> Fields:
     return record.row.fields if isinstance(record, SourceRow) else {}
-
-
-def text_of(fields: Fields, names: Iterable[str]) -> str:
-    """The text of a record that is compared: of several fields, one below the other.
-
-    Raises:
-        Rejected: `missing_field`, or `no_text`: a value is no text.
-    """
-    texts = []
-    for name in names:
-        if name not in fields:
-            raise Rejected("missing_field", f"the row has no field {name!r}")
-        value: Json = fields[name]
-        if not isinstance(value, str):
-            raise Rejected("no_text", f"{name} must be text, got {value!r:.80}")
-        texts.append(value)
-    return "\n".join(texts)

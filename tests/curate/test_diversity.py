@@ -89,7 +89,7 @@ def test_the_nearest_other_is_found_and_sampling_is_said(monkeypatch: pytest.Mon
     cosines = vectors @ vectors.T
     np.fill_diagonal(cosines, -1)
     best = np.delete(np.delete(cosines, 9, 0), 9, 1).max(axis=1)
-    found = diversity.nearest(vectors, random.Random(0))
+    found = diversity.nearest_figures(vectors, random.Random(0))
     assert (found["rows"], found["among"]) == (59, 59)
     assert found["mean"] == pytest.approx(best.mean(), abs=1e-3)
     assert found["from 0.99"] == pytest.approx((best >= 0.99).mean(), abs=1e-3)
@@ -97,7 +97,7 @@ def test_the_nearest_other_is_found_and_sampling_is_said(monkeypatch: pytest.Mon
     assert sum(float(str(share)) for share in shares) == pytest.approx(1, abs=1e-3)
     monkeypatch.setattr(diversity, "NEAREST_AMONG", 40)
     monkeypatch.setattr(diversity, "NEAREST_FROM", 10)
-    some = diversity.nearest(vectors, random.Random(0))
+    some = diversity.nearest_figures(vectors, random.Random(0))
     assert (some["rows"], some["among"]) == (10, 40)
 
 

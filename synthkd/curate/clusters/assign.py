@@ -32,11 +32,13 @@ from synthkd.curate.embed import (
     mapped,
     open_embedder,
 )
+from synthkd.curate.neighbours import first_equals
+from synthkd.curate.texts import FieldOrFields
 from synthkd.curate.tfidf import TfidfSettings
 from synthkd.errors import RowError
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
-from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.steps import TableKit, table_step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,13 +57,9 @@ NAMED_IN_FIGURES = 20
 Method = Literal["auto", "kmeans", "minibatch", "faiss", "spectral", "hdbscan"]
 
 
-class AssignConfig(StepSettings):
+class AssignConfig(FieldOrFields):
     """Which rows are about the same."""
 
-    field: str | None = None
-    """The text ..."""
-    fields: list[str] = Field(default=[])
-    """... or several, which together are the text."""
     into: str = "cluster"
     """Where the cluster's number goes; null = in none."""
     method: Method = "auto"
@@ -80,15 +78,8 @@ class AssignConfig(StepSettings):
     prompt: str = "clusters/name"
     """How the teacher is asked; it may use `terms` and `examples`."""
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The fields, whichever way they are given."""
-        return tuple(self.fields) if self.field is None else (self.field,)
-
     @model_validator(mode="after")
     def _sense(self) -> AssignConfig:
-        if (self.field is None) == (not self.fields):
-            raise ValueError("must name exactly one of field, fields")
         if self.teacher is not None and self.name_into is None:
             raise ValueError("teacher names clusters: say where the names go, as name_into")
         if self.method == "hdbscan" and self.clusters is not None:
@@ -108,7 +99,7 @@ def _asks(config: AssignConfig, rows: int) -> int:
 
 @table_step(
     "cluster.assign",
-    needs=lambda config: config.texts,
+    needs=lambda config: config.all_fields,
     gives=_gives,
     supplies=["terms", "examples"],
     asks=_asks,
@@ -119,13 +110,13 @@ def assign(table: Table, kit: TableKit, config: AssignConfig, /) -> Iterator[Row
     Rejects `missing_field` and `no_text`; a row without a vector fails. Memory: 32 to 64 bytes a
     row, and the vectors of a sample; up to 10,000 rows, and for spectral and hdbscan, all vectors.
     """
-    texts = TextColumn(table, config.texts)
+    texts = TextColumn(table, config.all_fields)
     vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
     labels, method = _labels(vectors, kit, config)
     clusters = int(labels.max(initial=-1)) + 1
     _note(kit, vectors, labels, method)
     names, keys = _names(texts, labels, clusters, kit, config)
-    for place, row in embeddable(table, kit, config.texts, vectors):
+    for place, row in embeddable(table, kit, config.all_fields, vectors):
         label = int(labels[place])
         found: dict[str, Json] = {config.into: label if label >= 0 else None}
         made_by = vectors.made_by(place)
@@ -157,7 +148,8 @@ def _labels(vectors: Vectors, kit: TableKit, config: AssignConfig) -> tuple[Labe
     else:
         partition = {"kmeans": kmeans, "minibatch": minibatch, "faiss": faiss_kmeans}[method]
         found = partition(some, k, seed)
-    labels[places] = _by_size(found)
+    # Among equally near neighbours a graph takes some, and others for the same vector again.
+    labels[places] = _by_size(found[first_equals(some)])
     return labels, method
 
 

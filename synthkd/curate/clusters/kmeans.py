@@ -61,7 +61,7 @@ def minibatch(vectors: Floats, k: int, seed: int) -> Labels:
             compute_labels=False,
             random_state=seed,
         ).fit(vectors)
-        return nearest(vectors, fit.cluster_centers_)
+        return nearest_centre(vectors, fit.cluster_centers_)
 
 
 def faiss_kmeans(vectors: Floats, k: int, seed: int) -> Labels:
@@ -91,7 +91,7 @@ def faiss_kmeans(vectors: Floats, k: int, seed: int) -> Labels:
             max_points_per_centroid=FAISS_PER_CLUSTER,
         )
         fit.train(sample, init_centroids=_start(vectors, k, seed))
-        return nearest(vectors, np.asarray(fit.centroids))
+        return nearest_centre(vectors, np.asarray(fit.centroids))
 
 
 def hdbscan(vectors: Floats, smallest: int) -> Labels:
@@ -121,7 +121,7 @@ def hdbscan(vectors: Floats, smallest: int) -> Labels:
     return labels
 
 
-def nearest(vectors: Floats, centres: Floats) -> Labels:
+def nearest_centre(vectors: Floats, centres: Floats) -> Labels:
     """(n,) the nearest of the centres (k, d), by Euclidean distance."""
     import numpy as np
 

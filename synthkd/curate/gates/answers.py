@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from synthkd.config import Share
-from synthkd.curate.gates.fields import value_of
+from synthkd.curate.fields import value_of
 from synthkd.errors import Rejected, RowError
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, PositiveInt, model_validator
 
-from synthkd.curate.gates.fields import text_of
+from synthkd.curate.fields import text_of
 from synthkd.errors import Rejected
 from synthkd.rows import Row, canonical
 from synthkd.schemas import Schema

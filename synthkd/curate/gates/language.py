@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, NonNegativeInt, model_validator
 
 from synthkd.config import Share
-from synthkd.curate.gates.fields import text_of
+from synthkd.curate.fields import text_of
 from synthkd.errors import Rejected
 from synthkd.hints import near
 from synthkd.rows import Row

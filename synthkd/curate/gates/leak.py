@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from synthkd.curate.gates.fields import excerpt, text_of
+from synthkd.curate.fields import excerpt, text_of
 from synthkd.errors import Rejected
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step

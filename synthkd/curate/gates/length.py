@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeInt, model_validator
 
-from synthkd.curate.gates.fields import text_of
+from synthkd.curate.fields import text_of
 from synthkd.errors import Rejected, RowError, UserError
 from synthkd.io.paths import find_file
 from synthkd.rows import Row

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 
-from synthkd.curate.gates.fields import excerpt, text_of
+from synthkd.curate.fields import excerpt, text_of
 from synthkd.errors import Rejected
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step

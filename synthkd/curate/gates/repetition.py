@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pydantic import Field
 
 from synthkd.config import Share
-from synthkd.curate.gates.fields import excerpt, text_of
+from synthkd.curate.fields import excerpt, text_of
 from synthkd.errors import Rejected
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
-from synthkd.curate.gates.fields import text_of
+from synthkd.curate.fields import text_of
 from synthkd.errors import Rejected, RowError
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step

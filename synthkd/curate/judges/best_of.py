@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from synthkd.config import Samples, Share
 from synthkd.curate.calibration import Calibrated
-from synthkd.curate.gates.fields import value_of
+from synthkd.curate.fields import value_of
 from synthkd.curate.judges.rubrics import RubricSetting
 from synthkd.curate.judges.scoring import ROUNDING, SUPPLIES, fields_of, score_of, text_of
 from synthkd.curate.judges.verdict import Opinion, mean, opinion

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from synthkd.config import Samples, Share
 from synthkd.curate.calibration import Calibrated
-from synthkd.curate.gates.fields import value_of
+from synthkd.curate.fields import value_of
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
 from synthkd.errors import Rejected, RowError

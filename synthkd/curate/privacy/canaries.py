@@ -22,10 +22,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from synthkd.config import Count, Share
+from synthkd.curate.fields import text_of
 from synthkd.curate.others import OtherData
 from synthkd.curate.privacy.flat import flatten
 from synthkd.curate.privacy.mask import texts_in
-from synthkd.errors import MissingField, RowError
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, TableKit, step, table_step
@@ -66,13 +66,7 @@ class CanaryConfig(StepSettings):
 )
 async def canary(row: Row, kit: Kit, config: CanaryConfig, /) -> AsyncIterator[Row]:
     """Plants a secret number behind the text of some rows; `into` says which number and where."""
-    if config.field not in row.fields:
-        raise MissingField(
-            f"the row has no field {config.field!r}; it has {', '.join(sorted(row.fields))}"
-        )
-    text = row.fields[config.field]
-    if not isinstance(text, str):
-        raise RowError(f"{config.field} must be text, got {text!r:.80}")
+    text = text_of(row, config.field)
     if kit.rng.random() >= config.share:
         yield row.with_fields(**{config.into: None})
         return

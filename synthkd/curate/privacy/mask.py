@@ -20,11 +20,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from synthkd.curate.fields import value_of
 from synthkd.curate.privacy.find import Recogniser, find
 from synthkd.curate.privacy.flat import flatten
 from synthkd.curate.privacy.patterns import KINDS, recognisers
 from synthkd.curate.privacy.replace import Placeholders, Pseudonyms, Replace, taken_in
-from synthkd.errors import MissingField, Rejected, UserError
+from synthkd.errors import Rejected, UserError
 from synthkd.hints import near
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
@@ -83,16 +84,12 @@ class MaskConfig(StepSettings):
 @step("privacy.mask", needs=lambda config: config.fields)
 async def mask(row: Row, kit: Kit, config: MaskConfig, /) -> AsyncIterator[Row]:
     """Masks personal data in fields; with `drop` rejects rows that have any (`personal_data`)."""
-    for name in config.fields:
-        if name not in row.fields:
-            raise MissingField(
-                f"the row has no field {name!r}; it has {', '.join(sorted(row.fields))}"
-            )
+    values = {name: value_of(row, name) for name in config.fields}
     found: Counter[str] = Counter()
     looked_for = all_recognisers(config)
     if config.action == "drop":
-        for name in config.fields:
-            for text in texts_in(row.fields[name]):
+        for value in values.values():
+            for text in texts_in(value):
                 found.update(span.kind for span in find(text, looked_for))
         if found:
             raise Rejected("personal_data", f"{', '.join(config.fields)}: {in_words(found)}")
@@ -100,10 +97,8 @@ async def mask(row: Row, kit: Kit, config: MaskConfig, /) -> AsyncIterator[Row]:
         return
     replace = replacement(row, config)
     masked: dict[str, Json] = {
-        name: mapped(
-            row.fields[name], lambda text: without_personal_data(text, looked_for, replace, found)
-        )
-        for name in config.fields
+        name: mapped(value, lambda text: without_personal_data(text, looked_for, replace, found))
+        for name, value in values.items()
     }
     for kind, times in sorted(found.items()):
         kit.count(f"masked_{kind}", times)

@@ -2,7 +2,7 @@
 
     - use: privacy.memorised
       with:
-        fields: [answer]
+        field: answer
         against: [{jsonl: public_sft.jsonl, field: response}]
         embed: {kind: sentence_transformers, model: ./all-MiniLM-L6-v2}
 
@@ -28,10 +28,11 @@ from synthkd.config import Share
 from synthkd.curate.embed import EmbedSettings, TextColumn, embeddable, open_embedder
 from synthkd.curate.nearest import nearest
 from synthkd.curate.others import OtherData
+from synthkd.curate.texts import FieldOrFields
 from synthkd.curate.tfidf import TfidfSettings
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
-from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.steps import TableKit, table_step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,26 +44,26 @@ BLOCK = 50_000
 """Records whose vectors are in memory at once: 75 MB at 384 dimensions."""
 
 
-class MemorisedConfig(StepSettings):
+class MemorisedConfig(FieldOrFields):
     """What is compared with what, and from where on it counts."""
 
-    fields: list[str] = Field(min_length=1)
-    """Texts; several are compared as one, each on a line of its own."""
     against: list[OtherData] = Field(min_length=1)
     """Files of known texts: public sets, or the seeds of this very pipeline."""
     embed: EmbedSettings = TfidfSettings()
-    at_least: Share = 0.95
-    """The cosine from which on a row counts as memorised."""
+    threshold: Share = 0.95
+    """The cosine from which on a row counts as memorised: the paper's, see the module."""
     review: Share = 0.85
-    """The cosine from which on rows are counted as worth a look."""
+    """The cosine from which on rows are counted as worth a look: the paper's too."""
     action: Literal["flag", "drop"] = "flag"
     """flag: `into` says which record is nearest and how near; drop: the row is rejected."""
     into: str = "nearest_known"
 
     @model_validator(mode="after")
     def _in_order(self) -> MemorisedConfig:
-        if self.review > self.at_least:
-            raise ValueError(f"review {self.review:g} must not be above at_least {self.at_least:g}")
+        if self.review > self.threshold:
+            raise ValueError(
+                f"review {self.review:g} must not be above threshold {self.threshold:g}"
+            )
         return self
 
     def faults(self, folder: Path) -> Iterable[str]:
@@ -73,7 +74,7 @@ class MemorisedConfig(StepSettings):
 
 @table_step(
     "privacy.memorised",
-    needs=lambda config: config.fields,
+    needs=lambda config: config.all_fields,
     gives=lambda config: [config.into] if config.action == "flag" else [],
 )
 def memorised(table: Table, kit: TableKit, config: MemorisedConfig, /) -> Iterator[Row]:
@@ -84,19 +85,19 @@ def memorised(table: Table, kit: TableKit, config: MemorisedConfig, /) -> Iterat
     look. Memory: the vectors of 50,000 records, and 12 bytes a row.
     """
     known = _Known(config.against, kit.desk.folder)
-    rows = TextColumn(table, config.fields)
+    rows = TextColumn(table, config.all_fields)
     texts = _Both(rows, known)
     vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
     place, cosine = nearest_of(vectors.values, len(rows))
     counts = {"known": len(known), "memorised": 0, "worth_a_look": 0}
-    for index, row in embeddable(table, kit, config.fields, vectors):
+    for index, row in embeddable(table, kit, config.all_fields, vectors):
         near = float(cosine[index])
         name, number = known.record(int(place[index])) if len(known) else ("", 0)
-        counts["memorised"] += near >= config.at_least
-        counts["worth_a_look"] += config.review <= near < config.at_least
-        if config.action == "drop" and near >= config.at_least:
+        counts["memorised"] += near >= config.threshold
+        counts["worth_a_look"] += config.review <= near < config.threshold
+        if config.action == "drop" and near >= config.threshold:
             detail = f"cosine {near:.3f} to record {number} of {name}"
-            kit.reject(row, "memorised", f"{detail}, at_least is {config.at_least:g}")
+            kit.reject(row, "memorised", f"{detail}, threshold is {config.threshold:g}")
             continue
         if config.action == "flag":
             # Blank texts have no direction, and nothing is near them.

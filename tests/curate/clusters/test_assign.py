@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -99,6 +99,7 @@ texts = st.lists(st.sampled_from(["", "a", "b c", "訂單", "d e f", "!"]), max_
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(texts, st.integers(1, 6), st.sampled_from(["kmeans", "minibatch", "spectral", "faiss"]))
+@example(["a", "a", "a", "a", "b c", "訂單", "d e f"], 3, "spectral")
 def test_every_row_comes_out_once_and_equal_texts_share_a_cluster(
     given_texts: list[str], k: int, method: str
 ) -> None:

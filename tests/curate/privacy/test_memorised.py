@@ -77,12 +77,12 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_faults_are_said_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=r"review 0\.9 must not be above at_least 0\.8"):
+    with pytest.raises(ValidationError, match=r"review 0\.9 must not be above threshold 0\.8"):
         MemorisedConfig.model_validate(
             {
                 "fields": ["a"],
                 "against": [{"jsonl": "x.jsonl", "field": "t"}],
-                "at_least": 0.8,
+                "threshold": 0.8,
                 "review": 0.9,
             }
         )

@@ -1,7 +1,7 @@
-"""The field that a gate looks at: there and of the right type, or the row fails.
+"""The field that a row step looks at: there and of the right type, or the row fails.
 
 A row without the field, or with another type in it, is a mistake in the pipeline and no verdict on
-the row: it fails instead of being rejected.
+the row: it fails instead of being rejected. Table steps reject it (`synthkd.curate.texts`).
 """
 
 from __future__ import annotations
