@@ -94,12 +94,27 @@ class TfidfModel:
             return self._fit.project(texts)
 
     def _sampled(self) -> list[str]:
-        chosen: dict[bytes, str] = {}
-        for text in self._texts:
-            digest = _digest(text, self._settings.seed)
-            if digest in self._sample:
-                chosen[digest] = text
-        return [chosen[digest] for digest in sorted(chosen)]
+        return _chosen(self._texts, self._sample, self._settings.seed)
+
+
+def sample_of(texts: Iterable[str], count: int, seed: int) -> list[str]:
+    """Those `count` texts that have the smallest hashes; blank ones and copies have no part in it.
+
+    Args:
+        texts: read twice.
+        count: at most so many.
+        seed: of the hashes.
+    """
+    return _chosen(texts, _smallest(texts, count, seed), seed)
+
+
+def _chosen(texts: Iterable[str], hashes: set[bytes], seed: int) -> list[str]:
+    chosen: dict[bytes, str] = {}
+    for text in texts:
+        digest = _digest(text, seed)
+        if digest in hashes:
+            chosen[digest] = text
+    return [chosen[digest] for digest in sorted(chosen)]
 
 
 def _digest(text: str, seed: int) -> bytes:

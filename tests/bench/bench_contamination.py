@@ -3,7 +3,8 @@
     SYNTHKD_DATA=... python tests/bench/bench_contamination.py
 
 Rephrased GSM8K (`contam_gsm8k_rephrase`): 660 test problems are the items, their rephrasings must
-be found, and the 7,473 problems of the training set (`gsm8k`) must not. CodeAlpaca and HumanEval
+be found, and the 7,473 problems of the training set (`gsm8k`) must not. Sets of
+one subject stand for a benchmark of their own. CodeAlpaca and HumanEval
 (`contam_codealpaca_humaneval`): the recorded yes or no of a model to the rows nearest to each
 item, replayed through the step by a recorded teacher.
 """
@@ -16,21 +17,26 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
+from synthkd.curate.decontaminate import NearestSettings
 from synthkd.curate.embed import open_embedder
 from synthkd.curate.nearest import nearest
 from synthkd.curate.ngrams import NgramIndex, Rules
-from synthkd.curate.tfidf import TfidfSettings
+from synthkd.curate.shingles import words_of
+from synthkd.curate.terms import TermIndex
+from synthkd.curate.tfidf import TfidfSettings, sample_of
 from synthkd.kit import Desk, TableKit
 from synthkd.pipeline import Pipeline
 
 Scores = NDArray[np.float64]
 FALSE_ALARMS = 0.01
+THRESHOLD = NearestSettings().threshold
 PIPELINE = """
 name: bench
 source: {jsonl: rows.jsonl}
@@ -63,14 +69,58 @@ def by_vectors(items: Sequence[str], texts: Sequence[str], dimensions: int) -> S
     return cosine.astype(np.float64)
 
 
-def by_terms(items: Sequence[str], texts: Sequence[str]) -> Scores:
-    """The control: TF-IDF of words, not made short by an SVD."""
+def by_terms(
+    items: Sequence[str], texts: Sequence[str], rows: int = 10_000, at_least: float = 0.4
+) -> Scores:
+    """As the step does it; `rows` of the texts say, with the items, how rare a word is."""
+    index = TermIndex(items, sample_of(texts, rows, 0) if rows else [])
+    _, cosine = index.nearest(texts, at_least)
+    return cosine.astype(np.float64)
+
+
+def by_sparse(items: Sequence[str], texts: Sequence[str], **settings: Any) -> Scores:
+    """Controls: other terms, all the same not made short by an SVD."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    fit = TfidfVectorizer(sublinear_tf=True).fit([*texts, *items])
+    given = {"sublinear_tf": True, "dtype": np.float32, **settings}
+    fit = TfidfVectorizer(**given).fit([*texts, *items])
     likeness = fit.transform(texts) @ fit.transform(items).T
     best: Scores = likeness.max(axis=1).toarray().ravel()
     return best
+
+
+def halves(items: Sequence[str], texts: Sequence[str], n_leaked: int) -> None:
+    """The least threshold with few enough false alarms on one half; what it does on the other."""
+    chance = np.random.default_rng(0)
+    leaked = np.arange(len(texts)) < n_leaked
+    n_others = len(texts) - n_leaked
+    tuned = np.concatenate([chance.permutation(n) < n // 2 for n in (n_leaked, n_others)])
+    words, characters = {"analyzer": words_of}, {"analyzer": "char_wb", "ngram_range": (2, 4)}
+    scores = {
+        "terms (default)": by_terms(items, texts),
+        "terms, fitted on the items alone": by_terms(items, texts, 0),
+        "words, no logarithm of the counts": by_sparse(items, texts, **words, sublinear_tf=False),
+        "words, present or not": by_sparse(items, texts, **words, binary=True),
+        "words and word pairs": by_sparse(items, texts, ngram_range=(1, 2)),
+        "characters 2-4": by_sparse(items, texts, **characters),
+    }
+    scores["TF-IDF + SVD, 512"] = by_vectors(items, texts, 512)
+    print(
+        "\n| by terms | threshold of one half | found there / false | other half: found / false |"
+    )
+    print("| --- | --- | --- | --- |")
+    for name, score in scores.items():
+        at = next(
+            t
+            for t in np.arange(0.2, 1, 0.01)
+            if (score[tuned & ~leaked] >= t).mean() < FALSE_ALARMS
+        )
+        yes = score >= at
+        cells = [
+            f"{yes[half & leaked].mean():.3f} / {yes[half & ~leaked].mean():.4f}"
+            for half in (tuned, ~tuned)
+        ]
+        print(f"| {name} | {at:.2f} | " + " | ".join(cells) + " |")
 
 
 def gsm8k(data: Path) -> None:
@@ -97,12 +147,12 @@ def gsm8k(data: Path) -> None:
             f"| {name} | {found[leaked].mean():.3f} | {found[~leaked].mean():.4f} |"
             f" {copies.mean():.3f} |"
         )
-    thresholds = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
+    thresholds = (0.4, 0.45, 0.5, 0.52, 0.55, 0.6, 0.7, 0.75, 0.8, 0.9)
     print(f"\n| cosine | found with {FALSE_ALARMS:.0%} false alarms (at) | ", end="")
     print(" | ".join(f"{t}: found / false" for t in thresholds) + " |")
     print("| --- | --- |" + " --- |" * len(thresholds))
     scores = {f"TF-IDF + SVD, {d}": by_vectors(items, texts, d) for d in (256, 512)}
-    scores["TF-IDF of words, no SVD"] = by_terms(items, texts)
+    scores["terms (sparse TF-IDF of words)"] = by_terms(items, texts)
     for name, score in scores.items():
         at = float(np.quantile(score[~leaked], 1 - FALSE_ALARMS))
         cells = [f"{(score[leaked] > at).mean():.3f} ({at:.2f})"]
@@ -110,6 +160,37 @@ def gsm8k(data: Path) -> None:
             yes = score >= threshold
             cells.append(f"{yes[leaked].mean():.3f} / {yes[~leaked].mean():.4f}")
         print(f"| {name} | " + " | ".join(cells) + " |")
+    halves(items, texts, len(pairs))
+
+
+OWN = {
+    "dss_cqa": "question",
+    "cls_banking77": "text",
+    "cls_trec": "text",
+    "cls_agnews": "text",
+}
+"""Sets whose own texts stand for a benchmark: the nearest there is to it, and no leak of it."""
+
+
+def own_sets(data: Path) -> None:
+    """False alarms on one subject, by the least words of an item: 1,000 of a set as the items."""
+    print(
+        "\n| 1,000 texts of a set as items, the others as rows | all items | 10 words | 15 | 20 |"
+    )
+    print("| --- | --- | --- | --- | --- |")
+    for folder, field in OWN.items():
+        file = next((data / folder).glob("train.parquet"), None) or next(
+            (data / folder).glob("part*.parquet")
+        )
+        texts = sorted(set(pd.read_parquet(file)[field]))
+        order = np.random.default_rng(0).permutation(len(texts))
+        items, rows = [[texts[i] for i in some] for some in (order[:1000], order[1000:])]
+        cells = []
+        for least in (1, 10, 15, 20):
+            long = [item for item in items if len(words_of(item)) >= least]
+            lost = (by_terms(long, rows) >= THRESHOLD).mean()
+            cells.append(f"{lost:.4f} ({len(long)})")
+        print(f"| {folder} | " + " | ".join(cells) + " |")
 
 
 def verdicts(data: Path) -> Iterator[tuple[str, str, bool]]:
@@ -129,11 +210,15 @@ def humaneval(data: Path) -> None:
     said_yes = np.array([row in yes for row in rows])
     found = by_words(items, rows, Rules())
     print(f"by words, default: {found.sum()} rows, {(found & said_yes).sum()} of them judged yes")
-    for threshold in (0.3, 0.5, 0.7, 0.8):
-        near = by_vectors(items, rows, 512) >= threshold
-        print(
-            f"cosine {threshold}: {near.sum()} rows, {(near & said_yes).sum()} of them judged yes"
-        )
+    scores = {
+        "terms": by_terms(items, rows, at_least=0.3),
+        "TF-IDF + SVD, 512": by_vectors(items, rows, 512),
+    }
+    for name, score in scores.items():
+        for threshold in (0.3, 0.4, THRESHOLD, 0.7):
+            near = score >= threshold
+            yes_too = (near & said_yes).sum()
+            print(f"{name}, {threshold}: {near.sum()} rows, {yes_too} of them judged yes")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         answers = [
@@ -159,6 +244,7 @@ def main() -> None:
         print("skipped: SYNTHKD_DATA names no folder with contam_gsm8k_rephrase")
         return
     gsm8k(data)
+    own_sets(data)
     humaneval(data)
 
 

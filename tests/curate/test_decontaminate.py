@@ -170,7 +170,8 @@ def test_an_empty_benchmark_says_so(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ({"field": None}, "exactly one of field, fields"),
-        ({"teacher": "judge"}, "add `nearest"),
+        ({"teacher": "judge", "nearest": None}, "leave `nearest` on"),
+        ({"nearest": {"embed": {"kind": "tfidf"}}}, "those of tfidf are others: add `threshold`"),
         ({"benchmarks": []}, "at least 1"),
         ({"benchmarks": [{"jsonl": "a", "field": "q"}] * 2}, "called the same"),
         ({"benchmarks": [{"field": "q"}]}, "exactly one of jsonl, csv, parquet"),
@@ -185,13 +186,40 @@ def test_settings_that_make_no_sense(given: dict[str, object], said: str) -> Non
 # --- by vectors, and by a teacher
 
 
-def test_the_nearest_item_by_vectors(tmp_path: Path) -> None:
-    file = benchmark(tmp_path / "b.jsonl", ITEM, OTHER)
-    near = "Sixteen eggs are laid by Janet's ducks per day; she eats three for breakfast each day"
-    rows = rows_of(near, "a bicycle with two wheels", "")
-    outcome = Outcome(rows, file, nearest={"threshold": 0.3})
+NEAR = "Sixteen eggs are laid by Janet's ducks per day; she eats three for breakfast each day"
+
+
+@pytest.mark.parametrize("embed", [{"kind": "terms"}, {"kind": "tfidf", "dimensions": 512}])
+def test_the_nearest_item_by_vectors(tmp_path: Path, embed: dict[str, object]) -> None:
+    file = benchmark(tmp_path / "b.jsonl", "short", ITEM, OTHER)
+    rows = rows_of(NEAR, "a bicycle with two wheels", "")
+    near = {"embed": embed, "threshold": 0.3, "least_words": 10}
+    outcome = Outcome(rows, file, nearest=near)
     assert outcome.kept == rows[1:]
+    assert "b.jsonl row 2: cosine 0." in str(outcome.gone[0])
+    assert outcome.figures["items_near"] == 2
+
+
+def test_other_words_are_found_unless_it_is_switched_off(tmp_path: Path) -> None:
+    again = (
+        "The ducks of Janet lay 16 eggs in a day. For breakfast she eats three of them, and with"
+        " four she bakes muffins for friends. How much a day does she make?"
+    )
+    file = benchmark(tmp_path / "b.jsonl", ITEM, OTHER)
+    filler = [f"{OTHER[:-1]} with number {n}" for n in range(30)]
+    outcome = Outcome(rows_of(again, *filler[:1]), file, any_words=None, share=1)
     assert "b.jsonl row 1: cosine 0." in str(outcome.gone[0])
+    kept = Outcome(rows_of(again), file, nearest=None).kept
+    assert len(kept) == 1
+
+
+def test_short_items_are_not_looked_for_by_their_words(tmp_path: Path) -> None:
+    file = benchmark(tmp_path / "b.jsonl", "Where is the card that I ordered?")
+    rows = rows_of("Where is that card I ordered, the new one?")
+    outcome = Outcome(rows, file)
+    assert outcome.kept == rows
+    assert outcome.figures["items_near"] == 0
+    assert Outcome(rows, file, nearest={"least_words": 5}).kept == []
 
 
 def test_a_vector_that_is_not_finite_fails_its_row(
@@ -206,7 +234,8 @@ def test_a_vector_that_is_not_finite_fails_its_row(
             return Vectors(values=values, errors={0: RowError("the vector is not finite")})
 
     monkeypatch.setattr(module, "open_embedder", lambda *_, **__: Broken())
-    outcome = Outcome(rows_of("one", "two"), benchmark(tmp_path / "b.jsonl", ITEM), nearest={})
+    near = {"embed": {"kind": "tfidf"}, "threshold": 0.75}
+    outcome = Outcome(rows_of("one", "two"), benchmark(tmp_path / "b.jsonl", ITEM), nearest=near)
     assert {place: str(why) for place, why in outcome.gone.items()} == {
         0: "the vector is not finite",
         1: "contaminated: b.jsonl row 1: cosine 1.000",
