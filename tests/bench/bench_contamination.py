@@ -47,7 +47,7 @@ steps:
     with:
       field: code
       benchmarks: [{jsonl: items.jsonl, field: code, name: humaneval}]
-      nearest: {threshold: 0.3}
+      nearest: {threshold: 0.4}
       teacher: judge
 limits: {max_failed: 1.0}
 """

@@ -1,6 +1,9 @@
-"""What looking for test items costs: `decontaminate` by words, many rows against many items.
+"""What looking for test items costs: `decontaminate`, many rows against many items.
 
     python tests/bench/bench_ngrams.py [ROWS] [ITEMS]      # 1,000,000 rows, 50,000 items by default
+
+By runs of words; then by the nearest item, on a fiftieth of the rows, whose words are as unevenly
+common as those of a language (Zipf), since common words are what that costs.
 
 CPU is user + system of the process. "Method" takes texts from an iterator, twice, as the step does;
 "step" reads rows from the spool. One row in a hundred holds an item in the midst of its own words.
@@ -14,13 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import orjson
 
-from synthkd.curate.decontaminate import DecontaminateConfig, decontaminate
+from synthkd.curate.decontaminate import DecontaminateConfig, NearestSettings, decontaminate
 from synthkd.curate.ngrams import NgramIndex, Rules
+from synthkd.curate.terms import TermIndex
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Desk, TableKit
 from synthkd.rows import source_row
@@ -35,6 +39,27 @@ def vocabulary() -> list[str]:
     chance = random.Random(1)
     letters = "abcdefghijklmnopqrstuvwxyz"
     return ["".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(30_000)]
+
+
+def as_in_language(n: int, n_words: int, seed: int) -> list[str]:
+    words, chance = vocabulary(), random.Random(seed)
+    up_to = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
+    return [" ".join(chance.choices(words, cum_weights=up_to, k=n_words)) for _ in range(n)]
+
+
+def nearest(n_rows: int, n_items: int) -> None:
+    texts, held = as_in_language(n_rows, ROW_WORDS, 5), as_in_language(n_items, ITEM_WORDS, 6)
+    start = time.process_time()
+    index = TermIndex(held, texts[:10_000])
+    made_s = time.process_time() - start
+    start = time.process_time()
+    for batch in batches(iter(texts)):
+        index.nearest(batch, NearestSettings().threshold)
+    work_s = time.process_time() - start
+    print(
+        f"nearest, {n_items:,} items, {n_rows:,} rows: {n_rows / work_s:,.0f} rows a CPU second,"
+        f" the index {made_s:.1f} CPU s; peak {peak_mb():,.0f} MB"
+    )
 
 
 def items(n: int) -> list[str]:
@@ -84,7 +109,11 @@ def step(n_rows: int, held: list[str], folder: Path) -> None:
     with file.open("wb") as lines:
         lines.writelines(orjson.dumps({"question": item}) + b"\n" for item in held)
     config = DecontaminateConfig.model_validate(
-        {"field": "text", "benchmarks": [{"jsonl": str(file), "field": "question"}]}
+        {
+            "field": "text",
+            "benchmarks": [{"jsonl": str(file), "field": "question"}],
+            "nearest": None,
+        }
     )
     with RowSpool(folder / "rows") as spool:
         spool.add(
@@ -114,3 +143,5 @@ if __name__ == "__main__":
     method(n_rows, test_items)
     with tempfile.TemporaryDirectory() as scratch:
         step(n_rows, test_items, Path(scratch))
+    for some_items in (1_319, n_items):
+        nearest(n_rows // 50, some_items)
