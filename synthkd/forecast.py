@@ -322,13 +322,15 @@ async def _try(plan: Plan, bound: BoundRowStep, rows: Sequence[Row]) -> dict[str
 
 def _opened(plan: Plan, name: str, note: _Note) -> OpenTeacher:
     config = plan.config.teachers[name]
+    noting = _NotingTeacher(note)
     return OpenTeacher(
         name=name,
         model=config.model or "",
         params=config.sampling,
         max_tokens=config.max_tokens,
         simulated=config.simulated is not None,
-        stack=_NotingTeacher(note),
+        stack=noting,
+        embedding=noting,
         stats=TeacherStats(),
     )
 
@@ -349,8 +351,8 @@ def _calls(
     elif note is not None:
         unknown.append(f"the length of the prompts of {asking.label}: no row tried got that far")
     max_tokens: int | None = config.max_tokens
-    if vectors_only:
-        max_tokens = 0  # a vector has no tokens
+    if vectors_only or not getattr(asking.bound.config, "writes", True):
+        max_tokens = 0  # neither a vector nor a reward has tokens
     elif not isinstance(max_tokens, int):
         max_tokens = None
         if config.kind in {"http", "vllm"}:

@@ -172,6 +172,8 @@ class _Binder:
                     f"steps[{index}].with", f"no teacher is named {teacher!r}; there are: {there}"
                 )
                 return None
+        for fault in config.teacher_faults(self.teachers) if teachers_known else ():
+            self._fault(f"steps[{index}].with", fault)
         gives = names_of(step.gives, config)
         if twins := sorted({name for name in gives if gives.count(name) > 1}):
             self._fault(

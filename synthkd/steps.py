@@ -30,6 +30,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from synthkd.config import TeacherConfig
 from synthkd.errors import UserError
 from synthkd.hints import near
 from synthkd.inputs import inputs_of
@@ -84,6 +85,7 @@ BUILTIN: Mapping[str, str] = {
     "judge.panel": "synthkd.curate.judges.panel",
     "judge.pairwise": "synthkd.curate.judges.pairwise",
     "judge.expected": "synthkd.curate.judges.expected",
+    "judge.reward": "synthkd.curate.judges.reward",
     "judge.best_of": "synthkd.curate.judges.best_of",
     "judge.selfj": "synthkd.curate.judges.selfj",
     "cluster.assign": "synthkd.curate.clusters.assign",
@@ -114,6 +116,14 @@ class StepSettings(BaseModel):
 
         Args:
             folder: the pipeline file's; relative paths are looked for there too.
+        """
+        return ()
+
+    def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
+        """Why the step cannot ask the teachers that it names, as `setting: fault`.
+
+        Args:
+            teachers: the pipeline's; those that the settings name are among them.
         """
         return ()
 

@@ -7,7 +7,7 @@ Answers and faults are functions of the body, of how often it was asked before, 
     faults.py       which fault an attempt meets
     admission.py    limits a minute and at once
     answers.py      which function answers at which path
-    chat.py         answers, as do completions.py and embeddings.py
+    chat.py         answers, as do completions.py, embeddings.py and rewards.py
     wording.py      their words, token by token; schemas.py: values for a JSON schema
     streams.py      answers as events
     wire.py         what goes over the connection, and how it breaks

@@ -9,13 +9,19 @@ from synthkd.fake_teacher.chat import Body, Voice, chat_reply
 from synthkd.fake_teacher.completions import completion_reply
 from synthkd.fake_teacher.embeddings import embedding_reply
 from synthkd.fake_teacher.faults import Refusal
+from synthkd.fake_teacher.rewards import reward_reply
 
 ANSWERS = {
     "/v1/chat/completions": chat_reply,
     "/v1/completions": completion_reply,
     "/v1/embeddings": embedding_reply,
+    "/classify": reward_reply,
 }
 """Path -> what answers there."""
+WHOLE = frozenset({"/v1/embeddings", "/classify"})
+"""Those that never stream."""
+IN_BATCHES = tuple(path for path in ANSWERS if path.startswith("/v1/"))
+"""Those that a batch may ask."""
 
 UNREADABLE = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What reading a body raises where a value is of another kind than the API has there."""

@@ -34,7 +34,7 @@ def embedding_reply(
     Raises:
         Refusal: 400, the body is no embeddings request.
     """
-    texts = _texts(body.get("input"))
+    texts = texts_of(body.get("input"))
     dimensions = body.get("dimensions") or DIMENSIONS
     if type(dimensions) is not int or not 1 <= dimensions <= MOST_DIMENSIONS:
         raise Refusal(400, f"'dimensions' must be within 1 and 4096, got {dimensions!r}")
@@ -76,7 +76,12 @@ def _packed(vector: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def _texts(given: object) -> list[str]:
+def texts_of(given: object) -> list[str]:
+    """The texts of `input`; one that came as token numbers is shown by them.
+
+    Raises:
+        Refusal: 400, it is neither.
+    """
     if isinstance(given, str) or (given and isinstance(given, list) and type(given[0]) is int):
         given = [given]
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_INPUTS:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from synthkd.errors import UserError
 from synthkd.fake_teacher.admission import Allowance, RetryAfter, Slots, wait_headers
-from synthkd.fake_teacher.answers import ANSWERS, reply_to
+from synthkd.fake_teacher.answers import ANSWERS, IN_BATCHES, WHOLE, reply_to
 from synthkd.fake_teacher.batch_api import BatchApi
 from synthkd.fake_teacher.batches import Batches
 from synthkd.fake_teacher.books import Books
@@ -152,7 +152,7 @@ class FakeTeacher(Books):
         )
         self._batch_api = BatchApi(
             self._batches,
-            tuple(ANSWERS),
+            IN_BATCHES,
             script=batch_call_script,
             books=self,
             most_bytes=batch_bytes,
@@ -264,7 +264,7 @@ class FakeTeacher(Books):
             return reset(http)
         reply = self._reply(path, body, digest, fault)
         usage, told = reply["usage"], self._told(reply, fault)
-        streams = bool(body.get("stream")) and path != "/v1/embeddings"
+        streams = bool(body.get("stream")) and path not in WHOLE
         if fault in {"lost", "stall", "drip"}:
             self.bill(usage)
             if fault == "drip":

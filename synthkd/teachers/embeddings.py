@@ -5,7 +5,8 @@
 
 `Gathering` stands right below Cached, so that every text has its own key and its own entry in the
 ledger, while limits, budget and retries see the requests that really leave. Who asks first waits a
-few milliseconds for others, then asks for all of them.
+few milliseconds for others, then asks for all of them. Texts that a reward model scores travel so
+too; messages, of which a server takes one conversation a request, pass through.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import orjson
 
 from synthkd.errors import RequestRefused, TeacherError, Unanswered, Waiting
 from synthkd.rows import Fields, Json, canonical
-from synthkd.teachers.request import Completion, Request, Teacher
+from synthkd.teachers.request import Api, Completion, Request, Teacher
 from synthkd.teachers.wire import parse_reply, read_json
 
 GATHER_S = 0.003
@@ -64,18 +65,20 @@ class Gathering:
 
     def __init__(self, inner: Teacher) -> None:
         self.inner = inner
-        self._open: dict[tuple[bytes, int], _Batch] = {}
-        """What is asked for beside the text, and the rank -> the batch that still takes texts."""
+        self._open: dict[tuple[Api, bytes, int], _Batch] = {}
+        """The API, what is asked beside the text, the rank -> the batch that still takes texts."""
 
     async def complete(self, request: Request) -> Completion:
-        """The vector of one text.
+        """The vector or the score of one text.
 
         Raises:
             RequestRefused: the provider refuses this very text.
             TeacherError: there is no answer to the request that it was in.
         """
+        if "input" not in request.body:
+            return await self.inner.complete(request)
         rest = {name: value for name, value in request.body.items() if name != "input"}
-        kind = (canonical(rest), request.rank)
+        kind = (request.api, canonical(rest), request.rank)
         while (batch := self._open.get(kind)) is not None:
             place = batch.add(request)
             if batch.full.is_set():
@@ -87,7 +90,7 @@ class Gathering:
                 return _given(outcomes[place])
         return await self._lead(kind, request)
 
-    async def _lead(self, kind: tuple[bytes, int], request: Request) -> Completion:
+    async def _lead(self, kind: tuple[Api, bytes, int], request: Request) -> Completion:
         """Wait for others, and ask for all."""
         batch = _Batch([], asyncio.get_running_loop().create_future())
         batch.add(request)
@@ -108,7 +111,7 @@ class Gathering:
             self._close(kind, batch)
             batch.outcomes.set_result(outcomes)
 
-    def _close(self, kind: tuple[bytes, int], batch: _Batch) -> None:
+    def _close(self, kind: tuple[Api, bytes, int], batch: _Batch) -> None:
         """It takes no more texts."""
         if self._open.get(kind) is batch:
             del self._open[kind]
@@ -126,7 +129,7 @@ class Gathering:
                 return [refusal]
             middle = len(requests) // 2
             return await self._ask(requests[:middle]) + await self._ask(requests[middle:])
-        return [*split(completion.reply, len(requests))]
+        return [*split(completion.reply, len(requests), whole.api)]
 
 
 def _given(outcome: Outcome | Waiting) -> Completion:
@@ -135,25 +138,34 @@ def _given(outcome: Outcome | Waiting) -> Completion:
     return outcome
 
 
-def split(reply: bytes, texts: int) -> list[Completion]:
+def split(reply: bytes, texts: int, api: Api = "embeddings") -> list[Completion]:
     """The reply of each text, as if it had been asked for alone.
 
     Its tokens are known where it was; else only their sum is, which the run has been charged.
 
     Raises:
-        Unanswered: it has not a vector for each.
+        Unanswered: it has not a vector, or a score, for each.
     """
     body = read_json(reply)
     kept = ("model", "usage") if texts == 1 else ("model",)
     told = {name: body[name] for name in kept if name in body}
     try:
-        vectors = {item.get("index", n): item["embedding"] for n, item in enumerate(body["data"])}
-        replies = [orjson.dumps({**told, **_data(vectors[place])}) for place in range(texts)]
+        items = {item.get("index", n): item for n, item in enumerate(body["data"])}
+        data = [
+            _scored(items[place]) if api == "classify" else _data(items[place]["embedding"])
+            for place in range(texts)
+        ]
+        replies = [orjson.dumps({**told, **each}) for each in data]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = "a score" if api == "classify" else "a vector"
         raise Unanswered(
-            f"{texts} texts were sent, and the reply has not a vector for each: {error!r:.200}"
+            f"{texts} texts were sent, and the reply has not {what} for each: {error!r:.200}"
         ) from error
-    return [parse_reply("embeddings", one) for one in replies]
+    return [parse_reply(api, one) for one in replies]
+
+
+def _scored(item: dict[str, Json]) -> dict[str, Json]:
+    return {"object": "list", "data": [{**item, "index": 0}]}
 
 
 def _data(vector: Any) -> dict[str, Json]:

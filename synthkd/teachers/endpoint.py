@@ -14,7 +14,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import UserError
 from synthkd.rows import canonical
 from synthkd.teachers.request import Api, Identity
-from synthkd.teachers.wire import PATH
+from synthkd.teachers.wire import PATH, path_of
 
 
 def http_identity(config: TeacherConfig) -> Identity:
@@ -44,7 +44,7 @@ def api_urls(name: str, config: TeacherConfig) -> list[Mapping[Api, str]]:
     if not bases:
         raise UserError(f"teachers.{name}.endpoint is an empty list: name at least one base URL")
     return [
-        {api: base._replace(path=base.path + path).geturl() for api, path in PATH.items()}
+        {api: base._replace(path=path_of(base.path, api)).geturl() for api in PATH}
         for base in bases
     ]
 

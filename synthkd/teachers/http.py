@@ -126,7 +126,7 @@ class HttpTeacher:
         stream = self._config.stream
         if stream == "auto":
             stream = request.max_tokens is not None and request.max_tokens > STREAMED_FROM_TOKENS
-        return stream and request.api != "embeddings"
+        return stream and request.api in {"chat", "completions"}
 
     async def _post(self, server: Server, request: Request) -> _Reply:
         """One request, one reply."""

@@ -53,7 +53,7 @@ class OpenTeacher:
     simulated: bool
     stack: Teacher
     embedding: Teacher | None = None
-    """The stack for texts that become vectors; None = this teacher makes none."""
+    """The stack for texts that become vectors or scores; None = this teacher makes none."""
     stats: TeacherStats = field(default_factory=TeacherStats)
     price: Price | None = None
     """None = unknown."""
@@ -85,6 +85,23 @@ class OpenTeacher:
                 f"teachers.{self.name} makes no vectors: only one with an `endpoint` does"
             )
         return Embedding(self.embedding, model=self.model, params=self.params, rank=rank)
+
+    async def score(self, request: Request) -> Completion:
+        """What a reward model makes of it, through every layer.
+
+        Raises:
+            UserError: it is recorded or simulated, or asked in batches, and scores nothing.
+        """
+        if self.embedding is None or self.batch:
+            raise UserError(
+                f"teachers.{self.name} is no reward model: only one with an `endpoint`, and without"
+                f" `mode: batch`, is asked for scores"
+            )
+        try:
+            return await self.embedding.complete(request)
+        except RunStopped as stop:
+            await self.closing.drain(stop)
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

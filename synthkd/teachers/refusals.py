@@ -17,6 +17,7 @@ import orjson
 
 from synthkd.errors import FILTERED, AttemptFailed, RequestRefused, SynthkdError, TeacherRefused
 from synthkd.teachers.headers import retry_after_s
+from synthkd.teachers.request import Api
 from synthkd.teachers.wire import PATH
 
 LONGEST_MESSAGE = 500
@@ -38,7 +39,15 @@ CODE_WAY_OUT = {
     "model_not_found": "Check `model`",
 }
 NO_SUCH_PATH = {404, 405}
-NO_VECTORS = "; a server whose model writes text makes no vectors, it needs a model for them"
+NOTHING_THERE: Mapping[Api, str] = {
+    "embeddings": "; a server whose model writes text makes no vectors, it needs a model for them",
+    "classify": (
+        "; a reward model is asked at /classify, beside the /v1 of `endpoint`, and a server whose"
+        " model writes text has no such path: vLLM has it for a model served with `--runner"
+        " pooling`"
+    ),
+}
+"""Of a path that a server does not have, beside the usual way out."""
 
 
 class _Secret:
@@ -92,8 +101,10 @@ class Refusals:
             return TeacherRefused(f"{where} ({code}): {message}. {CODE_WAY_OUT[code]}")
         if status in REFUSED_TEACHER:
             way_out = WAY_OUT.get(status, WAY_OUT[404]) + self._key_hint(status)
-            if status in NO_SUCH_PATH and label.endswith(PATH["embeddings"]):
-                way_out += NO_VECTORS
+            if status in NO_SUCH_PATH:
+                way_out += "".join(
+                    said for api, said in NOTHING_THERE.items() if label.endswith(PATH[api])
+                )
             return TeacherRefused(f"{where}: {message}. {way_out}")
         if status in REFUSED_REQUEST:
             filtered = FILTERED if "content_filter" in codes else ""

@@ -25,7 +25,7 @@ from synthkd.rows import Fields, Json, canonical
 
 KEY_VERSION = 1
 
-Api = Literal["chat", "completions", "embeddings"]
+Api = Literal["chat", "completions", "embeddings", "classify"]
 
 
 class Request(NamedTuple):

@@ -3,6 +3,7 @@
     chat          messages in, one message out
     completions   raw text in, its continuation out; the model sees no template but the caller's
     embeddings    text in, a vector out (`synthkd.teachers.embeddings` reads it)
+    classify      messages or text in, numbers out, such as the one of a reward model
 
 Fresh replies, ledger hits and the recorded and simulated teachers all go through `parse_reply`, so
 what is read from an answer cannot depend on where it came from.
@@ -11,6 +12,7 @@ what is read from an answer cannot depend on where it came from.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,10 +27,24 @@ PATH: Mapping[Api, str] = {
     "chat": "/chat/completions",
     "completions": "/completions",
     "embeddings": "/embeddings",
+    "classify": "/classify",
 }
 """What comes after the base URL."""
+AT_ROOT: frozenset[Api] = frozenset({"classify"})
+"""vLLM has these beside the `/v1` that a base URL ends in, not below it."""
 
+MISSING: Mapping[Api, str] = {
+    "completions": "choices[0].text",
+    "embeddings": "data[0].embedding",
+    "classify": "data[0].probs",
+}
+"""What a reply without an answer lacks."""
 NO_USAGE = Usage()
+
+
+def path_of(base: str, api: Api) -> str:
+    """Where an API is, under a base URL or its path, without a slash at the end."""
+    return (base.removesuffix("/v1") if api in AT_ROOT else base) + PATH[api]
 
 
 def wire_body(
@@ -92,10 +108,11 @@ def parse_reply(api: Api, reply: bytes, *, key: str = "", hit: bool = False) -> 
     try:
         if api == "completions":
             return _continuation(body, reply, key, hit)
+        if api == "classify":
+            return _numbers(body, reply, key, hit)
         return _embedding(body, reply, key, hit)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        missing = "choices[0].text" if api == "completions" else "data[0].embedding"
-        raise _no_answer(reply, missing) from error
+        raise _no_answer(reply, MISSING[api]) from error
 
 
 def parse_chat(reply: bytes, *, key: str = "", hit: bool = False) -> Completion:
@@ -175,9 +192,30 @@ def _continuation(body: Any, reply: bytes, key: str, hit: bool) -> Completion:
 def _embedding(body: Any, reply: bytes, key: str, hit: bool) -> Completion:
     if not isinstance(body["data"][0]["embedding"], str | list):
         raise TypeError("it is no vector")
+    return _nothing_written("", body, reply, key, hit)
+
+
+def _numbers(body: Any, reply: bytes, key: str, hit: bool) -> Completion:
+    """The numbers are the text, as a list in JSON."""
+    numbers = body["data"][0]["probs"]
+    if not numbers or not all(_finite(number) for number in numbers):
+        raise TypeError("they are no numbers")
+    return _nothing_written(orjson.dumps(numbers).decode(), body, reply, key, hit)
+
+
+def _finite(number: object) -> bool:
+    if type(number) not in {int, float}:
+        return False
+    try:
+        return math.isfinite(number)  # type: ignore[arg-type]  # told by its type
+    except OverflowError:
+        return False
+
+
+def _nothing_written(text: str, body: Any, reply: bytes, key: str, hit: bool) -> Completion:
     usage = _usage(body.get("usage"))
     return Completion(
-        text="",
+        text=text,
         finish="stop",
         # Nothing is written, and most servers do not say so.
         usage=Usage(prompt_tokens=usage.prompt_tokens, completion_tokens=0),

@@ -250,7 +250,7 @@ def test_however_the_stream_is_cut_the_answer_is_the_same(texts: list[str], size
 KEY = "sk-planted-0123456789"
 
 
-@pytest.mark.parametrize("api", ["chat", "completions", "embeddings"])
+@pytest.mark.parametrize("api", ["chat", "completions", "embeddings", "classify"])
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     "said",

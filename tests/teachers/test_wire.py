@@ -122,11 +122,24 @@ def test_a_raw_continuation() -> None:
     assert completion.usage.completion_tokens == 3
 
 
-@pytest.mark.parametrize("api", ["completions", "embeddings"])
+@pytest.mark.parametrize("api", ["completions", "embeddings", "classify"])
 @pytest.mark.parametrize(
-    "raw", [b"", b"{}", b'{"choices": [{"text": 7}]}', b'{"data": []}', b'{"data": [{"x": 1}]}']
+    "raw",
+    [
+        b"",
+        b"{}",
+        b'{"choices": [{"text": 7}]}',
+        b'{"data": []}',
+        b'{"data": [{"x": 1}]}',
+        b'{"data": [{"probs": []}]}',
+        b'{"data": [{"probs": 0.5}]}',
+        b'{"data": [{"probs": [true]}]}',
+        b'{"data": [{"probs": ["1"]}]}',
+        b'{"data": [{"probs": [NaN]}]}',
+        b'{"data": [{"probs": [1, Infinity]}]}',
+    ],
 )
-def test_no_continuation_and_no_vector(api: Any, raw: bytes) -> None:
+def test_no_continuation_no_vector_and_no_score(api: Any, raw: bytes) -> None:
     with pytest.raises(AttemptFailed) as caught:
         parse_reply(api, raw)
     assert caught.value.maybe_billed

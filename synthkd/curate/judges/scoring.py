@@ -20,17 +20,13 @@ SUPPLIES = ("question", "candidate", "criteria", "about")
 """Inputs of a judge's prompt that the step computes."""
 
 
-class JudgedSettings(Calibrated):
-    """What judges that score one answer have in common."""
+class ScoredSettings(Calibrated):
+    """What all have in common that score one answer."""
 
     field: str | list[str] = "response"
     """The field that is judged; of several, each stands under its name."""
     question: str = "instruction"
     """The field with what was asked."""
-    samples: Samples = 1
-    """Answers per teacher, of which the mean counts; more than 1 needs a temperature above 0."""
-    structured: bool = True
-    """Whether the JSON schema goes out with the question; false for a server that takes none."""
     into: str = "verdict"
     """The field for the verdict."""
     keep_at_least: Share | None = None
@@ -38,7 +34,16 @@ class JudgedSettings(Calibrated):
     on rows that people have judged: no value is right for all judges."""
 
 
-def seen(config: JudgedSettings) -> list[str]:
+class JudgedSettings(ScoredSettings):
+    """What judges that write have in common, beside that."""
+
+    samples: Samples = 1
+    """Answers per teacher, of which the mean counts; more than 1 needs a temperature above 0."""
+    structured: bool = True
+    """Whether the JSON schema goes out with the question; false for a server that takes none."""
+
+
+def seen(config: ScoredSettings) -> list[str]:
     """The fields that the judge is shown."""
     return [config.question, *fields_of(config.field)]
 
@@ -146,7 +151,7 @@ def scores_of(opinions: Iterable[Opinion], standard: Rubric) -> dict[str, Json]:
 
 
 def pass_on(
-    row: Row, kit: Kit, config: JudgedSettings, verdict: dict[str, Json], **more: Json
+    row: Row, kit: Kit, config: ScoredSettings, verdict: dict[str, Json], **more: Json
 ) -> Row:
     """The row with its verdict, if the score is high enough; the figures count it either way.
 

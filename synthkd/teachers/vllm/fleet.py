@@ -32,7 +32,7 @@ from synthkd.teachers.vllm.command import Launch, shared_gpus
 from synthkd.teachers.vllm.find import find_python
 from synthkd.teachers.vllm.model import Adapter, Model, find_adapters, find_model
 from synthkd.teachers.vllm.server import Server, log_file
-from synthkd.teachers.wire import PATH
+from synthkd.teachers.wire import PATH, path_of
 
 LOGS = Path(".synthkd", "vllm")
 """Where the logs go, below the working folder."""
@@ -293,7 +293,7 @@ class Awaiting:
 
 
 def _urls(server: Server) -> Mapping[Api, URL]:
-    return {api: URL(server.url + path) for api, path in PATH.items()}
+    return {api: URL(path_of(server.url, api)) for api in PATH}
 
 
 def _first_of(error: Exception) -> Exception:

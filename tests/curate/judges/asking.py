@@ -116,5 +116,11 @@ async def judged(
 
 def _opened(teacher: Speaking) -> OpenTeacher:
     return OpenTeacher(
-        name=teacher.name, model="m", params={}, max_tokens=None, simulated=True, stack=teacher
+        name=teacher.name,
+        model="m",
+        params={},
+        max_tokens=None,
+        simulated=True,
+        stack=teacher,
+        embedding=teacher,
     )

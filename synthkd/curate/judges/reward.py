@@ -1,0 +1,158 @@
+"""`judge.reward`: the number that a served reward model gives to an answer.
+
+    teachers: {reward: {endpoint: http://127.0.0.1:8000/v1, model: MODEL}}
+    - {use: judge.reward, with: {teacher: reward, middle: 1.5, keep_at_least: 0.5}}
+
+The model sees task and answer as a conversation, which its server puts into the model's own
+template. A reward has no scale: what reward models are trained on is only which of two answers is
+better, and there the logistic function of a difference of rewards is the probability that one is
+preferred (Bradley and Terry; InstructGPT, arXiv 2203.02155, section 3.5). So the score, which is
+from 0 to 1 in every judge, is the logistic function of the reward less `middle`: the probability by
+the model that the answer is preferred to one with the reward `middle`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+import orjson
+
+from synthkd.config import TeacherConfig
+from synthkd.curate.judges.scoring import (
+    ScoredSettings,
+    judged_text,
+    pass_on,
+    same_score,
+    seen,
+    text_of,
+)
+from synthkd.errors import TeacherRefused, Waiting
+from synthkd.rows import Fields, Json, Row
+from synthkd.steps import Kit, inputs_of, step
+from synthkd.teachers.request import Completion, Request
+
+
+class RewardSettings(ScoredSettings):
+    """Settings of `judge.reward`."""
+
+    teacher: str
+    """The reward model: one with an `endpoint` whose server has /classify, as vLLM has."""
+    prompt: str = "judges/reward"
+    """The conversation that is scored; the shipped one has the task as the user and the answer as
+    the assistant. One of a single raw block is scored as the text that it is."""
+    middle: float = 0.0
+    """The reward that scores 0.5, such as the median of your rows. With `keep_at_least: 0.5` it is
+    the least reward that is kept."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the teacher writes tokens; for the forecast."""
+        return False
+
+    def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
+        """A teacher that cannot be a reward model."""
+        asked = teachers[self.teacher]
+        if asked.kind != "http":
+            yield (
+                f"teacher: {self.teacher!r} is {asked.kind}, and no reward model: name one with an"
+                " `endpoint`, whose server has /classify"
+            )
+        elif asked.mode == "batch":
+            yield (
+                f"teacher: {self.teacher!r} has `mode: batch`, and no provider scores in batches:"
+                " leave the mode out"
+            )
+
+
+@step(
+    "judge.reward",
+    needs=seen,
+    gives=lambda config: [config.into],
+    supplies=("question", "candidate"),
+    warns=same_score,
+)
+async def reward(row: Row, kit: Kit, config: RewardSettings, /) -> AsyncIterator[Row]:
+    """Have an answer scored by a reward model.
+
+    Gives the verdict (`into`): `score` from 0 to 1, the `reward` as the model gave it, and
+    `answers`. Rejects `low_score` and `nothing_to_judge`.
+    """
+    inputs = inputs_of(
+        row,
+        kit.prompts[config.prompt].inputs,
+        question=text_of(row, config.question),
+        candidate=judged_text(row, config.field),
+    )
+    completion = await scored(kit, config.prompt, inputs, teacher=config.teacher)
+    given = reward_of(completion, config.teacher)
+    score = preferred(given - config.middle)
+    answer: dict[str, Json] = {
+        "teacher": config.teacher,
+        "sample": 0,
+        "text": completion.text,
+        "key": completion.key,
+        "reward": given,
+        "score": score,
+        "fault": None,
+    }
+    yield pass_on(row, kit, config, {"score": score, "reward": given, "answers": [answer]})
+
+
+async def scored(kit: Kit, prompt: str, inputs: Fields, *, teacher: str) -> Completion:
+    """What a reward model makes of a conversation; its numbers are the completion's `text`.
+
+    Args:
+        kit: of the step's call; its row is made by the score too.
+        prompt: its name; the server puts its messages into the model's own template, and a raw one
+            is scored as it stands.
+        inputs: what it declares.
+        teacher: the reward model.
+
+    Raises:
+        TeacherError: there is no score; left alone, it fails the row.
+        Unrenderable: a value does not fit the prompt; left alone, it fails the row.
+    """
+    who = kit.desk.teachers[teacher]
+    question = kit.prompts[prompt].question(inputs)
+    if "prompt" in question:
+        question = {"input": question["prompt"]}
+    request = Request(
+        api="classify",
+        # The reward itself: by default a server puts it through a function of its own.
+        body={"model": who.model, **question, "use_activation": False, **who.params},
+        prompt=prompt,
+        inputs=inputs,
+        rank=kit.desk.rank,
+    )
+    try:
+        completion = await who.score(request)
+    except Waiting as waiting:
+        kit.waiting = waiting
+        raise
+    kit.keys += completion.keys
+    return completion
+
+
+def reward_of(completion: Completion, teacher: str) -> float:
+    """The one number of the reply.
+
+    Raises:
+        TeacherRefused: it has several, so the model sorts into classes.
+    """
+    numbers = orjson.loads(completion.text)
+    if len(numbers) != 1:
+        raise TeacherRefused(
+            f"teachers.{teacher} gives {len(numbers)} numbers to an answer: it sorts into classes,"
+            " and a reward model gives one. Name another `model`"
+        )
+    return float(numbers[0])
+
+
+def preferred(difference: float) -> float:
+    """The logistic function: the probability, 0 to 1, that the one with so much more is preferred.
+
+    Args:
+        difference: of two rewards.
+    """
+    return 0.5 + 0.5 * math.tanh(difference / 2)
