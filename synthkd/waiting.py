@@ -84,10 +84,6 @@ async def until_collected(
         Interrupted: a signal ended the waiting.
     """
     config = plan.config
-    teachers = config.teachers.values()
-    # Without one in this mode, something is under way that was sent before it was switched.
-    batched = [one for one in teachers if one.mode == "batch"] or list(teachers)
-    poll_s = min(one.batch.poll_s for one in batched)
     try:
         async with interruptible(lambda: 0, _nothing, GRACE_S):
             ledger = open_ledger(folder.ledger, config.ledger.durable)
@@ -103,7 +99,7 @@ async def until_collected(
                     ) as gateway,
                     ticking(progress.waiting(), TICK_S),
                 ):
-                    await _until_one_is_done(gateway.batches, set(waiting.batches), poll_s, sleep)
+                    await _until_one_is_done(gateway.batches, set(waiting.batches), sleep)
             finally:
                 await ledger.close()
     except RunStopped as stop:
@@ -142,12 +138,10 @@ async def batches_in(url: Path, teachers: Mapping[str, TeacherConfig]) -> AsyncI
         await ledger.close()
 
 
-async def _until_one_is_done(
-    batches: Batches, awaited: set[str], poll_s: float, sleep: Sleep
-) -> None:
+async def _until_one_is_done(batches: Batches, awaited: set[str], sleep: Sleep) -> None:
     batches.awaited.batches |= awaited
     while True:
-        await sleep(poll_s)
+        await sleep(batches.poll_s)
         found = await batches.collect()
         still = {batch.id for batch in batches.under_way}
         if found.collected or not awaited <= still or not still:

@@ -153,12 +153,18 @@ async def _collect(loaded: Pipeline, *, wait: bool) -> None:
             left = batches.under_way
             if found.delayed is not None:
                 typer.echo(found.delayed, err=True)
-            if not left or not wait:
+            if not wait or not any(map(batches.reaches, left)):
                 break
-            await asyncio.sleep(min(each.config.batch.poll_s for each in batches.dispatches))
+            await asyncio.sleep(batches.poll_s)
+        others = [each for each in left if not batches.reaches(each)]
     typer.echo(f"{there - len(left)} of {there} batches are over and in the ledger")
     if left:
         lines = [f"  {in_words(each, time.time())}" for each in left]
+        if others:
+            lines.append(
+                f"{len(others)} of them were sent where no teacher of {loaded.name} is: name a"
+                " pipeline that has one there"
+            )
         raise WaitingForBatch("\n".join(["under way:", *lines]), [each.id for each in left])
 
 

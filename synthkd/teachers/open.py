@@ -1,8 +1,9 @@
 """The one place where the layers of a teacher are stacked, and what a step sees of a teacher.
 
-async with open_teachers(config.teachers, base=folder, ledger=ledger, run_id=run_id,
-budget=config.budget) as gateway:
-await gateway.teachers["main"].complete(request)
+In short, for whoever wants to ask:
+
+    async with open_teachers(config.teachers, base=folder, ...) as gateway:
+        await gateway.teachers["main"].complete(request)
 """
 
 from __future__ import annotations

@@ -169,3 +169,13 @@ async def test_a_damaged_outbox_is_one_message(
             await read()
     finally:
         await store.close()
+
+
+def test_nobody_waits_for_batches_that_the_pipeline_cannot_ask_about(
+    tmp_path: Path, provider: FakeTeacher
+) -> None:
+    options = flat(asyncio.run(started(tmp_path, provider)))
+    elsewhere = ("--set", "teachers.main.endpoint=http://127.0.0.1:9/v1")
+    code, told = invoke("batch", "collect", tmp_path / "p.yaml", "--wait", *options, *elsewhere)
+    assert (code, "0 of 1 batches are over" in told) == (6, True)
+    assert "1 of them were sent where no teacher of batched is" in " ".join(told.split())

@@ -37,8 +37,6 @@ DIGITS = re.compile("[0-9]{1,18}")
 """Of a `max_tokens`; more do not fit into the ledger, so they are of no question of ours."""
 LOT = 200
 """Lines that are settled in one transaction."""
-NOT_RUN = {"batch_expired", "batch_cancelled"}
-"""Codes of questions that the provider never came to: nothing is billed."""
 
 
 def custom_id(key: str, max_tokens: int | None) -> str:

@@ -374,6 +374,8 @@ class Dispatch:
     async def _settle(
         self, provider: BatchProvider, batch: BatchRecord, status: BatchStatus, found: Found
     ) -> None:
+        # What another run bought is in that run's books.
+        stats = self.stats if batch.run_id == self.sender.run_id else TeacherStats()
         collector = Collector(
             self.outbox,
             batch.id,
@@ -381,7 +383,7 @@ class Dispatch:
             refusals=provider.refusals,
             price=self.price,
             refused_now=self.refused_now,
-            stats=self.stats if batch.run_id == self.sender.run_id else TeacherStats(),
+            stats=stats,
         )
         with tempfile.TemporaryDirectory(prefix="synthkd-") as folder:
             path = Path(folder) / "results.jsonl"
@@ -400,14 +402,12 @@ class Dispatch:
             notes.append(f"{tally.unreadable} lines could not be read")
         if tally.strays:
             notes.append(f"{tally.strays} lines of no question that was still open")
-        left = await self.outbox.end(
+        stats.attempts += await self.outbox.end(
             replace(batch, said="; ".join(notes)),
             said=f"the {status.status} batch has no line for it",
             counts=status.status != "cancelled",
             billed=completed or tally.unreadable > 0,
         )
-        if left:
-            self.stats.attempts += left
         found.stop = found.stop or tally.stop
 
 

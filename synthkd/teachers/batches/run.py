@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from synthkd.config import BatchConfig
 from synthkd.errors import (
     AttemptFailed,
     BudgetReached,
@@ -65,6 +66,20 @@ class Batches:
     def are_open(self) -> bool:
         """Whether anybody has batches under way."""
         return bool(self.ledger.outbox.batches())
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two looks while somebody waits: the shortest of those who send batches.
+
+        Of all, if none does: something is under way then that was sent before the mode was changed.
+        """
+        asked = [one.config for one in self.dispatches]
+        batched = [config for config in asked if config.mode == "batch"] or asked
+        return min((config.batch.poll_s for config in batched), default=BatchConfig().poll_s)
+
+    def reaches(self, batch: BatchRecord) -> bool:
+        """Whether a teacher of the pipeline is at the endpoint that a batch was sent to."""
+        return self._for(batch) is not None
 
     async def collect(self) -> Found:
         """Collect what is done, whoever sent it. Nothing may be in the air.
@@ -169,7 +184,7 @@ class Batches:
             raise found.stop
         under_way = self.under_way
         for batch in under_way:
-            if batch.run_id == self.run_id and self._for(batch) is None:
+            if batch.run_id == self.run_id and not self.reaches(batch):
                 raise TeacherRefused(
                     f"batch {batch.id[:12]} of this run was sent to {batch.endpoint}, which no"
                     " teacher of the pipeline names any more: name it again, or give the batch up"
