@@ -25,7 +25,8 @@ LARGEST_HEADER = 100 * 2**20
 LFS = b"version https://git-lfs"
 HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 COMMIT = re.compile("[0-9a-f]{40}")
-ANSWERS_S = 10.0
+HUB_ANSWERS_S = 10.0
+"""How long the hub may take to say which commit a name means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,7 @@ def _at_the_hub(repo: str, revision: str) -> str | None:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        commit = HfApi().model_info(repo, revision=revision, timeout=ANSWERS_S).sha
+        commit = HfApi().model_info(repo, revision=revision, timeout=HUB_ANSWERS_S).sha
     except (HfHubHTTPError, OSError, ValueError):  # no such model, no network, a proxy's page
         return None
     return commit if commit is not None and COMMIT.fullmatch(commit) else None

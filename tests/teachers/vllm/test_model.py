@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from synthkd.config import BudgetConfig, TeacherConfig
+from synthkd.config import BudgetConfig, TeacherConfig, VllmConfig
 from synthkd.errors import UserError
 from synthkd.teachers.open import check_teachers
 from synthkd.teachers.vllm.hashes import Hashes
 from synthkd.teachers.vllm.identity import hash_of_folder
+from synthkd.teachers.vllm.model import find_model
 from tests.teachers.vllm.life import make_adapter, make_model, tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -24,9 +25,16 @@ def check(folder: Path, **vllm: Any) -> None:
     check_teachers({"main": teacher}, base=folder, budget=BudgetConfig(), offline=True)
 
 
+def found(folder: Path, model: str) -> Path | None:
+    """The folder of a model that passes, as the server will be given it."""
+    check(folder, model=model)
+    config = VllmConfig.model_validate({"model": model})
+    return find_model("main", config, folder, offline=True).folder
+
+
 def test_a_whole_model_is_fine(tmp_path: Path) -> None:
     make_model(tmp_path / "model")
-    check(tmp_path)
+    assert found(tmp_path, "model") == tmp_path / "model"
 
 
 def test_a_path_may_hold_variables_and_a_home(
@@ -35,8 +43,8 @@ def test_a_path_may_hold_variables_and_a_home(
     make_model(tmp_path / "models" / "model")
     monkeypatch.setenv("MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("HOME", str(tmp_path / "models"))
-    check(tmp_path, model="${MODELS}/model")
-    check(tmp_path, model="~/model")
+    for written in ("${MODELS}/model", "~/model"):
+        assert found(tmp_path, written) == tmp_path / "models" / "model"
 
 
 def framed(header: bytes) -> bytes:
