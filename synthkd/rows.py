@@ -45,7 +45,7 @@ class Row(NamedTuple):
     made_by: tuple[str, ...] = ()
     """Keys of the ledger entries that contributed, oldest first."""
 
-    def with_fields(self, **fields: Json) -> Row:
+    def with_fields(self, /, **fields: Json) -> Row:
         """The same row with more known about it."""
         row_id, order, roots, known, made_by = self
         return Row(row_id, order, roots, {**known, **fields}, made_by)

@@ -162,3 +162,8 @@ def test_merged_roots_keep_each_once_in_order() -> None:
 def test_two_names_that_become_one_are_refused_not_merged() -> None:
     with pytest.raises(ValueError, match="two names become one"):
         clean({chr(0xD800): 1, chr(0xD801): 2}, {})
+
+
+def test_a_field_may_have_any_name() -> None:
+    row = source_row("x", ["1"], ordinal=0, fields={})
+    assert row.with_fields(**{"self": 1}).fields == {"self": 1}

@@ -1,7 +1,8 @@
 """What an audit has shown so far: the precision of the dataset, good rows thrown away, agreement.
 
-A row is good if everybody who labelled it says so. One that was edited, and one that a reviewer
-skipped, is not: so the claim holds whatever a skipped row would turn out to be.
+A row is good if everybody who labelled it says so; one that was edited is not. What a skipped row
+is nobody knows: it is not good where the least is told, and good where the most is. So both hold
+whatever it would turn out to be.
 """
 
 from __future__ import annotations
@@ -97,12 +98,17 @@ def _part(
     # Only as far as there is no gap: what comes behind one was not drawn, it was picked.
     labels = list(takewhile(bool, map(said, drawn)))
     good = [all(one == "good" for one in given) for given in labels]
+    # More good labels never lower a bound, so these two enclose that of any label of the skipped.
+    at_most = [all(one in ("good", "skipped") for one in given) for given in labels]
+    low, high = (
+        bounds_after(row, n_all=len(drawn), risk=risk, prior=prior) for row in (good, at_most)
+    )
     return Part(
         labelled=len(labels),
         good=sum(good),
         edited=sum("edited" in given for given in labels),
         skipped=sum("skipped" in given for given in labels),
-        share=bounds_after(good, n_all=len(drawn), risk=risk, prior=prior),
+        share=Bounds(n_all=len(drawn), least=low.least, most=high.most),
     )
 
 

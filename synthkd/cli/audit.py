@@ -54,7 +54,7 @@ def audit(
         str | None,
         typer.Option(metavar="FIELD", help="What `e` edits; by default the last field shown."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order of the rows.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the order of the rows.")] = 0,
     report: Annotated[
         bool, typer.Option("--report", help="Show no rows: say how things stand.")
     ] = False,
@@ -186,7 +186,8 @@ def _show(shown: Shown, names: Sequence[str], now: Standing) -> None:
         names = [*shown.fields]
     for name in names:
         if name in shown.fields:
-            typer.echo(f"[{name}]\n{printable_text(_text(shown.fields[name]))}")
+            typer.echo(printable_text(f"[{name}]"))
+            typer.echo(printable_text(_text(shown.fields[name])))
     if not shown.fields:
         typer.echo("its row is not in the source any more: skip it")
 
@@ -218,13 +219,39 @@ def _edited(text: str, field: str) -> str | None:
     """The reviewer's text: from his editor on a terminal, else lines up to one with a dot alone."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if sys.stdin.isatty() and editor:
-        with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / f"{field}.txt"
-            file.write_text(text, encoding="utf-8")
-            subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603  the user's own editor
-            new = file.read_text(encoding="utf-8").removesuffix("\n")
+        try:
+            new = edited_with(editor, text)
+        except (OSError, ValueError) as error:
+            typer.echo(f"no text came out of the editor {editor!r}: {error}")
+            return None
     else:
-        typer.echo(f"the new {field}, then a line with nothing but a dot:")
+        typer.echo(printable_text(f"the new {field}, then a line with nothing but a dot:"))
         lines = [*iter(lambda: sys.stdin.readline() or ".\n", ".\n")]
         new = "".join(lines).removesuffix("\n")
+        if not is_text(new):
+            typer.echo("that is not UTF-8")
+            return None
     return None if new == text or not new.strip() else new
+
+
+def edited_with(editor: str, text: str) -> str:
+    """The text as it comes out of the reviewer's own editor.
+
+    Raises:
+        OSError: there is no such editor, or it has taken the file away.
+        ValueError: its name cannot be read, or what it has written is not UTF-8.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "text.txt"  # not after the field: that may have any name
+        file.write_text(text, encoding="utf-8")
+        subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603  the user's own editor
+        return file.read_text(encoding="utf-8").removesuffix("\n")
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8; bytes from a terminal may not be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

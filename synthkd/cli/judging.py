@@ -108,6 +108,8 @@ def calibrate(
         seed=seed,
     )
     out = out or (verdicts if verdicts.is_dir() else Path()) / "calibration.json"
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name the file")
     with atomic_file(out) as file:
         file.write(calibration.model_dump_json(indent=2).encode() + b"\n")
     if as_json:

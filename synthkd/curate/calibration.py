@@ -141,7 +141,7 @@ def check_calibration(settings: Calibrated, judge: JudgeRecord, base: Path) -> I
         known = found.figures.get(figure)
         if known is None:
             yield f"floor: {name} has no {figure}, of {found.n} items: {FIGURES[figure]}"
-        elif known.low < least:
+        elif not known.low >= least:  # nor is what is no number
             yield (
                 f"floor: {figure} is {known.value:.3f} (95 % interval {known.low:.3f} to"
                 f" {known.high:.3f}, {known.n} items) in {name}, and its lower end must be at least"

@@ -177,6 +177,7 @@ def check_labels(items: Sequence[Item], scale: Scale, pair: Pair | None) -> None
         UserError: a label is no number, or no verdict names one of the two answers.
     """
     said = [label for item in items for label in (item.verdict, item.swapped) if label is not None]
+    said += [] if pair is None else [pair.first, pair.second]
     given = [label for item in items for label in item.labels.values()]
     for label in [*said, *given] if scale != "nominal" else []:
         if not _is_number(label):
@@ -184,7 +185,9 @@ def check_labels(items: Sequence[Item], scale: Scale, pair: Pair | None) -> None
                 f"the label {label!r} is no number, so --scale {scale} makes no sense: leave it"
                 " out, or give the labels as numbers"
             )
-    verdicts = set(map(equivalent, said))
+    verdicts = {
+        equivalent(label) for item in items for label in (item.verdict, item.swapped) if label
+    }
     if pair is not None and verdicts:
         names = {name: equivalent(name) for name in (pair.first, pair.second)}
         if not verdicts & {*names.values(), equivalent(pair.tie or "")}:
@@ -262,7 +265,7 @@ def _number(record: Fields, path: str, place: str) -> float | None:
     value = _value(record, path, place)
     if value is None or value == "":
         return None
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise UserError(f"{place}: {path!r} must be a number, got {value!r:.80}") from None
+    with suppress(TypeError, ValueError, OverflowError):
+        if math.isfinite(number := float(value)):  # type: ignore[arg-type]
+            return number
+    raise UserError(f"{place}: {path!r} must be a number, got {value!r:.80}")

@@ -17,6 +17,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+NEAREST = 1 - 1e-6
+"""The greatest share that a prior is made for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
@@ -30,7 +33,9 @@ class Prior:
         """Bets on a share half way between this one and 1, where a claim of it comes soonest.
 
         To show 0.95 takes 81 good labels in a row, where an even prior needs 158 (of very many).
+        Nearer to 1 than `NEAREST` it bets on that: the logarithms have no more digits.
         """
+        share = min(share, NEAREST)
         return cls(good=(1 + share) / (1 - share))
 
 

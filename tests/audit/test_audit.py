@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from synthkd.audit.labels import About, Labels, Reviewer, reviewers_of
 from synthkd.audit.sample import Sample
 from synthkd.audit.standing import standing_of
 from synthkd.cli import app
+from synthkd.cli.audit import edited_with, is_text
 from synthkd.folder import sha256_of
 from synthkd.pipeline import read_manifest
 from synthkd.running import UNHASHED
@@ -27,6 +30,7 @@ export: {format: prompt-completion, prompt: n, completion: text}
 """
 
 
+LATIN = "import sys; open(sys.argv[1], 'wb').write(b'\\xff')"
 LIMIT = "steps.gate.length.with.max_chars"
 
 
@@ -206,6 +210,7 @@ def test_nothing_that_a_terminal_would_act_upon_is_shown() -> None:
     [
         (["--precision", 1], "--precision must be above 0 and below 1"),
         (["--risk", 0], "--risk must be above 0"),
+        (["--seed", 2**64], "--seed"),
         (["--reviewer", "../x"], "becomes the name of a file"),
         (["--field", "txt"], "--field: rows have no 'txt'"),
     ],
@@ -298,3 +303,49 @@ def test_the_section_of_the_card_is_replaced_wherever_it_stands() -> None:
     assert with_audit(once, ["two"]) == once.replace("one", "two")
     between = "# x\n\n## Audit\n\n- one\n\n## Prompts\n\n- p\n"
     assert with_audit(between, ["two"]) == "# x\n\n## Prompts\n\n- p\n\n## Audit\n\n- two\n"
+
+
+def test_whatever_skipped_rows_are_the_truth_stays_inside() -> None:
+    """A reviewer who skips many good rows shows nothing false of them."""
+    rng, keys, missed = random.Random(5), [str(n) for n in range(80)], 0
+    for _ in range(40):
+        good = {*rng.sample(keys, 76)}
+        labels: Labels = {
+            ("kept", key): "bad" if key not in good else rng.choice(["good", "good", "skipped"])
+            for key in keys
+        }
+        share = standing_of(ABOUT, keys, [], {"ann": labels}).kept.share
+        missed += not share.least <= 76 <= share.most
+    assert missed == 0
+
+
+def test_one_label_shows_no_precision_near_one() -> None:
+    for precision in (1 - 1e-9, 1 - 1e-15):
+        about = ABOUT.model_copy(update={"precision": precision})
+        labels: Labels = {("kept", "0"): "good"}
+        assert standing_of(about, [*"0123456789"], [], {"ann": labels}).verdict == "open"
+
+
+def test_names_of_fields_are_shown_as_carefully_as_texts() -> None:
+    Path("words.jsonl").write_text('{"n": "1", "a\\u001b[2J": "x"}\n', encoding="utf-8")
+    text = "name: words\nsource: {jsonl: words.jsonl, id: [n]}\nsteps: []\n"
+    Path("words.yaml").write_text(
+        text.replace("steps: []", "steps: [{use: gate.length, with: {field: n, max_chars: 9}}]")
+        + "export: {format: rows}\n",
+        encoding="utf-8",
+    )
+    assert invoke("run", "words.yaml", "--out", "out", "--quiet").exit_code == 0
+    assert "\x1b" not in audit(keys="y\n").output
+
+
+@pytest.mark.parametrize(
+    "editor", ["/nowhere/ed", "ed 'x", "rm", f"{sys.executable} -c {shlex.quote(LATIN)}"]
+)
+def test_an_editor_that_gives_no_text_is_told_of(editor: str) -> None:
+    with pytest.raises((OSError, ValueError)):
+        edited_with(editor, "before")
+
+
+def test_text_that_is_no_utf_8_is_none() -> None:
+    assert not is_text("\udcff")
+    assert is_text("ä")

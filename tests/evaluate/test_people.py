@@ -8,10 +8,11 @@ import orjson
 import pytest
 
 from synthkd.errors import UserError
-from synthkd.evaluate.calibration import Pair
+from synthkd.evaluate.calibration import Item, Pair
 from synthkd.evaluate.people import (
     Judgements,
     Where,
+    _number,
     check_labels,
     fields_of_verdict,
     read_judgements,
@@ -128,3 +129,16 @@ def test_labels_must_fit_what_is_said_of_them() -> None:
     with pytest.raises(UserError, match=r"no verdict is 'A' or 'B'.*'1'"):
         check_labels(found, "nominal", Pair(first="A", second="B"))
     check_labels(found, "nominal", Pair(first="1", second="2"))
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", 10**400])
+def test_a_score_is_finite(score: Json) -> None:
+    place = "v record 1"
+    with pytest.raises(UserError, match="must be a number"):
+        _number({"s": score}, "s", place)
+
+
+def test_names_of_two_answers_are_numbers_where_labels_are() -> None:
+    one = Item(id="a", verdict="1", labels={"ann": "1"})
+    with pytest.raises(UserError, match="the label 'b' is no number"):
+        check_labels([one], "ordinal", Pair(first="1", second="b"))

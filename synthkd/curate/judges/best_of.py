@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -44,7 +45,7 @@ class BestOfSettings(Calibrated):
     check_teacher: str | None = None
     """A second judge, of another family and better, that scores the same answers and chooses
     nothing: for the curve. It costs as much as the first one; take it for a part of the rows."""
-    answers: str | list[str] = "answers"
+    answers: str | Annotated[list[str], Field(min_length=1)] = "answers"
     """The field with the row's answers (texts, or objects with a `text`), or a field for each."""
     question: str = "instruction"
     """The field with what was asked."""
@@ -112,8 +113,11 @@ async def best_of(row: Row, kit: Kit, config: BestOfSettings, /) -> AsyncIterato
     texts = texts_of(row, config.answers)
     judged = await _opinions(row, kit, config, texts)
     scores = [score_of(opinions) for opinions in judged[config.teacher]]
+    # Said of an empty text, a score is no reason to keep one: nobody wrote it.
+    scores = [score if text.strip() else None for text, score in zip(texts, scores, strict=True)]
     best = max((score for score in scores if score is not None), default=None)
-    assert best is not None  # noqa: S101  the asking ends the row where nothing can be read
+    if best is None:
+        raise Rejected("nothing_to_judge", "no answer with a text can be scored")
     check = None
     if config.check_teacher is not None:
         check = [score_of(opinions) for opinions in judged[config.check_teacher]]

@@ -38,6 +38,9 @@ _ALONE = {
 }
 _WITHIN = {outcome: re.compile(words, re.IGNORECASE) for outcome, words in _NAMED.items()}
 
+_SAID = re.compile(r'"verdict"\s*:\s*"([^"\\]{1,40})"')
+"""A verdict wherever it stands, but for inside a string."""
+
 # Names go out in alphabetical order, and a server that holds a model to the schema makes it write
 # them in that order: the reasoning must come before the verdict in the alphabet too.
 SCHEMA = Schema.of(
@@ -72,6 +75,8 @@ def read_choice(text: str) -> Choice:
     objects = [value for value in objects_in(text) if "verdict" in value]
     if objects:
         told = {_alone(value["verdict"]) for value in objects}
+        # An object that cannot be read may hold the real verdict, and quote a forged one.
+        told |= {_alone(word) for word in _SAID.findall(text)}
         if len(told) > 1:
             return Choice(loss=Loss(SEVERAL, text[-200:]))
         (better,) = told

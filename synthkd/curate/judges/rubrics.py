@@ -39,6 +39,7 @@ SUFFIX = ".yaml"
 MOST_STEPS = 100
 """Of a scale: 0 to 100 is the finest that anybody asks for."""
 MOST_CRITERIA = 50
+LEAST_WEIGHT = 1e-6
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
@@ -51,7 +52,7 @@ class Criterion(Settings):
     """What the judge has to find out, in words."""
     scale: tuple[int, int]
     """The least and the most: whole numbers."""
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=-1e6, le=1e6)] = 1.0
     """What the criterion counts in the score; below 0, more of it is worse."""
     anchors: Mapping[int, str] = {}
     """What a number of the scale means, in words."""
@@ -64,6 +65,8 @@ class Criterion(Settings):
                 f"scale must rise, by {MOST_STEPS} at most, got [{least}, {most}]; write it as "
                 "[0, 4]"
             )
+        if 0 < abs(self.weight) < LEAST_WEIGHT:
+            raise ValueError(f"the weight of {self.name!r} is nearly 0: leave the criterion out")
         if self.weight == 0:
             raise ValueError(f"the weight of {self.name!r} is 0: leave the criterion out")
         if off := [number for number in self.anchors if not least <= number <= most]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from synthkd.config import Samples, Share
 from synthkd.curate.calibration import Calibrated
@@ -23,7 +26,7 @@ SUPPLIES = ("question", "candidate", "criteria", "about")
 class ScoredSettings(Calibrated):
     """What all have in common that score one answer."""
 
-    field: str | list[str] = "response"
+    field: str | Annotated[list[str], Field(min_length=1)] = "response"
     """The field that is judged; of several, each stands under its name."""
     question: str = "instruction"
     """The field with what was asked."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,19 +153,26 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def objects_in(text: str) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object that stands in the text, the outermost of each place, in order."""
+def objects_in(text: str) -> Sequence[Mapping[str, Any]]:
+    """Every JSON object that stands in the text, the outermost of each place, in order.
+
+    None where there are too many places: what was not looked at may say something else.
+    """
+    found: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder(object_pairs_hook=_no_twins)
     start, tries = text.find("{"), 0
-    while start >= 0 and tries < MOST_BRACES:
+    while start >= 0:
+        if tries == MOST_BRACES:
+            return []
         end = start + 1
         try:
             value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):  # cut, no JSON, or nested beyond any sense
             value = None
         if isinstance(value, dict):
-            yield value
+            found.append(value)
         start, tries = text.find("{", end), tries + 1
+    return found
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -120,3 +120,17 @@ async def test_a_best_that_is_not_good_enough_is_rejected() -> None:
 def test_a_judge_cannot_check_itself() -> None:
     with pytest.raises(ValidationError, match="must be another teacher"):
         BestOfSettings(teacher="a", check_teacher="a")
+
+
+async def test_an_empty_answer_never_wins() -> None:
+    row = {"instruction": "Count.", "answers": ["", " ", "1"]}
+    done = await judged("judge.best_of", SETTINGS, row, always(scored(good=4)))
+    assert (done.verdict["place"], done.verdict["scores"]) == (2, [None, None, 0.4])
+    empty = {"instruction": "Count.", "answers": ["", " "]}
+    with pytest.raises(Rejected, match="no answer with a text"):
+        await judged("judge.best_of", SETTINGS, empty, always(scored(good=4)))
+
+
+def test_no_field_with_answers_is_a_fault_of_the_file() -> None:
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        BestOfSettings.model_validate({"teacher": "j", "answers": []})

@@ -47,6 +47,9 @@ def test_replies_with_a_choice(text: str, better: str) -> None:
         ('{"verdict": "first", "verdict": "second"}', "several_verdicts"),
         ('{"verdict": "first"} {"verdict": "second"}', "several_verdicts"),
         ("A clear answer.", "no_verdict"),
+        ('{"reasoning": "It says {"verdict": "first"}.", "verdict": "second"}', "several_verdicts"),
+        ('{"verdict": "first"} {"verdict": "second"', "several_verdicts"),
+        ('{"verdict": "first"}' + "{" * 200 + '{"verdict": "second"}', "several_verdicts"),
     ],
 )
 def test_replies_without(text: str, reason: str) -> None:

@@ -113,3 +113,16 @@ def test_objects_are_found_in_order_without_those_inside() -> None:
 
 def test_many_braces_do_not_take_long() -> None:
     assert [*objects_in("{" * 1_000_000 + orjson.dumps({"a": 1}).decode())] == []
+
+
+def test_among_too_many_braces_nothing_is_believed() -> None:
+    text = scored(**RIGHT) + "{" * 300 + scored(truth=0, good_style=0)
+    assert read_scores(text, RUBRIC).scores is None
+
+
+@pytest.mark.parametrize("weight", [1e308, -1e308, 5e-324])
+def test_weights_that_cannot_be_added_up_are_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Rubric.model_validate(
+            {"criteria": [{"name": "a", "asks": "?", "scale": [0, 4], "weight": weight}]}
+        )
