@@ -207,9 +207,12 @@ def _key(question: str) -> str:
     """One key on a terminal, else a line; the end of the input quits."""
     typer.echo(question, nl=False)
     if sys.stdin.isatty():
-        key = typer.getchar().lower()
-        typer.echo(key)
-        return key
+        try:
+            key = (typer.getchar() or "").lower()
+        except (EOFError, OSError):  # Ctrl-D, or the terminal is gone
+            key = ""
+        typer.echo(printable_text(key))
+        return key or "q"
     line = sys.stdin.readline()
     typer.echo()
     return line.strip().lower() if line else "q"

@@ -232,7 +232,13 @@ def _of_words(
         kind="linear", text="", label="", seed=seed, regularisation=config.regularisation
     )
     model = unfitted(settings)
-    model.fit(texts, learn.good)
+    try:
+        model.fit(texts, learn.good)
+    except ValueError as error:  # no text has a word in it, or none that is seen often enough
+        fields = ", ".join(config.fields)
+        raise NothingToLearn(
+            f"the critic has no words to learn from in {fields}: {error}"
+        ) from error
     scores, rows, start = np.zeros(len(table)), iter(TextColumn(table, config.fields)), 0
     while batch := list(islice(rows, AT_ONCE)):
         scores[start : start + len(batch)] = model.predict_proba(batch)[:, 1]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import random
 import shlex
+import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from synthkd.cli.audit import edited_with, is_text
 from synthkd.folder import sha256_of
 from synthkd.pipeline import read_manifest
 from synthkd.running import UNHASHED
+from tests.runs import DEADLINE_S, command
 
 PIPELINE = """
 name: words
@@ -349,3 +355,28 @@ def test_an_editor_that_gives_no_text_is_told_of(editor: str) -> None:
 def test_text_that_is_no_utf_8_is_none() -> None:
     assert not is_text("\udcff")
     assert is_text("ä")
+
+
+def test_the_end_of_the_input_on_a_terminal_quits() -> None:
+    out = finished()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command("audit", "out"), stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen, keys = b"", [b"y", b"\x04"]
+    while keys:
+        seen += os.read(ours, 65536)
+        if seen.endswith(b"[q]uit "):
+            wait_until_raw(ours)
+            os.write(ours, keys.pop(0))
+            seen = b""
+    while b"reviewers: reviewer 1" not in seen:
+        seen += os.read(ours, 65536)
+    assert process.wait(DEADLINE_S) == 0
+    os.close(ours)
+    assert [*reviewers_of(out)["reviewer"].values()] == ["good"]
+
+
+def wait_until_raw(terminal: int) -> None:
+    """Until single keys are read; what is typed before is thrown away."""
+    while termios.tcgetattr(terminal)[3] & termios.ICANON:
+        time.sleep(0.005)

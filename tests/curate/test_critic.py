@@ -139,3 +139,9 @@ def test_labels_that_teach_nothing(rows: list[dict[str, Json]], message: str) ->
 def test_parts_that_leave_nothing(parts: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="leave rows to learn from"):
         CriticSettings(field="a", label="b", validation=parts[0], test=parts[1])
+
+
+def test_texts_without_a_word_teach_nothing() -> None:
+    rows: list[dict[str, Json]] = [{"text": "!?"[i % 2], "ok": i % 3 == 0} for i in range(60)]
+    with pytest.raises(NothingToLearn, match="no words to learn from in text"):
+        run(rows)
