@@ -23,6 +23,7 @@ import numpy as np
 import orjson
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from synthkd.curate.decontaminate import NearestSettings
 from synthkd.curate.embed import open_embedder
@@ -243,9 +244,10 @@ def main() -> None:
     if not (data / "contam_gsm8k_rephrase").is_dir():
         print("skipped: SYNTHKD_DATA names no folder with contam_gsm8k_rephrase")
         return
-    gsm8k(data)
-    own_sets(data)
-    humaneval(data)
+    with threadpool_limits(1):  # more threads wait for each other where others work
+        gsm8k(data)
+        own_sets(data)
+        humaneval(data)
 
 
 if __name__ == "__main__":

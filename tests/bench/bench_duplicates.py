@@ -17,15 +17,17 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from synthkd.curate.embed import EmbedSettings, open_embedder
 from synthkd.curate.encoders import SentenceTransformersSettings
 from synthkd.curate.minhash import ShingleSets
+from synthkd.curate.shingles import words_of
 from synthkd.curate.signatures import Signer
 from synthkd.curate.tfidf import TfidfSettings
 from synthkd.kit import Desk, TableKit
@@ -79,12 +81,25 @@ def by_cosine(pairs: Pairs, settings: EmbedSettings, folder: Path) -> Scores:
     return cosine
 
 
+def by_terms(pairs: Pairs, **settings: Any) -> Scores:
+    """Sparse TF-IDF, not made short by an SVD: no step has it."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    fit = TfidfVectorizer(sublinear_tf=True, **settings).fit([*pairs.one, *pairs.other])
+    products = fit.transform(pairs.one).multiply(fit.transform(pairs.other))
+    cosine: Scores = np.asarray(products.sum(axis=1)).ravel()
+    return cosine
+
+
 def scored(pairs: Pairs, folder: Path) -> Iterator[tuple[str, Scores]]:
     for words in (1, 2, 3, 5):
         yield f"Jaccard, runs of {words} words", by_jaccard(pairs, words, folder)
     for dimensions in (128, 256, 512):
         settings = TfidfSettings(dimensions=dimensions)
         yield f"TF-IDF + SVD, {dimensions}", by_cosine(pairs, settings, folder)
+    yield "sparse TF-IDF of words", by_terms(pairs, analyzer=words_of)
+    characters = by_terms(pairs, analyzer="char_wb", ngram_range=(2, 4))
+    yield "sparse TF-IDF of characters 2-4", characters
     encoder = os.environ.get("SYNTHKD_ENCODER")
     if encoder:
         model = SentenceTransformersSettings(kind="sentence_transformers", model=encoder)
@@ -119,7 +134,8 @@ def main() -> None:
     if not (data / "dedup_msrp").is_dir():
         print("skipped: SYNTHKD_DATA names no folder with dedup_msrp")
         return
-    with tempfile.TemporaryDirectory() as scratch:
+    # More than one thread wait for each other where others work.
+    with tempfile.TemporaryDirectory() as scratch, threadpool_limits(1):
         folder = Path(scratch)
         show("MSRP", msrp(data), folder)
         show("rephrased GSM8K", rephrased(data, folder), folder)
