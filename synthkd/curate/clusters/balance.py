@@ -25,6 +25,8 @@ from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
 
 Positive = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+LARGEST = 1e280
+"""Beyond it a number is none: the sum over a table's rows could be infinite."""
 Cluster = str
 """A cluster's value as text; `null` are the rows that are in none: they count as a cluster."""
 
@@ -138,7 +140,11 @@ def balance(table: Table, kit: TableKit, config: BalanceConfig, /) -> Iterator[R
     for place, row in enumerate(table):
         if scores[place] is None:
             found = row.fields.get(config.score or "")
-            kit.reject(row, "no_score", f"{config.score} must be a number, got {found!r:.80}")
+            kit.reject(
+                row,
+                "no_score",
+                f"{config.score} must be a number of at most {LARGEST:g}, got {found!r:.80}",
+            )
         elif place in chosen:
             yield row
         else:
@@ -176,7 +182,7 @@ def _scores(table: Table, field: str | None) -> list[float | None] | None:
 
 def _number(value: Json) -> float | None:
     """Also of true and false, so that a flag has a mean."""
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and abs(value) <= LARGEST else None
 
 
 def _weight(

@@ -148,3 +148,12 @@ def test_every_row_is_kept_or_rejected_and_the_size_is_right(
 def test_settings_that_make_no_sense(with_: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         BalanceConfig.model_validate(with_)
+
+
+@pytest.mark.parametrize("budget", ["sqrt", "mean_score"])
+def test_a_number_whose_sum_would_be_infinite_is_none(budget: str) -> None:
+    rows: list[Fields] = [{"cluster": 0, "score": score} for score in (1e308, 1e308, -1e308, 2.0)]
+    out, gone, figures = run(rows, rows=2, budget=budget, score="score", compare=["score"])
+    assert [row.fields["score"] for row in out] == [2.0]
+    assert [reason for reason, _ in gone] == ["no_score"] * 3
+    assert figures["selected"]["mean score"] == 2.0
