@@ -30,7 +30,7 @@ from synthkd.curate.others import OtherData, text_of
 from synthkd.curate.shingles import BATCH_CHARS, words_of
 from synthkd.curate.terms import TermIndex
 from synthkd.curate.tfidf import sample_of
-from synthkd.errors import Rejected
+from synthkd.errors import Rejected, SourceError
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
@@ -229,13 +229,19 @@ def _figures_of(index: NgramIndex, config: DecontaminateConfig) -> dict[str, Jso
 
 
 def _read(config: DecontaminateConfig, kit: TableKit) -> list[Item]:
-    items = []
+    items: list[Item] = []
     for benchmark in config.benchmarks:
+        n_before = len(items)
         for row, text in benchmark.texts(kit.desk.folder):
             if text is None:
                 kit.count("items_without_text")
             else:
                 items.append(Item(benchmark.called, row, text))
+        if len(items) == n_before:  # nothing would be found, and nobody would know why
+            raise SourceError(
+                f"benchmark {benchmark.called}: no record has text in"
+                f" {', '.join(benchmark.all_fields)}: is it the right field, and the file UTF-8?"
+            )
     return items
 
 

@@ -63,6 +63,13 @@ def test_the_item_is_named_with_how_it_was_found(tmp_path: Path) -> None:
     assert outcome.figures["rules"] == {"any": 1, "share": 1}
 
 
+@pytest.mark.parametrize("content", [b"q\ncaf\xe9\n", b"a,q\n"], ids=["Latin-1", "no records"])
+def test_a_benchmark_without_any_text_is_said_to_have_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "b.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=r"benchmark b\.csv: no record has text in q"):
+        Outcome(rows_of(ITEM), {"csv": str(tmp_path / "b.csv"), "field": "q"})
+
+
 def test_flagging_keeps_every_row_and_says_what_was_found(tmp_path: Path) -> None:
     file = benchmark(tmp_path / "gsm.jsonl", ITEM)
     dirty, clean = Outcome(rows_of(ITEM, "else"), file, action="flag").kept
