@@ -24,7 +24,7 @@ MASKED = re.compile(
     r"<[A-Z][A-Z_]{1,30}_\d{1,9}>"  # placeholders
     r"|[\w.+-]{1,64}@[a-z0-9]{1,64}\.invalid(?![A-Za-z0-9]|[.-][A-Za-z0-9])"
     r"|https?://[a-z0-9]{1,64}\.invalid/[a-z0-9]{1,64}"
-    r"|\+0-[\d ().\-/]{5,30}\d|masked_[a-z0-9]{1,64}"
+    r"|\+0-(?:[ ().\-/]{0,3}\d){6,15}|masked_[a-z0-9]{1,64}"
     r"|(?<![A-Za-z0-9])(?:000-[\d -]{9,13}|ZZ-[A-Z0-9 ]{9,13})"
 )
 """Placeholders and pseudonyms, as `synthkd.curate.privacy.replace` writes them."""
@@ -67,16 +67,24 @@ def find(text: str, recognisers: Iterable[Recogniser]) -> list[Span]:
 
 
 def without(spans: Sequence[Span], places: Sequence[tuple[int, int]]) -> list[Span]:
-    """The spans that touch none of the places, which are in order and do not overlap."""
+    """The spans that touch none of the places, which are in order and do not overlap.
+
+    A sure one that goes on behind the end of a place stays: what stands there is not known by its
+    end, and a card behind a pseudonym's digits is no part of it.
+    """
     if not places:
         return list(spans)
     kept, nth = [], 0
     for span in sorted(spans, key=lambda span: span.start):
         while nth < len(places) and places[nth][1] <= span.start:
             nth += 1
-        if nth == len(places) or places[nth][0] >= span.end:
+        if nth == len(places) or places[nth][0] >= span.end or _goes_on(span, places[nth]):
             kept.append(span)
     return kept
+
+
+def _goes_on(span: Span, place: tuple[int, int]) -> bool:
+    return span.sure and place[0] < span.start and place[1] < span.end
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

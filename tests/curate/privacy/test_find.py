@@ -107,3 +107,12 @@ def test_long_texts_of_anything_end(name: str) -> None:
     """Linear time is measured in tests/bench/bench_privacy.py, on 5 MB of each."""
     piece = PIECES[name]
     find(piece * (200_000 // len(piece)), ALL)
+
+
+@pytest.mark.parametrize("masked", ["000-123-45-6789", "000-123456789", "+0-49 30 1234567"])
+@pytest.mark.parametrize("card", ["4111111111111111", "4111 1111 1111 1111"])
+def test_a_card_behind_a_pseudonym_is_no_part_of_it(masked: str, card: str) -> None:
+    text = f"{masked} {card}"
+    (span,) = find(text, recognisers(KINDS))
+    assert (span.kind, text[span.start : span.end]) == ("card", card)
+    assert find(masked, recognisers(KINDS)) == []
