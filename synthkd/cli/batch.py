@@ -170,7 +170,10 @@ async def _collect(loaded: Pipeline, *, wait: bool) -> None:
 
 async def _cancel(loaded: Pipeline, ids: Sequence[str]) -> None:
     async with loaded.batches() as batches:
-        for each in _meant(batches, ids, loaded.run_id):
+        meant = _meant(batches, ids, loaded.run_id)
+        if not meant:
+            typer.echo("this run has no batches under way")
+        for each in meant:
             said = await batches.cancel(each)
             typer.echo(f"{each.id[:12]}: {said}")
 

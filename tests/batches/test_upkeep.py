@@ -138,6 +138,8 @@ def test_all_of_a_run_is_given_up_and_what_the_provider_does_not_know_counts_as_
     provider.batches.batches.clear()
     code, told = invoke("batch", "cancel", tmp_path / "p.yaml", "--all", *options)
     assert (code, "knows no such batch: what was held for it counts as paid" in told) == (0, True)
+    code, told = invoke("batch", "cancel", tmp_path / "p.yaml", "--all", *options)
+    assert (code, told.strip()) == (0, "this run has no batches under way")
     code, told = invoke("ledger", "stats", "--json", *options[2:])
     (run,) = json.loads(told)["runs"]
     assert run["spent"]["requests"] == 27

@@ -154,9 +154,9 @@ class Server:
                     return False
             async with session.get(f"{root}/v1/models") as response:
                 models = (await response.json())["data"] if response.status == 200 else []
-        except (aiohttp.ClientError, OSError, ValueError, KeyError):
-            return False
-        return any(model.get("id") == BASE for model in models)
+            return any(model["id"] == BASE for model in models)
+        except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
+            return False  # another program may have the port, and say whatever it likes
 
     def _refused(self, what: str) -> TeacherRefused:
         tail = shown_tail(tail_of(self._log, self._log_from))

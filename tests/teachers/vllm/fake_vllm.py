@@ -9,6 +9,7 @@ and chat on that port. What it is to do beside stands in `FAKE_VLLM`, as JSON:
     exit         it prints the log and ends with this code
     ready_s      seconds until it answers
     children     so many children, which ignore SIGTERM, the last in a session of its own
+    models       what it says to who asks for its models, in place of them
     slow_s       seconds that an answer takes
     deaf         it ignores SIGTERM
     die_after    it dies (SIGKILL to itself) with this answer in the air, once for each file that
@@ -116,6 +117,8 @@ def handler(wishes: Wishes, args: list[str]) -> type[BaseHTTPRequestHandler]:  #
                 self.send(200, page.encode(), "text/plain")
             elif not self.let_in():
                 self.send(401, b"{}")
+            elif wishes.models is not None:
+                self.send(200, wishes.models.encode())
             else:
                 models = [{"id": name} for name in names_of(args)]
                 self.send(200, json.dumps({"data": models}).encode())

@@ -213,6 +213,19 @@ async def test_one_that_never_answers_is_given_up_in_time(
         assert not alive(str(notes))
 
 
+@pytest.mark.parametrize("said", ["[1]", '{"data": null}', '{"data": ["x"]}', "null", "<html>"])
+async def test_what_is_healthy_and_no_vllm_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    notes = told(monkeypatch, tmp_path, models=said)
+    make_model(tmp_path / "model")
+    block = {"vllm": {"model": "model", "start_timeout_s": 1.5}}
+    async with opened(tmp_path, {"main": block}) as gateway:
+        with pytest.raises(TeacherRefused, match=r"did not answer within 1\.5 s"):
+            await ask(gateway.teachers["main"], "hello")
+        assert not alive(str(notes))
+
+
 async def test_a_port_that_was_taken_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
