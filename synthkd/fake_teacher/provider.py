@@ -66,6 +66,7 @@ class FakeTeacher(Books):
         concurrency: requests that are worked on at once; None = any number.
         queues: whether the others wait in line, as with vLLM; else they are answered 429.
         metrics: whether /metrics tells running and waiting requests; None = when they wait in line.
+        cache_for: requests that fill its KV cache, as far as /metrics says; None = it stays empty.
         api_key: what clients must send; None = anything.
         rates: fault -> share of the attempts, `poison` -> share of the bodies; see `faults.py`.
         script: faults of the next attempts in order, None = answer; taken before `rates` count.
@@ -104,6 +105,7 @@ class FakeTeacher(Books):
         concurrency: int | None = None,
         queues: bool = True,
         metrics: bool | None = None,
+        cache_for: int | None = None,
         api_key: str | None = None,
         rates: Mapping[str, float] | None = None,
         script: Iterable[str | None] = (),
@@ -147,6 +149,7 @@ class FakeTeacher(Books):
         wait = wait_headers(1.0, retry_after_as, wall_clock)
         self._slots = Slots(concurrency, queues=queues, refused=wait)
         self._tells_metrics = queues and concurrency is not None if metrics is None else metrics
+        self._cache_for = cache_for
         self._batches = Batches(
             self._line, delay_s=batch_delay_s, script=batch_script, wall_clock=wall_clock
         )
@@ -420,11 +423,17 @@ class FakeTeacher(Books):
         if not self._tells_metrics:
             raise Refusal(404, "this teacher tells no metrics", "not_found")
         model = (self.models or ["fake"])[0]
-        counts = {"running": self._slots.running, "waiting": self._slots.waiting}
+        running = self._slots.running
+        told: dict[str, float] = {
+            "num_requests_running": running,
+            "num_requests_waiting": self._slots.waiting,
+            "kv_cache_usage_perc": min(1.0, running / self._cache_for) if self._cache_for else 0.0,
+            "num_preemptions_total": 0,  # what it has begun it ends
+        }
         lines = [
-            f"# TYPE vllm:num_requests_{name} gauge\n"
-            f'vllm:num_requests_{name}{{engine="0",model_name="{model}"}} {count:.1f}\n'
-            for name, count in counts.items()
+            f"# TYPE vllm:{name} {'counter' if name.endswith('_total') else 'gauge'}\n"
+            f'vllm:{name}{{engine="0",model_name="{model}"}} {float(value)}\n'
+            for name, value in told.items()
         ]
         return web.Response(text="".join(lines), content_type="text/plain")
 

@@ -48,6 +48,10 @@ FAULTY_SHARE = 0.2
 CROWDED = 0.1
 """Requests that wait inside the server, as a share of those that it works on: more is too many."""
 
+FULL_CACHE = 0.9
+"""Of the KV cache in use: a quarter more in the air would not fit. Below that it may, since
+answers end as others grow, and the measured rate decides."""
+
 RETURN_TO = 0.9
 """Of what was too much: where to go back to once the server answers again."""
 
@@ -59,6 +63,11 @@ class Load:
     running: float
     """It works on them."""
     waiting: float
+    cache_use: float = 0.0
+    """Share of the KV cache that they fill, 0 to 1."""
+    preempted: float = 0.0
+    """How often one lost its place in the cache: since the server's start, and in what
+    `told_load` is given since the last time."""
 
 
 class Concurrency(Protocol):
@@ -137,6 +146,8 @@ class Adaptive:
         self._limit_before = self.limit
         self._load: Load | None = None
         """What the server said last, until it is heeded."""
+        self._full = False
+        """Whether there was no room for more in its cache."""
         # Faults.
         self._cut_at = -math.inf
         self._broken = False
@@ -187,12 +198,15 @@ class Adaptive:
 
     def _heed(self, now: float, load: Load) -> None:
         running, waiting = load.running, load.waiting
+        self._full = load.cache_use >= FULL_CACHE or load.preempted > 0
         if waiting > max(1.0, CROWDED * running):
             # A few stay in its queue, so that no place is ever empty.
             fitting = int(self.limit - waiting + CROWDED / 2 * running) + 1
             if fitting < self.limit:
                 self._begin(now, "settled", max(self.limit // 2, fitting))
-        elif waiting == 0 and self._phase == "settled":
+        elif load.preempted > 0 and self._phase == "more":
+            self._give_up_trying(now)
+        elif waiting == 0 and self._phase == "settled" and not self._full:
             self._pause = 0  # there is room: try more with the next round
             self._tried = "less"
 
@@ -238,7 +252,7 @@ class Adaptive:
 
     def _judge_growth(self, now: float, rate: float, latency_s: float) -> None:
         gain = rate / self._before if self._before else math.inf
-        if gain < WORTH_GROWING or self.limit == self.ceiling:
+        if gain < WORTH_GROWING or self.limit == self.ceiling or self._full:
             self._settle(now, self.limit if gain > WORTH_MORE else self._limit_before)
             return
         bold = self._bold and gain > self.limit / self._limit_before / 2
@@ -269,6 +283,8 @@ class Adaptive:
             self._tried = "less"
             crowded = latency_s > 2 * SLOWED * self._quickest_s
             self._begin(now, "less", int(self.limit * (0.5 if crowded else 0.8)))
+        elif self._full:
+            self._begin(now, "settled", self.limit)
         else:
             self._tried = "more"
             self._begin(now, "more", self.limit + max(1, self.limit // 4))
@@ -276,14 +292,18 @@ class Adaptive:
     def _judge_try(self, now: float, rate: float) -> None:
         more = self._phase == "more"
         if rate < (WORTH_MORE if more else WORTH_LESS) * self._before:
-            self._gains = 0
-            self._last_pause = min(LONGEST_PAUSE, 2 * self._last_pause)
-            self._settle(now, self._limit_before)
+            self._give_up_trying(now)
             return
         self._last_pause = 1
         self._gains = self._gains + 1 if more else 0
-        if self._gains >= 2 and self.limit < self.ceiling:
+        if self._gains >= 2 and self.limit < self.ceiling and not self._full:
             self._before, self._limit_before = rate, self.limit
             self._begin(now, "growing", 2 * self.limit)
         else:
             self._settle(now, self.limit)
+
+    def _give_up_trying(self, now: float) -> None:
+        """What was tried is no better: back to what there was before."""
+        self._gains = 0
+        self._last_pause = min(LONGEST_PAUSE, 2 * self._last_pause)
+        self._settle(now, self._limit_before)

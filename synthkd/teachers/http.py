@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import aiohttp
 from yarl import URL
@@ -272,7 +272,7 @@ async def open_http(
         [{api: URL(url) for api, url in urls.items()} for urls in api_urls(name, config)]
     )
     urls = [metrics_url(base) for base in base_urls(config)]
-    async with connected(config, servers, api_key(name, config), urls, tell) as teacher:
+    async with connected(config, servers, api_key(name, config), lambda: urls, tell) as teacher:
         yield teacher
 
 
@@ -281,7 +281,7 @@ async def connected(
     config: TeacherConfig,
     servers: Servers,
     key: str | None,
-    metrics: Sequence[URL],
+    metrics: Callable[[], Sequence[URL]],
     tell: Callable[[Load], None] | None,
 ) -> AsyncIterator[HttpTeacher]:
     """Open the session with these servers.
@@ -290,7 +290,7 @@ async def connected(
         config: of the teacher.
         servers: who is asked.
         key: what every request carries; None = nothing.
-        metrics: where the servers tell how busy they are.
+        metrics: where the servers tell now how busy they are.
         tell: told it; None = they are not asked.
     """
     session = aiohttp.ClientSession(
@@ -302,7 +302,7 @@ async def connected(
             total=config.timeout_s, sock_connect=min(config.connect_timeout_s, config.timeout_s)
         ),
     )
-    watching = watched(metrics if tell is not None else [], tell or (lambda load: None))
+    watching = nullcontext() if tell is None else watched(metrics, tell)
     async with session, watching:
         yield HttpTeacher(config, servers, session, Refusals(config.api_key_env, key))
 

@@ -252,7 +252,8 @@ async def metrics_of(session: aiohttp.ClientSession, teacher: FakeTeacher) -> di
 
 
 async def test_over_the_cap_requests_wait_in_line(session: aiohttp.ClientSession) -> None:
-    async with FakeTeacher(concurrency=2, script=["stall", "stall"]).serve() as teacher:
+    teacher = FakeTeacher(concurrency=2, cache_for=8, script=["stall", "stall"])
+    async with teacher.serve():
         stalled = [
             asyncio.create_task(ask(session, teacher, body(str(n)), timeout_s=1)) for n in range(2)
         ]
@@ -262,6 +263,8 @@ async def test_over_the_cap_requests_wait_in_line(session: aiohttp.ClientSession
         assert await metrics_of(session, teacher) == {
             "vllm:num_requests_running": 2.0,
             "vllm:num_requests_waiting": 3.0,
+            "vllm:kv_cache_usage_perc": 0.25,
+            "vllm:num_preemptions_total": 0.0,
         }
         # A client that goes away makes room for the next.
         for task in stalled:

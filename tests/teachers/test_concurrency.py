@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from synthkd.teachers.concurrency import CEILING, START, Adaptive, Load
+from synthkd.teachers.concurrency import CEILING, FULL_CACHE, START, Adaptive, Load
 from synthkd.teachers.limits import Limits
+from synthkd.teachers.load import POLL_S
 from tests.teachers.virtual_servers import (
+    Caching,
     Server,
     Service,
     asked,
@@ -124,6 +128,84 @@ def test_what_waits_inside_the_server_is_too_much() -> None:
     for _ in range(20):
         told(auto, 52.0, Load(running=1.0, waiting=1000.0))
     assert auto.limit == 1
+
+
+def through(auto: Adaptive, load: Load, answers: int = 40_000) -> list[int]:
+    """The limits that it goes through with a server that takes anything and says this of itself."""
+    limits = [auto.limit]
+    for number in range(answers):
+        now = 100 + number * 1.0 / auto.limit
+        if number % 50 == 0:
+            auto.told_load(load)
+        auto.pressed = True
+        auto.answered(now, left_at=now - 1.0)
+        if auto.limit != limits[-1]:
+            limits.append(auto.limit)
+    return limits
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        Load(running=16, waiting=0, cache_use=FULL_CACHE),
+        Load(running=16, waiting=0, cache_use=0.5, preempted=1),
+    ],
+    ids=["a full cache", "preemptions"],
+)
+def test_it_does_not_grow_while_the_cache_has_no_room(load: Load) -> None:
+    auto = Adaptive()
+    assert max(through(auto, load)) == START
+    assert max(through(auto, Load(running=16, waiting=0, cache_use=0.5))) > START
+
+
+def test_what_is_preempted_in_a_try_of_more_ends_it() -> None:
+    auto = Adaptive()
+    for load in (Load(running=9, waiting=0, cache_use=0.95), Load(running=9, waiting=0)):
+        auto.told_load(load)
+        before = auto.limit
+        for number in range(9999):
+            if auto.limit > before:
+                break
+            auto.pressed = True
+            auto.answered(100 + number * 0.1, left_at=99 + number * 0.1)
+    assert auto.limit == START + START // 4
+    told(auto, 5000.0, Load(running=9, waiting=0, preempted=2))
+    assert auto.limit == START
+
+
+def test_the_cache_of_a_server_gets_what_it_can_take_and_overflows_less() -> None:
+    """At least 95 % of the best fixed number; less than half of the preemptions without a gauge."""
+    rows = 8000
+
+    def rate(concurrency: Adaptive | int, *, gauge: bool = True) -> tuple[float, int]:
+        """Answers a second, and preemptions."""
+
+        async def work() -> tuple[float, int]:
+            gpu = Caching(8000)
+            limits = Limits(concurrency)
+
+            async def look() -> None:
+                before = 0.0
+                while True:
+                    await asyncio.sleep(POLL_S)
+                    load = gpu.load
+                    risen, before = load.preempted - before, load.preempted
+                    blind = Load(running=load.running, waiting=load.waiting)
+                    seen = replace(load, preempted=risen) if gauge else blind
+                    limits.concurrency.told_load(seen)
+
+            looking = asyncio.create_task(look())
+            try:
+                return await asked(limits, gpu, rows, rows // 3), gpu.preempted
+            finally:
+                looking.cancel()
+
+        return run_virtually(work())[0]
+
+    best = max(rate(fixed)[0] for fixed in (32, 40, 48, 64))
+    auto, preempted = rate(Adaptive())
+    assert auto >= 0.95 * best
+    assert preempted < rate(Adaptive(), gauge=False)[1] / 2
 
 
 def told(auto: Adaptive, now: float, load: Load) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from synthkd.errors import AttemptFailed
-from synthkd.teachers.concurrency import Concurrency
+from synthkd.teachers.concurrency import Concurrency, Load
 from synthkd.teachers.layers import Limited, Retrying
 from synthkd.teachers.limits import Limits
 from synthkd.teachers.request import Completion, RateLimits, Request, Stated, Teacher, Usage
@@ -59,6 +61,92 @@ class Server:
         if self.rng.random() < self.faults:
             raise AttemptFailed("HTTP 500", status=500)
         return FINE
+
+
+class Caching:
+    """A GPU with a KV cache, as vLLM uses it: all that fit are worked on, a token each per step.
+
+    A prompt must fit for its request to be let in. When the tokens of all answers do not fit any
+    more, who came last is preempted: it loses what it had, and goes first once there is room.
+
+    Args:
+        cache: tokens.
+        prompt: tokens of each.
+        answer: tokens of an answer, a mean: they differ, by half of it each way.
+        step_s: seconds for ten tokens of each, alone; `half` requests at once double it.
+    """
+
+    TOKENS = 10
+
+    def __init__(
+        self,
+        cache: int,
+        *,
+        prompt: int = 50,
+        answer: int = 200,
+        step_s: float = 0.1,
+        half: int = 64,
+    ) -> None:
+        self.cache = cache
+        self.prompt = prompt
+        self.answer = answer
+        self.step_s = step_s
+        self.half = half
+        self.rng = random.Random(7)
+        self.running: list[_Written] = []
+        self.waiting: deque[_Written] = deque()
+        self.preempted = 0
+        self.working: asyncio.Task[None] | None = None
+
+    @property
+    def load(self) -> Load:
+        return Load(
+            running=len(self.running),
+            waiting=len(self.waiting),
+            cache_use=sum(each.held for each in self.running) / self.cache,
+            preempted=self.preempted,
+        )
+
+    async def complete(self, _: Request) -> Completion:
+        tokens = int(self.answer * self.rng.uniform(0.5, 1.5))
+        one = _Written(self.prompt, self.prompt + tokens, asyncio.Event())
+        self.waiting.append(one)
+        self._let_in()
+        if self.working is None:
+            self.working = asyncio.create_task(self._work())
+        await one.done.wait()
+        return FINE
+
+    async def _work(self) -> None:
+        while self.running:
+            await asyncio.sleep(self.step_s * (1 + len(self.running) / self.half))
+            for each in self.running:
+                each.held += self.TOKENS
+                if each.held >= each.whole:
+                    each.done.set()
+            self.running = [each for each in self.running if not each.done.is_set()]
+            while sum(each.held for each in self.running) > self.cache:
+                last = self.running.pop()
+                last.held = self.prompt
+                self.waiting.appendleft(last)
+                self.preempted += 1
+            self._let_in()
+        self.working = None
+
+    def _let_in(self) -> None:
+        room = self.cache - sum(each.held for each in self.running)
+        while self.waiting and room >= self.prompt:
+            self.running.append(self.waiting.popleft())
+            room -= self.prompt
+
+
+@dataclass(eq=False)
+class _Written:
+    """A request with its tokens so far, and those that it will have."""
+
+    held: int
+    whole: int
+    done: asyncio.Event
 
 
 def constant(seconds: float) -> Service:

@@ -24,7 +24,7 @@ async def test_all_are_answered_and_the_server_says_how_many_wait(
     seen: list[Load] = []
     urls = [URL(str(metrics_url(vllm_server.url)))]
     async with asking(vllm_server.url, tmp_path, concurrency=concurrency) as teacher:
-        async with watched(urls, seen.append, every_s=0.05), asyncio.TaskGroup() as group:
+        async with watched(lambda: urls, seen.append, every_s=0.05), asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
                     teacher.complete(chat(f"item {n}", seed=n, min_tokens=30, max_tokens=30))
@@ -37,5 +37,8 @@ async def test_all_are_answered_and_the_server_says_how_many_wait(
     assert max(load.running for load in seen) <= 16
     if concurrency == AT_ONCE:
         assert max(load.waiting for load in seen) > 16
+    assert 0 < max(load.cache_use for load in seen) <= 1
     after = read_load(vllm_server.page("/metrics").encode())
-    assert after == Load(running=0, waiting=0)
+    assert after is not None
+    assert (after.running, after.waiting, after.cache_use) == (0, 0, 0)
+    assert b"vllm:num_preemptions_total{" in vllm_server.page("/metrics").encode()

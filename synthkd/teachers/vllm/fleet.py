@@ -162,13 +162,17 @@ class Fleet:
 
         For questions of others: what this process asks is awaited by `Closing`.
         """
-        urls = [metrics_url(self._running[number].url) for number in self._up]
+        urls = self._metrics()
         timeout = aiohttp.ClientTimeout(total=GRACE_S)
         with suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(GRACE_S), aiohttp.ClientSession(timeout=timeout) as session:
                 for url in urls:
                     while (load := await load_of(session, url)) and load.running + load.waiting > 0:  # noqa: ASYNC110  another process works on it
                         await asyncio.sleep(DRAIN_LOOK_S)
+
+    def _metrics(self) -> list[URL]:
+        """Where those that are up tell how busy they are; after a stop they have other ports."""
+        return [metrics_url(self._running[number].url) for number in sorted(self._up)]
 
     async def stop(self) -> None:
         """Stop them all; a later question starts them again."""
@@ -256,8 +260,7 @@ class Fleet:
             tell: told how busy they are; None = they are not asked.
         """
         await self.ready()
-        urls = [metrics_url(server.url) for server in self._running] if tell is not None else []
-        async with connected(config, self.servers, self._key, urls, tell) as http:
+        async with connected(config, self.servers, self._key, self._metrics, tell) as http:
             yield VllmTeacher(http)
 
 

@@ -15,8 +15,9 @@ and chat on that port. What it is to do beside stands in `FAKE_VLLM`, as JSON:
     die_after    it dies (SIGKILL to itself) with this answer in the air, once for each file that
                  is not there yet: `FOLDER/died-N`, up to `deaths` times
     take_port    it listens and says that the port is taken, for the first so many starts
-    note         a folder, in which each start leaves what it was started with (`start-N`), and a
-                 file when it was asked ten times (`asked-N`)
+    note         a folder, in which each start leaves what it was started with (`start-N`), a file
+                 when it was asked ten times (`asked-N`), and one for its port when it was first
+                 asked how busy it is (`looked-PORT`)
 
 Only the standard library: it runs with `-S`.
 """
@@ -114,6 +115,8 @@ def handler(wishes: Wishes, args: list[str]) -> type[BaseHTTPRequestHandler]:  #
                 self.send(200, b"")
             elif self.path == "/metrics":
                 page = f"vllm:num_requests_running {wishes.running}\nvllm:num_requests_waiting 0\n"
+                page += "vllm:kv_cache_usage_perc 0.5\nvllm:num_preemptions_total 0\n"
+                Path(wishes.note, f"looked-{value_of('--port', args)}").touch()
                 self.send(200, page.encode(), "text/plain")
             elif not self.let_in():
                 self.send(401, b"{}")

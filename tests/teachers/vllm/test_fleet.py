@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from synthkd.config import BudgetConfig, TeacherConfig
 from synthkd.errors import NotInLedger, TeacherRefused, UserError
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields
+from synthkd.teachers import http
+from synthkd.teachers.load import watched
 from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.vllm import server
@@ -265,6 +268,23 @@ async def test_released_it_starts_again_for_a_new_question_only(
         assert (await ask(gateway.teachers["main"], "news")).text == "base: news"
     assert len(starts(notes)) == 2
     assert not alive(str(notes))
+
+
+async def test_released_and_started_again_its_load_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "watched", functools.partial(watched, every_s=0.01))
+    notes = told(monkeypatch, tmp_path)
+    make_model(tmp_path / "model")
+    block = {"vllm": {"model": "model"}, "concurrency": "auto"}
+    async with opened(tmp_path, {"main": block}) as gateway:
+        for number in (1, 2):
+            await ask(gateway.teachers["main"], f"say {number}")
+            port = port_of(starts(notes)[-1])
+            while not (notes / f"looked-{port}").exists():  # noqa: ASYNC110  another process
+                await asyncio.sleep(0.01)
+            await gateway.release()
+    assert len({port_of(each) for each in starts(notes)}) == 2
 
 
 async def test_nobody_without_the_key_asks_it_and_no_key_is_passed_on(
