@@ -27,8 +27,10 @@ from synthkd.rows import Fields
 from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
 from synthkd.teachers.request import Completion, Request, Teacher
+from synthkd.teachers.vllm import server
 from synthkd.teachers.wire import parse_reply
 from tests.teachers.serving import DONE, event, piece, serving, streaming
+from tests.teachers.vllm import life
 
 TEXTS = [f"Where is my parcel number {n}?" for n in range(12)]
 
@@ -132,6 +134,16 @@ async def batch(folder: Path) -> AsyncIterator[Kind]:
         yield Kind(block, refused={"n": -1}, batched=True)
 
 
+@asynccontextmanager
+async def vllm(folder: Path) -> AsyncIterator[Kind]:
+    """A server of our own, which a stand-in for vLLM is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "LOOK_S", 0.02)
+        life.told(patch, folder)
+        model = life.make_model(folder / "model")
+        yield Kind({"vllm": {"model": str(model)}, "model": "base"})
+
+
 class InBatches:
     """Asks as a run does: what waits is sent, collected once it is done, and asked again."""
 
@@ -156,7 +168,7 @@ class InBatches:
 
 KINDS = {
     **{"http": http, "streamed": streamed, "batch": batch},
-    **{"recorded": recorded, "simulated": simulated},
+    **{"recorded": recorded, "simulated": simulated, "vllm": vllm},
 }
 
 

@@ -106,8 +106,8 @@ def servers_of(run: subprocess.Popen[str]) -> dict[str, int]:
     found = {}
     for pid in below(run.pid):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        if words[3:4] and words[3].endswith("guard.py"):
-            found[words[4]] = pid
+        if words[4:5] == ["watchdog"]:
+            found[words[5]] = pid
         elif "vllm.entrypoints.openai.api_server" in words:
             found["server"] = pid
     return found
@@ -199,8 +199,7 @@ async def answers(
             found = {name: await ask(gateway.teachers[name], "where is it?") for name in blocks}
             if kill:
                 for pid in below(os.getpid()):
-                    words = _command_of(pid)
-                    if b"api_server" in words and b"guard.py" not in words:
+                    if b"api_server" in _command_of(pid):
                         os.kill(pid, signal.SIGKILL)
                 await asyncio.sleep(0.5)
                 await ask(gateway.teachers[next(iter(blocks))], "and now?")

@@ -15,12 +15,17 @@ server's engine outlives a SIGKILL of the server, and would keep the GPU. What c
 The end: SIGTERM to the server, and after a grace SIGKILL to all that is left. On standard output
 `pid N` when the server is started and `exit N` when everything is gone; below zero is a signal.
 
-    python guard.py outer GRACE_S LOG COMMAND...
+    python FILE watchdog outer
+
+The first line that comes through the pipe is the order, as JSON: `grace_s`, `log`, `command`. So no
+command line but the server's own has its words, and one pattern (`pkill -9 -f vllm`) does not end
+the server and both that watch over it. For the same reason FILE is a descriptor, see `process.py`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import select
 import signal
@@ -31,6 +36,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 LOOK_S = 1.0
 """Seconds between two looks at who is above, in case another process still holds the pipe."""
@@ -40,24 +46,32 @@ TIDY_S = 1.0
 """For what the server leaves behind to end by itself: some of it takes shared memory away."""
 
 
-def main(level: str, grace_s: float, log: str, command: list[str]) -> int:
+def main(level: str) -> int:
     """Start the server, or the guard of it, and see to its end."""
     above = os.getppid()
+    _prctl(PR_SET_NAME, b"watchdog")  # else `pkill python` means this too
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C is for whoever started this
+    line = _first_line()
+    if not line:
+        return 1  # whoever started this is gone
+    order = json.loads(line)
+    grace_s: float = order["grace_s"]
     if level == "outer":
         reading, writing = os.pipe()
-        inner = [sys.executable, "-I", "-S", __file__, "inner", f"{grace_s}", log, *command]
+        inner = [*sys.orig_argv[:-1], "inner"]
         child = _start(inner, reading, 1, dies_with_us=False)
         os.close(reading)
+        with suppress(BrokenPipeError):
+            os.write(writing, line)
         code = _watch(child, above, grace_s + LONGER_S, lambda: os.close(writing))
         # Inner tells the end itself, unless it was killed.
         if code < 0:
             _tell(f"exit {code}")
         return 0
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    child = _start(command, os.open(os.devnull, os.O_RDONLY), output, dies_with_us=True)
+    output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    child = _start(order["command"], os.open(os.devnull, os.O_RDONLY), output, dies_with_us=True)
     _tell(f"pid {child}")
     code = _watch(child, above, grace_s, lambda: _signal(child, signal.SIGTERM))
     _tell(f"exit {code}")
@@ -118,6 +132,17 @@ def _watch(child: int, above: int, grace_s: float, end: Callable[[], None]) -> i
             listened = [waking]
             deadline = time.monotonic() + grace_s
             end()
+
+
+def _first_line() -> bytes:
+    """What comes through the pipe, up to the end of the line; empty = it ended before."""
+    line = b""
+    while not line.endswith(b"\n"):
+        block = _read(0)
+        if not block:
+            return b""
+        line += block
+    return line
 
 
 def _read(descriptor: int) -> bytes:
@@ -198,11 +223,11 @@ def _tell(line: str) -> None:
         os.write(1, f"{line}\n".encode())
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | bytes) -> None:
     """Set a property of this process; elsewhere than on Linux the pipes alone must do."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4:]))
+    sys.exit(main(sys.argv[-1]))

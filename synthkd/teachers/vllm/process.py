@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -79,15 +80,28 @@ async def started(
         log: what it prints is appended there.
         grace_s: between SIGTERM and SIGKILL when it is stopped.
     """
-    with _appended(log) as output:
+    order = {"grace_s": grace_s, "log": str(log), "command": list(command)}
+    with _appended(log) as output, GUARD.open("rb") as program:
+        words, executable = [sys.executable, "-I", "-S", str(GUARD)], sys.executable
+        if sys.platform == "linux":
+            # Neither the path of Python nor ours is among the words, see guard.py. Not the Python
+            # of an environment, which finds its library by its own path.
+            words[0], executable = "/proc/self/exe", sys._base_executable
+            words[3] = f"/proc/self/fd/{program.fileno()}"
         guard = subprocess.Popen(  # noqa: S603, ASYNC220  our own program; it starts in a moment
-            [sys.executable, "-I", "-S", str(GUARD), "outer", f"{grace_s:g}", str(log), *command],
+            [*words, "watchdog", "outer"],
+            executable=executable,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,  # not ours: who reads that would wait for the guard
             env=environment,
+            pass_fds=[program.fileno()],
             start_new_session=True,
         )
+    assert guard.stdin is not None  # noqa: S101  it is a pipe
+    with suppress(BrokenPipeError):
+        guard.stdin.write(json.dumps(order).encode() + b"\n")
+        guard.stdin.flush()
     process = Process(guard)
     await process.follow()
     return process

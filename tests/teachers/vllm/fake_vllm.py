@@ -143,9 +143,16 @@ def handler(wishes: Wishes, args: list[str]) -> type[BaseHTTPRequestHandler]:  #
             with wishes.lock:
                 wishes.running -= 1
             wishes.die_if_due()
-            said = f"{body['model']}: {body['messages'][-1]['content'][-100:]}"
-            choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 5, "completion_tokens": 5}
+            content = body["messages"][-1]["content"]
+            if "poison" in content:
+                self.send(400, b'{"error": {"message": "not that"}}')
+                return
+            words = f"{body['model']}: {content[-100:]}".split()  # a token each
+            said = words[: body.get("max_tokens", len(words))]
+            message = {"role": "assistant", "content": " ".join(said)}
+            finish = "stop" if said == words else "length"
+            choice = {"message": message, "finish_reason": finish}
+            usage = {"prompt_tokens": 5, "completion_tokens": len(said)}
             reply = {"model": names_of(args)[0], "choices": [choice], "usage": usage}
             self.send(200, json.dumps(reply).encode())
 

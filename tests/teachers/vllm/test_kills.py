@@ -43,10 +43,10 @@ def pipeline(tmp_path: Path) -> Path:
 def guards() -> dict[str, int]:
     """The watchdogs that run below this folder, by level."""
     found = {}
-    for pid in alive("guard.py"):
+    for pid in alive("\0watchdog\0"):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         if Path(f"/proc/{pid}/cwd").resolve() == Path.cwd():
-            found[words[4]] = pid
+            found[words[5]] = pid
     return found
 
 
@@ -57,6 +57,10 @@ def started_run(pipeline: Path, notes: Path) -> subprocess.Popen[bytes]:
     )
     assert awaited(lambda: bool(list(notes.glob("asked-*"))))
     return run
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def killed(pid: int) -> None:
@@ -111,6 +115,22 @@ def test_a_killed_run_and_a_killed_watchdog_leave_nothing(
     outer = guards()["outer"]
     killed(run.pid)
     killed(outer)
+    run.wait()
+    assert awaited(lambda: not alive(str(notes)))
+
+
+@pytest.mark.parametrize("pattern", [b"vllm", b"synthkd", b"python", b"api_server"])
+def test_all_that_one_pattern_names_killed_at_once_leave_nothing(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: bytes
+) -> None:
+    notes = told(monkeypatch, tmp_path, children=2, slow_s=0.05)
+    run = started_run(pipeline, notes)
+    there = [pid for pid in alive(str(notes)) if pattern in command_line(pid) or pid == run.pid]
+    assert not set(there) & set(guards().values())
+    for pid in there:
+        os.kill(pid, signal.SIGSTOP)  # so that they go at once
+    for pid in there:
+        killed(pid)
     run.wait()
     assert awaited(lambda: not alive(str(notes)))
 

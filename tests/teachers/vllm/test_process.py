@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -42,8 +43,12 @@ async def run(folder: Path, code: str, grace_s: float = 0.3) -> Process:
     return process
 
 
+def told_of(pid: int, what: str) -> bytes:
+    return Path(f"/proc/{pid}/{what}").read_bytes()
+
+
 def is_guard(pid: int) -> bool:
-    return b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"\0watchdog\0" in told_of(pid, "cmdline")
 
 
 async def test_it_ends_with_a_signal_and_says_how(tmp_path: Path) -> None:
@@ -95,6 +100,27 @@ async def test_no_signal_of_a_terminal_reaches_it(tmp_path: Path) -> None:
     assert process.pid is not None
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     await process.stop()
+
+
+async def test_the_watchdogs_have_no_word_of_what_they_watch(tmp_path: Path) -> None:
+    process = await run(tmp_path, "import time\n" + FOREVER)
+    guards = [pid for pid in alive(str(tmp_path)) if is_guard(pid)]
+    said = [told_of(pid, "cmdline").decode().split("\0") for pid in guards]
+    assert sorted(words[4:6] for words in said) == [["watchdog", "inner"], ["watchdog", "outer"]]
+    assert all(words[0] == "/proc/self/exe" for words in said)
+    assert all(re.fullmatch(r"/proc/self/fd/\d+", words[3]) for words in said)
+    assert {told_of(pid, "comm") for pid in guards} == {b"watchdog\n"}
+    await process.stop()
+
+
+async def test_a_long_command_reaches_it(tmp_path: Path) -> None:
+    words = ["x" * 50_000, "y" * 50_000]
+    code = "import sys; print('here', len(''.join(sys.argv)))"
+    process = await started(
+        [sys.executable, "-S", "-c", code, *words], {"MARK": str(tmp_path)}, tmp_path / "log"
+    )
+    await process.ended.wait()
+    assert (process.code, (tmp_path / "log").read_bytes()) == (0, b"here 100002\n")
 
 
 async def test_its_log_is_for_its_owner_only(tmp_path: Path) -> None:
