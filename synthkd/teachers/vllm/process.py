@@ -86,7 +86,8 @@ async def started(
         if sys.platform == "linux":
             # Neither the path of Python nor ours is among the words, see guard.py. Not the Python
             # of an environment, which finds its library by its own path.
-            words[0], executable = "/proc/self/exe", sys._base_executable
+            words[0] = "/proc/self/exe"
+            executable = getattr(sys, "_base_executable", sys.executable)
             words[3] = f"/proc/self/fd/{program.fileno()}"
         guard = subprocess.Popen(  # noqa: S603, ASYNC220  our own program; it starts in a moment
             [*words, "watchdog", "outer"],
