@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from synthkd.errors import UserError
+from synthkd.errors import DiskFailed, UserError
 from synthkd.io.atomic import atomic_file
 from synthkd.manifest import Record
 from synthkd.rows import Fields
@@ -140,16 +140,19 @@ def reviewers_of(folder: Path) -> dict[str, Labels]:
 def _append(path: Path, record: Fields) -> None:
     """A line at the end, after what a kill may have cut there is taken away."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-            if file.read(1) != b"\n":
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                if file.read(1) != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # a full disk does not say by itself which file it was
+        raise DiskFailed.of(error, str(path)) from error
 
 
 def _parsed(kind: type[R], text: bytes, where: str) -> R:

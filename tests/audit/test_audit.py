@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -23,6 +24,7 @@ from synthkd.audit.sample import Sample
 from synthkd.audit.standing import standing_of
 from synthkd.cli import app
 from synthkd.cli.audit import edited_with, is_text
+from synthkd.errors import DiskFailed
 from synthkd.folder import sha256_of
 from synthkd.pipeline import read_manifest
 from synthkd.running import UNHASHED
@@ -380,3 +382,12 @@ def wait_until_raw(terminal: int) -> None:
     """Until single keys are read; what is typed before is thrown away."""
     while termios.tcgetattr(terminal)[3] & termios.ICANON:
         time.sleep(0.005)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.EDQUOT, "quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFailed, match=r"ann\.labels\.jsonl"):
+        Reviewer(tmp_path, "ann").say("kept", "a", "good")
