@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from hypothesis import settings
 # A law is no race: the machine may be busy, and a test that hangs has the timeout of pytest.
 settings.register_profile("synthkd", deadline=None)
 settings.load_profile("synthkd")
+
+# A shell that starts something in the background has it ignore Ctrl-C, and whatever it starts too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 

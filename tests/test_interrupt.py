@@ -67,8 +67,6 @@ def test_an_interrupt_during_a_slow_table_step_is_quick_quiet_and_resumable(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell that starts something in the background has it ignore Ctrl-C, for good.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         deadline = time.monotonic() + DEADLINE_S
         while not (tmp_path / "at_work").exists():
