@@ -8,6 +8,7 @@ from contextlib import suppress
 from synthkd.errors import RunStopped
 from synthkd.ledger import Ledger
 from synthkd.teachers.limits import Limits
+from synthkd.teachers.request import Completion, Request, Teacher
 
 GRACE_S = 10.0
 """How long answers in the air are waited for when the run ends early."""
@@ -38,3 +39,20 @@ class Closing:
                     await event.wait()
         if self._ledger is not None:
             await self._ledger.flush()
+
+
+class Draining:
+    """The outermost layer: what stops the run is raised when what is in the air has come in."""
+
+    def __init__(self, inner: Teacher, closing: Closing) -> None:
+        self._inner = inner
+        self._closing = closing
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer."""
+        try:
+            return await self._inner.complete(request)
+        except RunStopped as stop:
+            # Raising cancels everything else, and what is in the air is paid for.
+            await self._closing.drain(stop)
+            raise

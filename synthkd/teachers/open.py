@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkd.config import BudgetConfig, Price, RecordedConfig, TeacherConfig
-from synthkd.errors import RunStopped, UserError
+from synthkd.errors import UserError
 from synthkd.io.paths import find_file
 from synthkd.ledger.outbox import LedgerWithOutbox, Sender
 from synthkd.rows import Fields
@@ -27,7 +27,7 @@ from synthkd.teachers.batches.dispatch import Dispatch
 from synthkd.teachers.batches.posting import Awaited, Posting, UnlessUnderWay
 from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.budget import Budget, Budgeted
-from synthkd.teachers.closing import Closing
+from synthkd.teachers.closing import Closing, Draining
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
 from synthkd.teachers.embeddings import Embedding, Gathering
 from synthkd.teachers.endpoint import api_key, api_urls, http_identity
@@ -63,17 +63,9 @@ class OpenTeacher:
     concurrency: int = CEILING
     """Requests in the air at once, at most."""
 
-    closing: Closing = field(default_factory=Closing)
-    """Shared by all teachers of the run."""
-
     async def complete(self, request: Request) -> Completion:
         """Ask through every layer."""
-        try:
-            return await self.stack.complete(request)
-        except RunStopped as stop:
-            # Raising cancels everything else, and what is in the air is paid for.
-            await self.closing.drain(stop)
-            raise
+        return await self.stack.complete(request)
 
     def embedder(self, rank: int = 0) -> Embedding:
         """Who turns texts into vectors, through every layer.
@@ -98,11 +90,7 @@ class OpenTeacher:
                 f"teachers.{self.name} is no reward model: only one with an `endpoint`, and without"
                 f" `mode: batch`, is asked for scores"
             )
-        try:
-            return await self.embedding.complete(request)
-        except RunStopped as stop:
-            await self.closing.drain(stop)
-            raise
+        return await self.embedding.complete(request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,13 +257,12 @@ class _Shared:
             params=config.sampling,
             max_tokens=config.max_tokens,
             simulated=stats.simulated,
-            stack=cached(asked),
-            embedding=None if embedded is None else cached(embedded),
+            stack=Draining(cached(asked), self.closing),
+            embedding=None if embedded is None else Draining(cached(embedded), self.closing),
             stats=stats,
             price=price,
             batch=config.mode == "batch",
             concurrency=slots,
-            closing=self.closing,
         )
 
     def _with_batches(

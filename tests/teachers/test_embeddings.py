@@ -225,3 +225,32 @@ def test_a_vector_has_unit_length_or_is_zero(values: list[float]) -> None:
     raw = orjson.dumps({"data": data})
     length = math.hypot(*vector_of(parse_reply("embeddings", raw)))
     assert abs(length - 1) < 1e-5 or not any(values)
+
+
+async def test_what_stops_the_run_waits_for_vectors_in_the_air(tmp_path: Path) -> None:
+    class Slow(Embedding):
+        async def answer(self, request: web.Request) -> web.Response:
+            texts = (await request.json())["input"]
+            if "no entry" in texts:
+                return web.json_response({"error": {"message": "no"}}, status=401)
+            await asyncio.sleep(0.3)
+            return await super().answer(request)
+
+    async with opened(Slow(), tmp_path) as gateway:
+        embedder = gateway.teachers["e"].embedder()
+
+        async def later() -> None:
+            await asyncio.sleep(0.1)
+            await embedder.embed(["no entry"])
+
+        async def both() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(embedder.embed(["paid for"]))
+                group.create_task(later())
+
+        with pytest.raises(ExceptionGroup):
+            await both()
+    server = Embedding()
+    async with opened(server, tmp_path) as gateway:
+        await gateway.teachers["e"].embedder().embed(["paid for"])
+        assert server.batches == [], "the answer that was in the air is in the ledger"
