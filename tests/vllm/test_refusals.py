@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,14 @@ async def test_a_model_that_writes_makes_no_vectors_and_says_so_at_once(
 ) -> None:
     async with asking(vllm_url, tmp_path) as teacher:
         said = r"/embeddings answers HTTP 404: Not Found.* makes no vectors"
-        with pytest.RaisesGroup(pytest.RaisesExc(TeacherRefused, match=said)):
+        with pytest.raises(ExceptionGroup) as caught:
             await teacher.embedder().embed(["one text", "another text"])
+        # One refused request serves both texts: whether the second waiter still hears of it
+        # before the first one's failure cancels it is a matter of timing.
+        refused, rest = caught.value.split(TeacherRefused)
+        assert rest is None
+        assert refused is not None
+        assert all(re.search(said, str(error)) for error in refused.exceptions)
         assert teacher.stats.attempts == 1
 
 
