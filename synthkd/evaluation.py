@@ -18,13 +18,14 @@ from typing import Any
 
 from synthkd.account import Account
 from synthkd.config import EvaluateConfig, LimitsConfig
+from synthkd.desk import Desk
 from synthkd.engines.local import row_stage
 from synthkd.errors import NothingToLearn, Rejected, TeacherError, TooManyLost
 from synthkd.evaluate.compare import Answers, Role, compare
 from synthkd.flow import in_thread, pour
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
-from synthkd.kit import Desk, Kit
+from synthkd.kit import Kit
 from synthkd.manifest import Evaluation, StepCounts
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Fields, Row

@@ -19,10 +19,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from synthkd.config import Price, TeacherConfig
+from synthkd.desk import Desk
 from synthkd.errors import NotInLedger, RowError, UserError
 from synthkd.flow import run_loop
 from synthkd.io.sources import SourceRow, open_source
-from synthkd.kit import Desk, Kit
+from synthkd.kit import Kit
 from synthkd.manifest import Manifest, PriceRecord
 from synthkd.outflow import Outflow, lines_of, outflows
 from synthkd.plan import (

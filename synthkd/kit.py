@@ -1,64 +1,28 @@
-"""What a step works with: whom it may ask, where chance comes from, what becomes of lost rows.
+"""What a row step works with: whom it may ask, where chance comes from, what becomes of candidates.
 
-A row step gets a `Kit`, made anew for each call; a table step gets a `TableKit`. There are no
-globals: what a step may know is in its row, its settings and its kit.
+A `Kit` is made anew for each call. There are no globals: what a step may know is in its row, its
+settings and its kit. A table step has a `TableKit` (`synthkd.table_kit`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import hashlib
 import random
-from array import array
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-from synthkd.errors import (
-    Rejected,
-    RowError,
-    TeacherError,
-    Waiting,
-)
+from synthkd.desk import Desk
+from synthkd.errors import TeacherError, Waiting
 from synthkd.prompts import Prompt
-from synthkd.rows import Fields, Json, Row, canonical, clean
+from synthkd.rows import Fields
 from synthkd.schemas import Schema
 from synthkd.teachers.embeddings import vector_of
-from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.parts import with_images
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.structured import InShape, Lengthened
 
 ROUND_SAMPLES = 10**6
 """Round R asks for samples R * 10^6 and up, so that a new round buys new answers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """What every call of one step shares: where it stands, whom it may ask."""
-
-    step: str
-    """The step's name in this pipeline."""
-    folder: Path = Path()
-    """The pipeline file's: relative paths in settings are looked for there too."""
-    rank: int = 0
-    seed: int = 0
-    round: int = 0
-    teachers: Mapping[str, OpenTeacher] = field(default_factory=dict)
-    prompts: Mapping[str, Prompt] = field(default_factory=dict)
-    work: Path = Path(".work")
-    """A folder for scratch files."""
-    vectors: Path = Path(".synthkd", "vectors")
-    """Where vectors of local models are kept, for all runs of a project."""
-
-    def rng(self, row_id: str) -> random.Random:
-        """A generator of its own for each step and row: the same in every run and order."""
-        seed = hashlib.sha256(canonical([self.seed, self.round, self.step, row_id])).digest()
-        return random.Random(seed)  # noqa: S311  reproducible on purpose, not for secrets
 
 
 class Kit:
@@ -182,7 +146,7 @@ class Kit:
         schema: Schema | None = None,
         longer: int | None = None,
     ) -> list[Completion | TeacherError]:
-        """Several questions at once: for each in turn what `ask_many` gives for it."""
+        """Several questions of one row at once: for each in turn what `ask_many` gives for it."""
         asked = self.desk.prompts[prompt]
         questions = [(asked.question(each), each) for each in inputs]
         pairs = [
@@ -209,6 +173,40 @@ class Kit:
                 self.keys += result.keys
             replies.append(result)
         return replies
+
+    async def score(self, prompt: str, inputs: Fields, *, teacher: str) -> Completion:
+        """What a reward model makes of a conversation; its numbers are the completion's `text`.
+
+        Args:
+            prompt: its name; the server puts its messages into the model's own template, and a raw
+                one is scored as it stands.
+            inputs: what it declares.
+            teacher: the reward model.
+
+        Raises:
+            TeacherError: there is no score; left alone, it fails the row.
+            Unrenderable: a value does not fit the prompt; left alone, it fails the row.
+            Waiting: it is under way in a batch; the row waits.
+        """
+        who = self.desk.teachers[teacher]
+        question = self.desk.prompts[prompt].question(inputs)
+        if "prompt" in question:
+            question = {"input": question["prompt"]}
+        request = Request(
+            api="classify",
+            # The reward itself: by default a server puts it through a function of its own.
+            body={"model": who.model, **question, "use_activation": False, **who.params},
+            prompt=prompt,
+            inputs=inputs,
+            rank=self.desk.rank,
+        )
+        try:
+            completion = await who.score(request)
+        except Waiting as waiting:
+            self.waiting = waiting
+            raise
+        self.keys += completion.keys
+        return completion
 
     async def embed(self, texts: Sequence[str], *, teacher: str) -> list[Sequence[float]]:
         """A vector of unit length for each text, in order; many travel in one request.
@@ -252,244 +250,3 @@ async def _try(who: Teacher, request: Request) -> Completion | TeacherError | Wa
         return await who.complete(request)
     except (TeacherError, Waiting) as error:
         return error
-
-
-class Embedded(NamedTuple):
-    """The vector of one text."""
-
-    vector: array[float]
-    """(dimensions,) 32-bit floats, of unit length."""
-    key: str
-    """Of the ledger entry: what is made with the vector says so, with `row.with_made_by(key)`."""
-
-
-T = TypeVar("T")
-
-
-class TableKit:
-    """What a table step works with.
-
-    The step runs in a thread, the teachers in the run's loop: asking blocks the step until the
-    answer is there. What ends the run (`RunStopped`, a cancellation) ends the asking too, and
-    passes through the step. An answer that is under way in a batch (`Waiting`) may end the step or
-    not: either way all its rows wait. What goes on asking gets more into that batch.
-
-    Args:
-        desk: where the step stands.
-        loop: the run's; None = the step cannot ask, as in a test of its arithmetic.
-    """
-
-    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.desk = desk
-        self.figures: dict[str, Json] = {}
-        """What the step has noted; for the engine."""
-        self._gone: list[tuple[Row, RowError | None]] = []
-        self.waiting: Waiting | None = None
-        """An answer is under way in a batch: what the step makes from now on is thrown away."""
-        self._loop = loop
-        self._scratch: list[Path] = []
-        self._asking: set[asyncio.Task[Any]] = set()
-        self._left = False
-
-    @cached_property
-    def rng(self) -> random.Random:
-        """The only source of chance: a function of seed, round and step name."""
-        return self.desk.rng("")
-
-    def scratch_file(self, name: str) -> Path:
-        """A path for a new scratch file, such as one to map into memory; it goes with the step."""
-        folder = self.desk.work / f"{self.desk.step}.scratch"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._scratch.append(folder / f"{len(self._scratch)}-{name}")
-        return self._scratch[-1]
-
-    # --- what becomes of rows, and what is said of all of them
-
-    def reject(self, row: Row, reason: str, detail: str = "") -> None:
-        """Throw a row out, with the reason (a lower_snake code) and what a person needs to see."""
-        self._gone.append((row, Rejected(reason, detail)))
-
-    def fail(self, row: Row, error: RowError) -> None:
-        """Say that a row could not be judged, such as one whose question has no answer."""
-        self._gone.append((row, error))
-
-    def merge(self, row: Row) -> None:
-        """Say that a row lives on inside another, which has its roots too (`merged_roots`)."""
-        self._gone.append((row, None))
-
-    def take_gone(self) -> list[tuple[Row, RowError | None]]:
-        """What was rejected or failed (and why) or merged (None) since the last call."""
-        gone, self._gone = self._gone, []
-        return gone
-
-    def note(self, figures: Fields) -> None:
-        """Keep figures of the table as a whole, such as `{"groups": 12, "by_kind": {"a": 3}}`.
-
-        They stand in the manifest under `figures: {STEP: {...}}` and in `synthkd show`. JSON only,
-        and few: they are for people. A name that is noted again has the later value.
-        """
-        for name, value in figures.items():
-            self.figures[name] = clean(value)
-
-    def count(self, what: str, times: int = 1) -> None:
-        """Add to a figure; see `note`."""
-        so_far = self.figures.get(what, 0)
-        if not isinstance(so_far, int):
-            raise TypeError(f"the figure {what!r} is no count, it was noted as {so_far!r:.80}")
-        self.figures[what] = so_far + times
-
-    # --- asking
-
-    def ask(
-        self,
-        prompt: str,
-        inputs: Fields,
-        *,
-        teacher: str,
-        sample: int = 0,
-        images: Sequence[Fields] = (),
-        schema: Schema | None = None,
-        longer: int | None = None,
-    ) -> Completion:
-        """One answer, as `Kit.ask` gives it; the rows that it contributes to say so.
-
-            yield row.with_fields(topic=completion.text).with_made_by(*completion.keys)
-
-        Raises:
-            TeacherError: there is none; the step says `kit.fail(row, error)` or does without.
-            Unrenderable: a value does not fit the prompt.
-        """
-        kit = Kit(self.desk, "")
-        return self._wait(
-            kit.ask(
-                prompt,
-                inputs,
-                teacher=teacher,
-                sample=sample,
-                images=images,
-                schema=schema,
-                longer=longer,
-            )
-        )
-
-    def ask_many(
-        self,
-        prompt: str,
-        inputs: Fields,
-        *,
-        teachers: Sequence[str],
-        samples: int = 1,
-        schema: Schema | None = None,
-        longer: int | None = None,
-    ) -> list[Completion | TeacherError]:
-        """Several samples of several teachers for one question, as `Kit.ask_many` gives them."""
-        kit = Kit(self.desk, "")
-        return self._wait(
-            kit.ask_many(
-                prompt, inputs, teachers=teachers, samples=samples, schema=schema, longer=longer
-            )
-        )
-
-    def ask_each(
-        self,
-        prompt: str,
-        inputs: Sequence[Fields],
-        *,
-        teacher: str,
-        schema: Schema | None = None,
-        longer: int | None = None,
-    ) -> list[Completion | RowError]:
-        """One answer for each of many questions, in their order; as many at once as may be.
-
-        All answers are in memory at the end: of a large table, ask some thousands at a time.
-        """
-        return self._wait(self._each(prompt, inputs, teacher, schema, longer))
-
-    def embed(self, texts: Sequence[str], *, teacher: str) -> list[Embedded | TeacherError]:
-        """A vector of unit length for each text, in order; many travel in one request.
-
-        All are in memory at the end: of a large table, embed some thousands at a time.
-        """
-        embedder = self.desk.teachers[teacher].embedder(self.desk.rank)
-        return [
-            outcome
-            if isinstance(outcome, TeacherError)
-            else Embedded(vector_of(outcome), outcome.key)
-            for outcome in self._wait(embedder.outcomes(texts))
-        ]
-
-    def leave(self) -> None:
-        """Cancel what is being asked, and all that would be; for the engine, in the loop."""
-        self._left = True
-        for task in self._asking:
-            task.cancel()
-
-    def close(self) -> None:
-        """Remove the scratch files; for the engine."""
-        for path in self._scratch:
-            path.unlink(missing_ok=True)
-
-    async def _each(
-        self,
-        prompt: str,
-        inputs: Sequence[Fields],
-        teacher: str,
-        schema: Schema | None,
-        longer: int | None,
-    ) -> list[Completion | RowError]:
-        answers: dict[int, Completion | RowError] = {}
-        questions = enumerate(inputs)
-
-        async def work() -> None:
-            for place, one in questions:
-                try:
-                    kit = Kit(self.desk, "")
-                    answers[place] = await kit.ask(
-                        prompt, one, teacher=teacher, schema=schema, longer=longer
-                    )
-                except Waiting as waiting:
-                    self.waiting = answers[place] = waiting
-                except RowError as error:
-                    answers[place] = error
-
-        workers = min(len(inputs), self.desk.teachers[teacher].concurrency)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(work())
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None  # a stop reaches all of them at once
-        return [answers[place] for place in range(len(inputs))]
-
-    def _wait(self, asking: Coroutine[Any, Any, T]) -> T:
-        """Block this thread until the loop has the answer."""
-        here = None
-        with suppress(RuntimeError):
-            here = asyncio.get_running_loop()
-        if self._loop is None or here is not None:
-            asking.close()
-            raise RuntimeError(
-                f"table step {self.desk.step!r} asks outside its run: ask from the generator's "
-                "body, not when it is closed and not without an engine"
-            )
-
-        async def owned() -> T:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101  a coroutine runs in a task
-            if self._left:
-                asking.close()
-                raise asyncio.CancelledError
-            self._asking.add(task)
-            try:
-                return await asking
-            finally:
-                self._asking.discard(task)
-
-        try:
-            return asyncio.run_coroutine_threadsafe(owned(), self._loop).result()
-        except Waiting as waiting:
-            self.waiting = waiting
-            raise
-        except concurrent.futures.CancelledError:
-            # Not an Exception, so that no step takes it for a fault of its own.
-            raise asyncio.CancelledError from None

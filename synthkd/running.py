@@ -23,6 +23,7 @@ from typing import Any
 
 from synthkd.account import EXPORT, Account
 from synthkd.config import PipelineConfig
+from synthkd.desk import Desk
 from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, TooManyLost, UserError
 from synthkd.evaluation import evaluate
@@ -32,7 +33,6 @@ from synthkd.interrupts import interruptible
 from synthkd.io.exports import missing_text
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
-from synthkd.kit import Desk
 from synthkd.ledger import Cost, Ledger
 from synthkd.ledger.outbox import LedgerWithOutbox
 from synthkd.ledger.sqlite import open_ledger

@@ -1,4 +1,4 @@
-"""What a step is, and how one is found by name; what it works with is in `synthkd.kit`.
+"""What a step is, and how one is found by name; what it works with is its kit.
 
 A row step is an async generator, stateless across rows:
 
@@ -35,8 +35,9 @@ from synthkd.errors import UserError
 from synthkd.hints import near
 from synthkd.inputs import inputs_of
 from synthkd.io.spool import Table
-from synthkd.kit import Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.rows import Json, Row
+from synthkd.table_kit import TableKit
 
 __all__ = [
     "BUILTIN",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from synthkd import steps
+from synthkd.desk import Desk
 from synthkd.errors import (
     BudgetReached,
     MissingField,
@@ -28,7 +29,7 @@ from synthkd.errors import (
 )
 from synthkd.inputs import inputs_of
 from synthkd.io.spool import Table
-from synthkd.kit import ROUND_SAMPLES, Desk, Kit, TableKit
+from synthkd.kit import ROUND_SAMPLES, Kit
 from synthkd.prompts import Prompt, load_prompt
 from synthkd.rows import Json, Row, source_row
 from synthkd.schemas import Schema
@@ -43,6 +44,7 @@ from synthkd.steps import (
     step_modules,
     table_step,
 )
+from synthkd.table_kit import TableKit
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.parts import image_part
 from synthkd.teachers.request import Completion, Request, Usage

@@ -12,14 +12,16 @@ import pytest
 
 from synthkd.account import Account
 from synthkd.config import LimitsConfig
+from synthkd.desk import Desk
 from synthkd.engines.local import carry_out
 from synthkd.errors import BudgetReached, RowError, TeacherError, Unanswered, UserError
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.prompts import load_prompt
 from synthkd.rows import Row, source_row
 from synthkd.steps import Step, StepSettings, TableStep
+from synthkd.table_kit import TableKit
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.request import Completion, Request, Usage
 
@@ -131,7 +133,7 @@ async def test_many_questions_are_answered_in_order_and_errors_stand_in_their_pl
 ) -> None:
     def step(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
         given = list(table)
-        answers = kit.ask_each("say", [{"text": row.fields["text"]} for row in given], teacher="t")
+        answers = kit.ask_all("say", [{"text": row.fields["text"]} for row in given], teacher="t")
         for row, answer in zip(given, answers, strict=True):
             if isinstance(answer, RowError):
                 kit.fail(row, answer)
@@ -155,7 +157,7 @@ async def test_what_stops_the_run_passes_through_the_step(tmp_path: Path, each: 
     def step(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
         try:
             if each:
-                kit.ask_each("say", [{"text": "a"}, {"text": "b"}], teacher="t")
+                kit.ask_all("say", [{"text": "a"}, {"text": "b"}], teacher="t")
             kit.ask("say", {"text": "b"}, teacher="t")
         except TeacherError:
             raise AssertionError("a stop is no TeacherError") from None
@@ -179,7 +181,7 @@ async def test_cancelling_the_run_cancels_what_is_asked_and_waits_for_its_end(
     def step(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
         try:
             if each:
-                kit.ask_each("say", [{"text": "hang"}, {"text": "hang"}], teacher="t")
+                kit.ask_all("say", [{"text": "hang"}, {"text": "hang"}], teacher="t")
             kit.ask("say", {"text": "hang"}, teacher="t")
         except Exception:  # noqa: BLE001  what a careless step does
             seen.append("swallowed")

@@ -431,7 +431,7 @@ class _Judge:
             for case in cases
             if case.match is not None
         ]
-        answers = self._kit.ask_each(self._config.prompt, inputs, teacher=teacher)
+        answers = self._kit.ask_all(self._config.prompt, inputs, teacher=teacher)
         for case, answer in zip(cases, answers, strict=True):
             assert case.match is not None  # noqa: S101  only such are asked of
             self._kit.count("asked")

@@ -12,12 +12,14 @@ from contextlib import aclosing
 from pathlib import Path
 
 from synthkd.account import Account
+from synthkd.desk import Desk
 from synthkd.errors import Rejected, RowError, Waiting
 from synthkd.flow import Emit, Stage, from_thread, pour
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.rows import Fields, Json, Row, clean, digest
+from synthkd.table_kit import TableKit
 
 SPOOL_BATCH = 500
 """Rows handed to a spool at once: about 3 ms of writing, during which nothing else runs."""

@@ -12,16 +12,18 @@ from pydantic import ValidationError
 
 from synthkd.account import Account
 from synthkd.config import BudgetConfig, LimitsConfig, TeacherConfig
+from synthkd.desk import Desk
 from synthkd.engines.local import carry_out
 from synthkd.errors import RowError, Waiting, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher, in_thread
 from synthkd.io.spool import Table
-from synthkd.kit import Desk, Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.prompts import load_prompt
 from synthkd.rows import Row, source_row
 from synthkd.steps import Step, StepSettings, TableStep
+from synthkd.table_kit import TableKit
 from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
 from synthkd.teachers.parts import by_hash, image_part
 from synthkd.teachers.request import Completion, Request, Usage

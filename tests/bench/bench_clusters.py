@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from synthkd.curate.clusters import kmeans
 from synthkd.curate.embed import open_embedder
 from synthkd.curate.tfidf import TfidfSettings
-from synthkd.kit import Desk, TableKit
+from synthkd.desk import Desk
+from synthkd.table_kit import TableKit
 
 GOAL_CPU_S = 4.0
 DIMENSIONS = 384

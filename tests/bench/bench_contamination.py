@@ -32,8 +32,9 @@ from synthkd.curate.ngrams import NgramIndex, Rules
 from synthkd.curate.shingles import words_of
 from synthkd.curate.terms import TermIndex
 from synthkd.curate.tfidf import TfidfSettings, sample_of
-from synthkd.kit import Desk, TableKit
+from synthkd.desk import Desk
 from synthkd.pipeline import Pipeline
+from synthkd.table_kit import TableKit
 
 Scores = NDArray[np.float64]
 FALSE_ALARMS = 0.01

@@ -22,10 +22,11 @@ from statistics import mean, stdev
 from typing import Any
 
 from synthkd.curate.critic import CriticSettings, critic
+from synthkd.desk import Desk
 from synthkd.evaluate.thresholds import at_recall, cut_at
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import source_row
+from synthkd.table_kit import TableKit
 
 ROOT = Path(__file__).parent.parent.parent
 FLAG = "claude_score_ge_4_5"

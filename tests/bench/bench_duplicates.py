@@ -30,7 +30,8 @@ from synthkd.curate.minhash import ShingleSets
 from synthkd.curate.shingles import words_of
 from synthkd.curate.signatures import Signer
 from synthkd.curate.tfidf import TfidfSettings
-from synthkd.kit import Desk, TableKit
+from synthkd.desk import Desk
+from synthkd.table_kit import TableKit
 
 Scores = NDArray[np.float64]
 

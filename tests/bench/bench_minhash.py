@@ -27,9 +27,10 @@ import numpy as np
 from synthkd.curate.groups import Groups
 from synthkd.curate.minhash import MinHashConfig, ShingleSets, group, minhash
 from synthkd.curate.signatures import Signer, s_curve, split_of
+from synthkd.desk import Desk
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Row, source_row
+from synthkd.table_kit import TableKit
 
 WORDS = 30
 PLANTED = 0.02

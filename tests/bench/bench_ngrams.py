@@ -25,9 +25,10 @@ import orjson
 from synthkd.curate.decontaminate import DecontaminateConfig, NearestSettings, decontaminate
 from synthkd.curate.ngrams import NgramIndex, Rules
 from synthkd.curate.terms import TermIndex
+from synthkd.desk import Desk
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import source_row
+from synthkd.table_kit import TableKit
 
 ROW_WORDS, ITEM_WORDS = 30, 45
 HELD = 100

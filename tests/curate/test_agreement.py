@@ -18,10 +18,11 @@ from synthkd.curate.agreement import (
     majority,
     read_votes,
 )
+from synthkd.desk import Desk
 from synthkd.errors import Rejected
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Json, Row, source_row
+from synthkd.table_kit import TableKit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthkd.curate.confidence import FilterSettings, auto_filter, word_f1
+from synthkd.desk import Desk
 from synthkd.errors import Rejected, RowError, TeacherError, Unanswered, Waiting
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.prompts import load_prompt, shipped_folder
 from synthkd.rows import Json, Row, source_row
 from synthkd.steps import Step, find_step
+from synthkd.table_kit import TableKit
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.request import Completion, Request, Usage
 

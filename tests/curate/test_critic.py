@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from synthkd.curate.critic import CriticSettings, critic
+from synthkd.desk import Desk
 from synthkd.errors import NothingToLearn, Rejected
 from synthkd.evaluate.thresholds import cut_at
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Json, Row, digest, source_row
+from synthkd.table_kit import TableKit
 
 GOOD, BAD = ["clear", "helpful", "thorough", "exact"], ["vague", "wrong", "rude", "short"]
 

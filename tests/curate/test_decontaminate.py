@@ -18,11 +18,12 @@ from synthkd.curate.decontaminate import DecontaminateConfig, decontaminate, ver
 from synthkd.curate.nearest import nearest
 from synthkd.curate.ngrams import NgramIndex, Rules
 from synthkd.curate.shingles import words_of
+from synthkd.desk import Desk
 from synthkd.errors import RowError, SourceError
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.pipeline import Pipeline
 from synthkd.rows import Json, Row, source_row
+from synthkd.table_kit import TableKit
 
 ITEM = (
     "Janet's ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes"

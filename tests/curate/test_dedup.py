@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.curate.dedup import ExactConfig, exact
+from synthkd.desk import Desk
 from synthkd.errors import Rejected
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Fields, Row, source_row
+from synthkd.table_kit import TableKit
 from synthkd.text import normalised
 
 

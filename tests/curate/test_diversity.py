@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from synthkd.curate import diversity
 from synthkd.curate.diversity import DiversityConfig
+from synthkd.desk import Desk
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Fields, Row, source_row
+from synthkd.table_kit import TableKit
 
 
 def run(given_fields: list[Fields], **with_: Any) -> tuple[list[Row], dict[str, Any]]:

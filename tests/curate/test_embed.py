@@ -36,12 +36,13 @@ from synthkd.curate.embed import (
 )
 from synthkd.curate.encoders import check_modules
 from synthkd.curate.tfidf import TfidfModel, TfidfSettings
+from synthkd.desk import Desk
 from synthkd.errors import DiskFailed, Rejected, TeacherError, Unanswered, UserError, Waiting
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, Embedded, TableKit
 from synthkd.plan import teachers_of
 from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import StepSettings
+from synthkd.table_kit import Embedded, TableKit
 
 SIMILAR = ["How do I return my order?", "how do I return an order", "The weather is fine in May"]
 CJK = ["如何退回我的订单", "我想退回订单", "今天天气很好", "明日の天気は晴れです"]
@@ -338,7 +339,8 @@ EMBEDS = """
 import time
 import numpy as np
 from synthkd.curate import embed
-from synthkd.kit import Desk, TableKit
+from synthkd.desk import Desk
+from synthkd.table_kit import TableKit
 embed.SEGMENT_TEXTS = 50
 
 class Slow:

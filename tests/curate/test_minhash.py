@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from synthkd.curate.minhash import MinHashConfig, ShingleSets, minhash
 from synthkd.curate.shingles import Runs, Words, runs_of, shingles_of, words_of
 from synthkd.curate.signatures import Signer, s_curve, split_of
+from synthkd.desk import Desk
 from synthkd.errors import SourceError
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Fields, Row, source_row
+from synthkd.table_kit import TableKit
 
 
 def rows_of(*fields: Fields) -> list[Row]:

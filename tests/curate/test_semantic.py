@@ -20,10 +20,11 @@ from synthkd.curate import semantic as module
 from synthkd.curate.embed import Texts, Vectors
 from synthkd.curate.neighbours import all_pairs, before, first_equals, nearest_pairs
 from synthkd.curate.semantic import SemanticConfig, semantic
+from synthkd.desk import Desk
 from synthkd.errors import RowError, UserError
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Json, Row, source_row
+from synthkd.table_kit import TableKit
 
 Floats = NDArray[np.float32]
 

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from synthkd.account import EXPORT, Account
 from synthkd.config import LimitsConfig
+from synthkd.desk import Desk
 from synthkd.engines.local import carry_out
 from synthkd.errors import Rejected, TooManyLost, Unanswered
 from synthkd.flow import from_thread
 from synthkd.io.spool import Table
-from synthkd.kit import Desk, Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.manifest import Counts
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.rows import Row, digest, merged_roots
+from synthkd.table_kit import TableKit
 from tests.engines.test_local import Nothing, row_step, rows, table_step
 
 Kind = Literal["gate", "fan", "table"]

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from synthkd.account import Account
 from synthkd.config import LimitsConfig
+from synthkd.desk import Desk
 from synthkd.engines.local import carry_out
 from synthkd.errors import AccountError, BudgetReached, Rejected, TooManyLost, Unanswered
 from synthkd.flow import from_thread
 from synthkd.io.spool import Table
-from synthkd.kit import Desk, Kit, TableKit
+from synthkd.kit import Kit
 from synthkd.manifest import Counts
 from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.rows import Row, merged_roots, source_row
 from synthkd.steps import Step, StepSettings, TableStep
+from synthkd.table_kit import TableKit
 
 ANYTHING_GOES = LimitsConfig(max_failed=1, max_rejected=1)
 Ending = Literal["end", "reject", "fail"]

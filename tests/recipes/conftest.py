@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from synthkd.desk import Desk
 from synthkd.errors import TeacherError
-from synthkd.kit import Desk, Kit
+from synthkd.kit import Kit
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import Step, find_step

@@ -237,7 +237,7 @@ def _names(
             {"terms": those, "examples": some}
             for those, some in zip(outstanding, terms.examples, strict=True)
         ]
-        answers = kit.ask_each(config.prompt, questions, teacher=config.teacher)
+        answers = kit.ask_all(config.prompt, questions, teacher=config.teacher)
         for place, answer in enumerate(answers):
             # Without an answer the terms stay: no row is lost for want of a name.
             if isinstance(answer, RowError) or not cleaned(answer.text):

@@ -27,10 +27,10 @@ from synthkd.curate.judges.scoring import (
     seen,
     text_of,
 )
-from synthkd.errors import TeacherRefused, Waiting
-from synthkd.rows import Fields, Json, Row
+from synthkd.errors import TeacherRefused
+from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
-from synthkd.teachers.request import Completion, Request
+from synthkd.teachers.request import Completion
 
 
 class RewardSettings(ScoredSettings):
@@ -84,7 +84,7 @@ async def reward(row: Row, kit: Kit, config: RewardSettings, /) -> AsyncIterator
         question=text_of(row, config.question),
         candidate=judged_text(row, config.field),
     )
-    completion = await scored(kit, config.prompt, inputs, teacher=config.teacher)
+    completion = await kit.score(config.prompt, inputs, teacher=config.teacher)
     given = reward_of(completion, config.teacher)
     score = preferred(given - config.middle)
     answer: dict[str, Json] = {
@@ -97,41 +97,6 @@ async def reward(row: Row, kit: Kit, config: RewardSettings, /) -> AsyncIterator
         "fault": None,
     }
     yield pass_on(row, kit, config, {"score": score, "reward": given, "answers": [answer]})
-
-
-async def scored(kit: Kit, prompt: str, inputs: Fields, *, teacher: str) -> Completion:
-    """What a reward model makes of a conversation; its numbers are the completion's `text`.
-
-    Args:
-        kit: of the step's call; its row is made by the score too.
-        prompt: its name; the server puts its messages into the model's own template, and a raw one
-            is scored as it stands.
-        inputs: what it declares.
-        teacher: the reward model.
-
-    Raises:
-        TeacherError: there is no score; left alone, it fails the row.
-        Unrenderable: a value does not fit the prompt; left alone, it fails the row.
-    """
-    who = kit.desk.teachers[teacher]
-    question = kit.prompts[prompt].question(inputs)
-    if "prompt" in question:
-        question = {"input": question["prompt"]}
-    request = Request(
-        api="classify",
-        # The reward itself: by default a server puts it through a function of its own.
-        body={"model": who.model, **question, "use_activation": False, **who.params},
-        prompt=prompt,
-        inputs=inputs,
-        rank=kit.desk.rank,
-    )
-    try:
-        completion = await who.score(request)
-    except Waiting as waiting:
-        kit.waiting = waiting
-        raise
-    kit.keys += completion.keys
-    return completion
 
 
 def reward_of(completion: Completion, teacher: str) -> float:

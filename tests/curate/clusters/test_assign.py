@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from synthkd.curate.clusters.assign import AssignConfig, assign
 from synthkd.curate.clusters.names import Terms, cleaned, terms_of, told_apart
+from synthkd.desk import Desk
 from synthkd.errors import Rejected
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.pipeline import Pipeline
 from synthkd.rows import Fields, Row, source_row
+from synthkd.table_kit import TableKit
 
 SHOP = [f"How do I return order {n}, and who pays the parcel?" for n in range(12)]
 SKY = [f"Tomorrow the weather in May {n} will be sunny with little wind" for n in range(9)]

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.curate.clusters.balance import BalanceConfig
+from synthkd.desk import Desk
 from synthkd.errors import Rejected
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import TableStep, find_step
+from synthkd.table_kit import TableKit
 
 
 def run(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from synthkd.desk import Desk
 from synthkd.errors import Rejected
-from synthkd.kit import Desk, Kit
+from synthkd.kit import Kit
 from synthkd.rows import Json, source_row
 from synthkd.steps import Step, find_step
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.curate.judges.selfj import SelfJSettings, scale_of, selfj
+from synthkd.desk import Desk
 from synthkd.io.spool import RowSpool, Table
-from synthkd.kit import Desk, TableKit
 from synthkd.pipeline import Pipeline
 from synthkd.rows import Json, source_row
+from synthkd.table_kit import TableKit
 from tests.curate.judges.asking import patient, shipped
 
 PROMPTS = {name: shipped(name) for name in ("judges/digit", "judges/digit_reference")}

@@ -9,8 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from synthkd.curate.privacy.canaries import Canaries, CanaryConfig, compact
+from synthkd.desk import Desk
 from synthkd.errors import ConfigError, MissingField, RowError
-from synthkd.kit import Desk, Kit
+from synthkd.kit import Kit
 from synthkd.manifest import Manifest
 from synthkd.pipeline import Pipeline
 from synthkd.rows import Json, source_row

@@ -12,8 +12,9 @@ from synthkd.curate.privacy.find import find
 from synthkd.curate.privacy.mask import MaskConfig, texts_in, without_personal_data
 from synthkd.curate.privacy.patterns import KINDS, recognisers
 from synthkd.curate.privacy.replace import Placeholders, Pseudonyms
+from synthkd.desk import Desk
 from synthkd.errors import MissingField, Rejected, UserError
-from synthkd.kit import Desk, Kit
+from synthkd.kit import Kit
 from synthkd.rows import Json, Row, source_row
 from synthkd.steps import Step, find_step
 from tests.curate.privacy.planted import MAKERS, planted
