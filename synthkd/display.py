@@ -120,6 +120,8 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"simulated: {', '.join(names)}")
     parts += changes_text(progress.teachers)
     parts += map(printable, progress.starting)
+    if progress.training:
+        parts.append(printable(progress.training))
     return " | ".join(parts)
 
 

@@ -140,6 +140,12 @@ class DiskFailed(RunStopped):
         )
 
 
+class TrainingFailed(RunStopped):
+    """The student could not be trained to the end: no memory, no finite loss, a killed process."""
+
+    exit_code = 8
+
+
 class Interrupted(RunStopped):
     """Ctrl-C or SIGTERM ended the run."""
 

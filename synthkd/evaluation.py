@@ -29,7 +29,7 @@ from synthkd.kit import Kit
 from synthkd.manifest import Evaluation, StepCounts
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Fields, Row
-from synthkd.students.linear import LinearStudent
+from synthkd.students.artefact import Student
 from synthkd.survey import rows_of
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.prices import FREE, nano_usd
@@ -51,7 +51,7 @@ async def evaluate(
     plan: Plan,
     source: Source,
     desk_of: Callable[[BoundRowStep], Desk],
-    student: LinearStudent | None,
+    student: Student | None,
     *,
     rows_file: Path,
     work: Path,
@@ -116,7 +116,7 @@ async def evaluate(
 async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[HeldOut]:
     """The held-out rows in the source's order."""
     gold = gold_field(plan) or ""
-    text = "" if plan.config.student is None else plan.config.student.text
+    text = "" if plan.config.student is None else plan.config.student.asked_with[1]
     return [
         HeldOut(
             id=row.id,
@@ -128,7 +128,7 @@ async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[
     ]
 
 
-def _answers_of_student(plan: Plan, student: LinearStudent, rows: Sequence[HeldOut]) -> Answers:
+def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -> Answers:
     started = time.perf_counter()
     predictions = student.predict([row.text for row in rows])
     return Answers(
@@ -355,14 +355,18 @@ def _usd_per_1000(costs: Sequence[int | None], rows: int) -> float | None:
 def _answer_field(plan: Plan, bound: BoundRowStep) -> str:
     """The field with the step's answer: what the student learns, `into`, or its usual name."""
     student = plan.config.student
-    usual = (student.label if student else None, getattr(bound.config, "into", None), "answer")
+    usual = (
+        student.answer_field if student else None,
+        getattr(bound.config, "into", None),
+        "answer",
+    )
     return next((name for name in usual if name in bound.gives), bound.gives[0])
 
 
 def _training_labels(plan: Plan, rows_file: Path) -> list[str]:
     config = plan.config
-    if config.student is not None:
-        name = config.student.label
+    if config.student is not None and config.student.answer_field is not None:
+        name = config.student.answer_field
     elif config.evaluate is not None and config.evaluate.ask is not None:
         name = _answer_field(plan, asked_step(plan, config.evaluate.ask))
     else:

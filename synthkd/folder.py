@@ -65,6 +65,8 @@ class RunFolder:
         self.work = path / WORK
         self.staged = self.work / "staged"
         self.trained = path / TRAINED / "student"
+        self.learning = path / TRAINED / "learning"
+        """Checkpoints of a training that goes on; gone when the student is published."""
         self.keeps = False
         """Whether something worth keeping may be inside; until then a mistake leaves no trace."""
 

@@ -176,6 +176,8 @@ class Progress(Record):
     spend: Spend
     starting: list[str] = []
     """How the start of each server of our own that is not up goes, in words."""
+    training: str = ""
+    """How far the student is, in words."""
 
 
 class Stopped(Record):

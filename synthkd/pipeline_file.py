@@ -140,7 +140,7 @@ def faults_of(error: ValidationError, place: str, inside: str = "") -> list[str]
     faults = []
     for fault in error.errors():
         where = inside
-        for part in fault["loc"]:
+        for part in _names(fault["loc"]):
             where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
         said = fault["msg"].removeprefix("Value error, ")
         said = said[0].lower() + said[1:]
@@ -148,6 +148,11 @@ def faults_of(error: ValidationError, place: str, inside: str = "") -> list[str]
         given = f", got {fault['input']!r:.80}" if shown else ""
         faults.append(f"{place}: {where + ': ' if where else ''}{said}{given}")
     return faults
+
+
+def _names(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A fault's place as the file has it: pydantic also names the kind of student that it is in."""
+    return (place[0], *place[2:]) if place[:1] == ("student",) else place
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

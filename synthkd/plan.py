@@ -405,7 +405,8 @@ def check_held_out(plan: Plan, row: Row, side: str) -> None:
         return
     for setting, name in fields_of_evaluation(plan):
         value = row.fields.get(name)
-        if not isinstance(value, str) and (setting == "student.text" or answer_text(value) is None):
+        to_student = setting.startswith("student.")
+        if not isinstance(value, str) and (to_student or answer_text(value) is None):
             raise UserError(
                 f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"
                 f" {name!r}, got {value!r:.80}; leave such rows out with `source.where`"
@@ -422,8 +423,7 @@ def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
     for name in config.export.keep:
         yield "export.keep", name
     if config.student is not None:
-        yield "student.text", config.student.text
-        yield "student.label", config.student.label
+        yield from config.student.fields()
 
 
 def fields_of_evaluation(plan: Plan) -> Iterable[tuple[str, str]]:
@@ -432,4 +432,4 @@ def fields_of_evaluation(plan: Plan) -> Iterable[tuple[str, str]]:
     if gold is not None:
         yield "evaluate.gold", gold
         if plan.config.student is not None:
-            yield "student.text", plan.config.student.text
+            yield plan.config.student.asked_with

@@ -47,7 +47,8 @@ from synthkd.plan import (
 )
 from synthkd.results import ROWS, resolved, warnings_of, write_losses, write_results
 from synthkd.rows import Row
-from synthkd.students.linear import LinearStudent, load_linear
+from synthkd.students import kinds
+from synthkd.students.artefact import Student
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
@@ -87,6 +88,7 @@ class Run:
         self._ways = ways
         self._tell = tell
         self._stage = "reading"
+        self._training = ""
         self._source: Source = open_source(plan.config.source, base=plan.folder)
         self._account = Account(
             folder.work / "account.scratch",
@@ -139,7 +141,7 @@ class Run:
             if training:
                 student = await self._train(rows_file)
             elif old.student is not None:
-                student = await in_thread(lambda: load_linear(self._folder.path / "student"))
+                student = await in_thread(lambda: kinds.load(self._folder.path / "student"))
                 _check_student(student, old)
             evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
@@ -354,16 +356,27 @@ class Run:
 
     # --- train, evaluate, manifest
 
-    async def _train(self, rows_file: Path) -> LinearStudent | None:
+    async def _train(self, rows_file: Path) -> Student | None:
         if self._plan.config.student is None:
             return None
         self._enter("training")
         if self._gateway is not None:
             await self._gateway.release()  # the student may want the GPU
         await in_thread(self._folder.take_up_student)
-        return await in_thread(lambda: train(self._plan, rows_file, self._folder.trained))
 
-    async def _evaluate(self, student: LinearStudent | None, rows_file: Path) -> Evaluation | None:
+        def tell(line: str) -> None:
+            self._training = line
+
+        return await train(
+            self._plan,
+            self._source,
+            rows_file=rows_file,
+            folder=self._folder.trained,
+            work=self._folder.learning,
+            tell=tell,
+        )
+
+    async def _evaluate(self, student: Student | None, rows_file: Path) -> Evaluation | None:
         if self._plan.config.evaluate is None:
             return None
         self._enter("evaluating")
@@ -381,7 +394,7 @@ class Run:
         self,
         counts: Counts,
         dataset: Mapping[str, Any],
-        student: LinearStudent | None,
+        student: Student | None,
         evaluation: Evaluation | None,
     ) -> Manifest:
         config = self._plan.config
@@ -434,6 +447,7 @@ class Run:
             else {name: teacher.stats.counts() for name, teacher in gateway.teachers.items()},
             spend=self._spend(Cost() if gateway is None else gateway.budget.spent, elapsed_s),
             starting=[] if gateway is None else gateway.starting,
+            training=self._training if self._stage == "training" else "",
         )
 
     def _spend(self, spent: Cost, elapsed_s: float) -> Spend:
@@ -450,7 +464,7 @@ class Run:
         )
 
 
-def _check_student(student: LinearStudent, manifest: Manifest) -> None:
+def _check_student(student: Student, manifest: Manifest) -> None:
     """Check that the student in the folder is the one that the manifest's settings made."""
     if manifest.student is None or student.fingerprint != manifest.student["fingerprint"]:
         raise UserError(

@@ -2,54 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from synthkd.cards import teacher_in_words
-from synthkd.errors import NothingToLearn
-from synthkd.io.rows_file import read_rows
-from synthkd.plan import Plan
-from synthkd.rows import Json
-from synthkd.students.linear import LinearStudent, train_linear
+from synthkd.config import NetworkConfig, StudentConfig
+from synthkd.flow import in_thread
+from synthkd.io.sources import Source
+from synthkd.plan import Plan, gold_field
+from synthkd.students import kinds
+from synthkd.students.artefact import Student
+from synthkd.students.job import train_apart
+from synthkd.students.lesson import SIDES, HeldOutRow, Lesson, Tell, write_held_out
+from synthkd.survey import rows_of
+from synthkd.text import answer_text
+
+TOLD = ("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated", "leaks")
+"""What the manifest takes from student.json, where it is there."""
 
 
-def train(plan: Plan, rows_file: Path, folder: Path) -> LinearStudent:
+async def train(
+    plan: Plan, source: Source, *, rows_file: Path, folder: Path, work: Path, tell: Tell
+) -> Student:
     """Train the student that the plan asks for on the rows, into the folder.
+
+    Args:
+        plan: with a `student` block.
+        source: surveyed; its held-out rows are what training is checked on.
+        rows_file: the final rows.
+        folder: where the student is kept.
+        work: what is in it outlives a kill of the run, until the student is published.
+        tell: takes a line on how far it is.
 
     Raises:
         NothingToLearn: the rows cannot teach it.
+        TrainingFailed: it broke off.
     """
     config = plan.config.student
     assert config is not None  # noqa: S101  the caller asks only where there is a student
-    texts: list[str] = []
-    labels: list[str] = []
-    for row in read_rows(rows_file):
-        texts.append(_text(row.id, row.fields.get(config.text), config.text))
-        labels.append(_text(row.id, row.fields.get(config.label), config.label))
+    lesson = Lesson(
+        config=config,
+        rows=rows_file,
+        held_out=work / "held_out.jsonl",
+        made_from=_made_from(plan),
+        folder=folder,
+        work=work,
+    )
+    held_out = [row async for row in _held_out(plan, source, config)]
+    await in_thread(lambda: write_held_out(lesson.held_out, held_out))
+    if isinstance(config, NetworkConfig):
+        await train_apart(lesson, tell)
+    else:
+        await in_thread(lambda: kinds.train(lesson, tell))
+    return await in_thread(lambda: kinds.load(folder))
+
+
+def student_in_words(student: Student) -> Mapping[str, Any]:
+    """What the manifest says about the student."""
+    return {name: student.about[name] for name in TOLD if name in student.about}
+
+
+async def _held_out(plan: Plan, source: Source, config: StudentConfig) -> AsyncIterator[HeldOutRow]:
+    """The rows that were held out and have what the student is asked with, side by side."""
+    if plan.config.source.holdout is None:
+        return
+    _, asked_with = config.asked_with
+    gold = gold_field(plan) or ""
+    for side in SIDES:
+        async for rows in rows_of(source, side):
+            for row in rows:
+                text = row.fields.get(asked_with)
+                if isinstance(text, str):
+                    answer = answer_text(row.fields.get(gold))
+                    yield HeldOutRow(id=row.id, side=side, text=text, gold=answer)
+
+
+def _made_from(plan: Plan) -> Mapping[str, str]:
     asked = dict.fromkeys(name for bound in plan.steps for name in bound.teachers)
-    made_from = {
+    return {
         "pipeline": plan.config.name,
         "source": plan.config.source.path,
         "teachers": "; ".join(teacher_in_words(plan, name) for name in asked) or "none",
     }
-    return train_linear(texts, labels, config, folder, made_from)
-
-
-def student_in_words(student: LinearStudent) -> Mapping[str, Any]:
-    """What the manifest says about the student."""
-    return {
-        "kind": "linear",
-        "fingerprint": student.fingerprint,
-        "labels": len(student.labels),
-        "rows": student.about["rows"],
-    }
-
-
-def _text(row_id: str, value: Json, field: str) -> str:
-    if not isinstance(value, str):
-        raise NothingToLearn(
-            f"student: row {row_id} has no text in {field!r}, got {value!r:.80}: a student learns"
-            " from text; choose another field, or reject such rows by a step"
-        )
-    return value

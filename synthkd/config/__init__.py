@@ -3,6 +3,7 @@
     config/settings.py   what every block has in common
     config/teacher.py    the block of one teacher
     config/vllm.py       the block of a vLLM server that the run starts
+    config/student.py    the block of the student, by kind
     config/pipeline.py   all the others
 
 `synthkd.pipeline_file` reads a file into these. What is inside a step's `with` belongs to that
@@ -22,9 +23,22 @@ from synthkd.config.pipeline import (
     PipelineConfig,
     SourceConfig,
     StepConfig,
-    StudentConfig,
 )
 from synthkd.config.settings import Count, InFlight, Name, Samples, Seed, Settings, Share
+from synthkd.config.student import (
+    DpoConfig,
+    EncoderConfig,
+    HostedConfig,
+    LearnerConfig,
+    LinearConfig,
+    LoraConfig,
+    NetworkConfig,
+    ScratchConfig,
+    Seq2SeqConfig,
+    SftConfig,
+    StudentConfig,
+    TaskConfig,
+)
 from synthkd.config.teacher import (
     BatchConfig,
     Price,
@@ -39,24 +53,35 @@ __all__ = [
     "BatchConfig",
     "BudgetConfig",
     "Count",
+    "DpoConfig",
+    "EncoderConfig",
     "EvaluateConfig",
     "ExportConfig",
     "HoldoutConfig",
+    "HostedConfig",
     "InFlight",
+    "LearnerConfig",
     "LedgerConfig",
     "LimitsConfig",
+    "LinearConfig",
+    "LoraConfig",
     "Name",
+    "NetworkConfig",
     "PipelineConfig",
     "Price",
     "RecordedConfig",
     "Samples",
+    "ScratchConfig",
     "Seed",
+    "Seq2SeqConfig",
     "Settings",
+    "SftConfig",
     "Share",
     "SimulatedConfig",
     "SourceConfig",
     "StepConfig",
     "StudentConfig",
+    "TaskConfig",
     "TeacherConfig",
     "VllmConfig",
 ]

@@ -1,4 +1,4 @@
-"""The blocks of a pipeline file around its teachers: source, steps, export, student, limits."""
+"""The blocks of a pipeline file around teachers and student: source, steps, export, limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 
 from synthkd.config.settings import MAX_USD, Count, InFlight, Name, Seed, Settings, Share
+from synthkd.config.student import StudentConfig
 from synthkd.config.teacher import TeacherConfig
 
 
@@ -145,19 +146,6 @@ class ExportConfig(Settings):
         if missing:
             raise ValueError(f"format {self.format!r} needs {' and '.join(missing)}: name a field")
         return self
-
-
-class StudentConfig(Settings):
-    """The student that is trained on the kept rows."""
-
-    kind: Literal["linear"]
-    text: str
-    """The field that the student sees."""
-    label: str
-    """The field that it learns to predict."""
-    seed: Seed = 0
-    regularisation: Annotated[float, Field(ge=1e-6, le=1e6)] = 10.0
-    """Inverse strength C of the L2 penalty of the logistic regression."""
 
 
 class EvaluateConfig(Settings):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from synthkd.config import Share, StudentConfig
+from synthkd.config import LinearConfig, Share
 from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, open_embedder
 from synthkd.curate.texts import text_or_none
 from synthkd.errors import NothingToLearn
@@ -228,7 +228,7 @@ def _of_words(
         for place, row in enumerate(table)
         if place in wanted
     ]
-    settings = StudentConfig(
+    settings = LinearConfig(
         kind="linear", text="", label="", seed=seed, regularisation=config.regularisation
     )
     model = unfitted(settings)

@@ -11,16 +11,12 @@ Its folder holds
     student.json    fingerprint, settings, versions, what it was made from
     README.md       the card
 
-and appears whole or not at all: it is written beside its place and renamed. A folder that already
-holds the same fingerprint is loaded, not trained again.
+and appears whole or not at all; see `synthkd.students.artefact`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,9 +26,12 @@ from zipfile import ZIP_DEFLATED, BadZipFile
 
 import orjson
 
-from synthkd.config import StudentConfig
+from synthkd.config import LinearConfig
 from synthkd.errors import NothingToLearn, UserError
-from synthkd.rows import canonical
+from synthkd.rows import Json
+from synthkd.students import artefact
+from synthkd.students.artefact import damaged, holds, origin, read_about, written
+from synthkd.students.lesson import Lesson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,7 @@ FORMAT = 1
 """Raised when the same rows and settings would give another student; old ones are trained anew."""
 TRUSTED_TYPES: list[str] = []
 """Types a model file may name beyond those that skops itself trusts: none is needed."""
-MODEL, LABELS, ABOUT, CARD = "model.skops", "labels.json", "student.json", "README.md"
+MODEL, LABELS = "model.skops", "labels.json"
 PACKAGES = ("scikit-learn", "skops", "numpy", "scipy")
 
 
@@ -72,10 +71,35 @@ class LinearStudent:
         return np.asarray(self.model.predict_proba(list(texts)), dtype=np.float64)
 
 
+def train(lesson: Lesson) -> None:
+    """Train a linear student on the lesson's rows, unless its folder holds it already.
+
+    Raises:
+        NothingToLearn: as `train_linear`, or a value that is no text.
+    """
+    config = lesson.config
+    assert isinstance(config, LinearConfig)  # noqa: S101  that is how it came here
+    texts: list[str] = []
+    labels: list[str] = []
+    for row in lesson.examples():
+        texts.append(_text(row.id, row.fields.get(config.text), config.text))
+        labels.append(_text(row.id, row.fields.get(config.label), config.label))
+    train_linear(texts, labels, config, lesson.folder, lesson.made_from)
+
+
+def _text(row_id: str, value: Json, field: str) -> str:
+    if not isinstance(value, str):
+        raise NothingToLearn(
+            f"student: row {row_id} has no text in {field!r}, got {value!r:.80}: a student learns"
+            " from text; choose another field, or reject such rows by a step"
+        )
+    return value
+
+
 def train_linear(
     texts: Sequence[str],
     labels: Sequence[str],
-    config: StudentConfig,
+    config: LinearConfig,
     folder: Path,
     made_from: Mapping[str, str],
 ) -> LinearStudent:
@@ -94,7 +118,7 @@ def train_linear(
     """
     _check(texts, labels, config)
     mark = fingerprint(texts, labels, config)
-    if _holds(folder, mark):
+    if holds(folder, mark):
         # A damaged one is trained anew: nothing else would mend it.
         with suppress(UserError):
             return load_linear(folder)
@@ -107,7 +131,7 @@ def train_linear(
         "labels": len(set(labels)),
         "config": config.model_dump(),
         "made_from": dict(made_from),
-        "versions": _versions(),
+        "versions": artefact.versions(PACKAGES),
     }
     _write(folder, model, about)
     return load_linear(folder)
@@ -119,30 +143,28 @@ def load_linear(folder: Path) -> LinearStudent:
     Raises:
         UserError: there is no whole student, or its model file is not one that can be trusted.
     """
+    about = read_about(folder)
     try:
-        about = orjson.loads((folder / ABOUT).read_bytes())
         labels = tuple(orjson.loads((folder / LABELS).read_bytes()))
-        mark = about["fingerprint"]
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no trained student: {error.filename} is missing") from None
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds a damaged student ({error}): train it again") from None
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise damaged(folder, error) from None
     model = _load_model(folder / MODEL)
     if tuple(str(label) for label in getattr(model, "classes_", ())) != labels:
         raise UserError(f"{folder}: {MODEL} and {LABELS} do not belong together: train it again")
-    return LinearStudent(folder=folder, fingerprint=mark, labels=labels, about=about, model=model)
+    return LinearStudent(
+        folder=folder, fingerprint=about["fingerprint"], labels=labels, about=about, model=model
+    )
 
 
-def fingerprint(texts: Sequence[str], labels: Sequence[str], config: StudentConfig) -> str:
+def fingerprint(texts: Sequence[str], labels: Sequence[str], config: LinearConfig) -> str:
     """SHA-256 over all that decides what is learnt: rows, settings, library versions."""
-    settled = config.model_dump(exclude={"text", "label"})  # names of fields, not what is in them
-    hashed = hashlib.sha256(canonical([FORMAT, settled, _versions()]))
-    for text, label in zip(texts, labels, strict=True):
-        hashed.update(canonical([text, label]))
-    return hashed.hexdigest()
+    rows = zip(texts, labels, strict=True)
+    return artefact.fingerprint(FORMAT, config, PACKAGES, rows)
 
 
-def _check(texts: Sequence[str], labels: Sequence[str], config: StudentConfig) -> None:
+def _check(texts: Sequence[str], labels: Sequence[str], config: LinearConfig) -> None:
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts and {len(labels)} labels")
     if not texts:
@@ -168,14 +190,7 @@ def _check(texts: Sequence[str], labels: Sequence[str], config: StudentConfig) -
         )
 
 
-def _holds(folder: Path, mark: str) -> bool:
-    try:
-        return bool(orjson.loads((folder / ABOUT).read_bytes())["fingerprint"] == mark)
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        return False  # nothing, or something damaged: it is replaced by a whole one
-
-
-def unfitted(config: StudentConfig) -> Any:
+def unfitted(config: LinearConfig) -> Any:
     """The pipeline before it has seen a row.
 
     saga, because on 8,000 short texts with 77 labels it takes half the CPU time of lbfgs and
@@ -227,28 +242,16 @@ def _load_model(file: Path) -> Any:
 
 
 def _write(folder: Path, model: Any, about: Mapping[str, Any]) -> None:
-    """Write beside the place, then rename: a killed training leaves no half student."""
     import skops.io
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     labels = [str(label) for label in model.classes_]
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        beside = Path(temporary) / "new"
-        beside.mkdir()
+    with written(folder, about, _card(about, labels)) as beside:
         # Deflated: the vocabulary is JSON, and 44 MB become 10.
         skops.io.dump(model, beside / MODEL, compression=ZIP_DEFLATED, compresslevel=1)
         (beside / LABELS).write_bytes(orjson.dumps(labels, option=orjson.OPT_INDENT_2))
-        (beside / CARD).write_text(_card(about, labels), encoding="utf-8")
-        (beside / ABOUT).write_bytes(
-            orjson.dumps(about, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-        )
-        if folder.exists():
-            folder.rename(Path(temporary) / "old")  # goes with the temporary folder
-        beside.rename(folder)
 
 
 def _card(about: Mapping[str, Any], labels: Sequence[str]) -> str:
-    made_from = "\n".join(f"* {name}: {value}" for name, value in about["made_from"].items())
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return f"""# A linear student
 
@@ -257,7 +260,7 @@ TF-IDF of words and characters into a logistic regression, trained by synthkd. I
 
 ## Made from
 
-{made_from or "* not stated"}
+{origin(about["made_from"])}
 * rows: {about["rows"]}
 * the student sees `{about["config"]["text"]}` and learns `{about["config"]["label"]}`
 
@@ -281,7 +284,3 @@ load_linear(Path(".")).predict(["a text"])
 C = {about["config"]["regularisation"]}, seed {about["config"]["seed"]}; {versions}.
 Fingerprint {about["fingerprint"]}.
 """
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}

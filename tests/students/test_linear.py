@@ -9,12 +9,12 @@ import numpy as np
 import orjson
 import pytest
 
-from synthkd.config import StudentConfig
+from synthkd.config import LinearConfig
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.students import linear
 from synthkd.students.linear import LinearStudent, fingerprint, load_linear, train_linear
 
-CONFIG = StudentConfig(kind="linear", text="question", label="intent")
+CONFIG = LinearConfig(kind="linear", text="question", label="intent")
 TEXTS = [
     f"{start} {thing}"
     for start in ("where is", "I lost", "please send", "help with")

@@ -17,7 +17,7 @@ from synthkd import running
 from synthkd.config import TeacherConfig
 from synthkd.doctor.vllm import available_memory
 from synthkd.pipeline import Pipeline
-from synthkd.students.linear import LinearStudent
+from synthkd.students.artefact import Student
 from synthkd.training import train
 from tests.runs import command, finished
 from tests.teachers.vllm.life import alive, make_adapter, make_model, starts, told
@@ -138,9 +138,9 @@ def test_the_servers_are_gone_while_a_student_is_trained(
     evaluation = "evaluate: {on: test, gold: topic}\n"
     seen: list[list[int]] = []
 
-    def watched(*words: Any) -> LinearStudent:
+    async def watched(*words: Any, **named: Any) -> Student:
         seen.append(alive(str(notes)))
-        return train(*words)
+        return await train(*words, **named)
 
     monkeypatch.setattr(running, "train", watched)
     pipeline = Pipeline.load(write_labels(tmp_path, student + evaluation))

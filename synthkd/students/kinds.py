@@ -1,0 +1,47 @@
+"""Which module trains and loads which kind of student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthkd.errors import UserError
+from synthkd.students.artefact import Student, read_about
+from synthkd.students.lesson import Lesson, Tell
+
+APART = frozenset({"sft", "dpo", "seq2seq", "encoder"})
+"""Kinds that are trained in a process of their own: see `synthkd.students.job`."""
+
+
+def train(lesson: Lesson, tell: Tell) -> None:
+    """Train the student in this process, unless the lesson's folder holds it already.
+
+    Args:
+        lesson: what, on which rows, how.
+        tell: told from time to time how far it is.
+
+    Raises:
+        NothingToLearn: the rows cannot teach it.
+        UserError: settings, base model or tokenizer do not fit, or an extra is missing.
+    """
+    match lesson.config.kind:
+        case "linear":
+            from synthkd.students import linear
+
+            linear.train(lesson)
+        case kind:
+            raise UserError(f"student.kind: {kind} is not built yet")
+
+
+def load(folder: Path) -> Student:
+    """The student in a folder. Loading runs nothing that the folder holds.
+
+    Raises:
+        UserError: there is no whole student, or it cannot be loaded here.
+    """
+    match read_about(folder)["kind"]:
+        case "linear":
+            from synthkd.students import linear
+
+            return linear.load_linear(folder)
+        case kind:
+            raise UserError(f"{folder} holds a student of kind {kind!r}, which is not known here")
