@@ -198,7 +198,7 @@ def test_a_stopped_run_says_why_and_how_to_go_on(
 def test_every_error_has_an_exit_code_that_programs_can_tell_apart() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     codes = {each.exit_code for each in classes if issubclass(each, SynthkdError)}
-    assert codes == {1, 2, 3, 4, 5, 6, 7, 130}
+    assert codes == {1, 2, 3, 4, 5, 6, 7, 8, 130}
 
 
 def test_an_interrupt_is_130(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
