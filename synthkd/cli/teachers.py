@@ -136,8 +136,15 @@ def fake_teacher(
     batch_call: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Fault of the next call to files or batches; `ok` = none."
+            metavar="NAME", help="Fault of the next call to files, batches or jobs; `ok` = none."
         ),
+    ] = None,
+    job_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="That a fine-tuning job takes.")
+    ] = 0.0,
+    job_fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of the next job; may be repeated for those after."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the faults and the latency.")] = 0,
     debug: Debug = False,
@@ -171,6 +178,8 @@ def fake_teacher(
         batch_delay_s=batch_delay,
         batch_script=batch_fault or (),
         batch_call_script=[None if each == "ok" else each for each in batch_call or ()],
+        job_delay_s=job_delay,
+        job_script=job_fault or (),
         seed=seed,
     )
     run_loop(_serve(teacher, host, port))

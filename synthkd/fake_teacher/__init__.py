@@ -12,6 +12,8 @@ Answers and faults are functions of the body, of how often it was asked before, 
     streams.py      answers as events
     wire.py         what goes over the connection, and how it breaks
     batches.py      the Batch API; batch_api.py is its HTTP
+    fine_tuning.py  fine-tuning jobs; fine_tuning_api.py is their HTTP
+    calls.py        how calls to all of these go wrong
     hosting.py      the same server for a test that is not asynchronous
 
 In an asynchronous test:

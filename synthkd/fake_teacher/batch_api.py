@@ -1,30 +1,15 @@
-"""The HTTP of files and batches: /v1/files and /v1/batches, and how their calls go wrong."""
+"""The HTTP of files and batches: /v1/files and /v1/batches."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
 from aiohttp import web
 
-from synthkd.errors import UserError
 from synthkd.fake_teacher.batches import Batches, File
-from synthkd.fake_teacher.books import Books
-from synthkd.fake_teacher.faults import ERRORS, Refusal
-from synthkd.fake_teacher.wire import json_response, reset, silence
-
-CALL_FAULTS: Mapping[str, str] = {
-    "reset": "the connection is reset, and nothing done",
-    "stall": "no reply ever, and nothing done",
-    "lost": "done, then the connection is reset",
-    "hang": "done, and no reply ever",
-    "cut": "half of a download, then the connection is reset",
-}
-"""Faults of one call, beside the error replies."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from synthkd.fake_teacher.calls import Calls, Handler, asked, page
+from synthkd.fake_teacher.faults import Refusal
+from synthkd.fake_teacher.wire import json_response
 
 
 class BatchApi:
@@ -33,35 +18,25 @@ class BatchApi:
     Args:
         batches: what they speak for.
         endpoints: the paths that a batch may ask.
-        script: faults of the next calls in order, None = it goes well.
-        books: counts calls, and the faults that were met.
+        calls: what happens to each call.
         most_bytes: of a file; a larger one is answered 413. None = no limit.
         is_there: whether the provider has batches at all; else every call is 404.
-
-    Raises:
-        UserError: a fault that does not exist.
     """
 
     def __init__(
         self,
         batches: Batches,
         endpoints: Sequence[str],
+        calls: Calls,
         *,
-        script: Iterable[str | None] = (),
-        books: Books,
         most_bytes: int | None = None,
         is_there: bool = True,
     ) -> None:
         self._batches = batches
         self._endpoints = endpoints
-        self.script = deque(script)
-        self._books = books
+        self._calls = calls
         self._most_bytes = most_bytes
         self._is_there = is_there
-        for fault in filter(None, self.script):
-            if fault not in (*ERRORS, *CALL_FAULTS):
-                known = " ".join([*ERRORS, *CALL_FAULTS])
-                raise UserError(f"no fault of a batch call {fault!r}; there are {known}")
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register the routes."""
@@ -76,30 +51,7 @@ class BatchApi:
         router.add_post("/v1/batches/{id}/cancel", self._called(self._cancel))
 
     def _called(self, handler: Handler) -> Handler:
-        """The handler, as the script has it."""
-
-        async def call(http: web.Request) -> web.StreamResponse:
-            self._books.batch_calls += 1
-            if not self._is_there:
-                raise Refusal(404, "Not Found", None)
-            fault = self.script.popleft() if self.script else None
-            if fault is not None:
-                self._books.faults[fault] += 1
-            if fault is not None and fault in ERRORS:
-                status, code = ERRORS[fault]
-                raise Refusal(status, f"scripted {fault}", code)
-            if fault == "reset":
-                return reset(http)
-            if fault == "stall":
-                return await silence(http)
-            response = await handler(http)
-            if fault == "cut" and isinstance(response, web.Response):
-                return await _half(http, response)
-            if fault == "lost":
-                return reset(http)
-            return await silence(http) if fault == "hang" else response
-
-        return call
+        return self._calls.through(handler, is_there=self._is_there)
 
     async def _upload(self, http: web.Request) -> web.Response:
         form = await http.post()
@@ -114,7 +66,7 @@ class BatchApi:
     async def _files(self, http: web.Request) -> web.Response:
         purpose = http.query.get("purpose")
         files = [each for each in self._batches.files.values() if purpose in {None, each.purpose}]
-        return _page(http, [file.as_json for file in reversed(files)])
+        return page(http, [file.as_json for file in reversed(files)])
 
     async def _file(self, http: web.Request) -> web.Response:
         return json_response(self._found(http).as_json)
@@ -127,15 +79,11 @@ class BatchApi:
         return json_response({"id": file.id, "object": "file", "deleted": True})
 
     async def _create(self, http: web.Request) -> web.Response:
-        try:
-            asked = orjson.loads(await http.read())
-        except orjson.JSONDecodeError:
-            raise Refusal(400, "the body is not JSON") from None
-        return json_response(self._batches.create(asked, self._endpoints).as_json)
+        return json_response(self._batches.create(await asked(http), self._endpoints).as_json)
 
     async def _list(self, http: web.Request) -> web.Response:
         known = [self._batches.look(identity).as_json for identity in self._batches.batches]
-        return _page(http, known[::-1])
+        return page(http, known[::-1])
 
     async def _batch(self, http: web.Request) -> web.Response:
         return json_response(self._batches.look(http.match_info["id"]).as_json)
@@ -149,33 +97,3 @@ class BatchApi:
         if file is None:
             raise Refusal(404, f"No such File object: {identity}", "not_found")
         return file
-
-
-async def _half(http: web.Request, whole: web.Response) -> web.StreamResponse:
-    """Half of a reply, then a reset."""
-    body = bytes(whole.body) if isinstance(whole.body, bytes | bytearray) else b""
-    response = web.StreamResponse(headers={"Content-Length": str(len(body))})
-    await response.prepare(http)
-    await response.write(body[: len(body) // 2])
-    return reset(http)
-
-
-def _page(http: web.Request, found: list[dict[str, Any]]) -> web.Response:
-    """A page of a list, newest first, as `limit` and `after` ask."""
-    after = http.query.get("after")
-    names = [each["id"] for each in found]
-    start = names.index(after) + 1 if after in names else 0
-    try:
-        end = start + max(1, int(http.query.get("limit", "20")))
-    except ValueError:
-        raise Refusal(400, "'limit' must be a number") from None
-    page = found[start:end]
-    return json_response(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": end < len(found),
-        }
-    )

@@ -23,7 +23,7 @@ class Books:
         self.batched = 0
         """Lines of batches that were worked on; they are not among `requests`."""
         self.batch_calls = 0
-        """Calls to files and batches."""
+        """Calls to files, batches and fine-tuning jobs."""
         self.billed_requests = 0
         self.prompt_tokens = 0
         """Billed."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
@@ -21,8 +22,11 @@ from synthkd.fake_teacher.answers import ANSWERS, IN_BATCHES, WHOLE, reply_to
 from synthkd.fake_teacher.batch_api import BatchApi
 from synthkd.fake_teacher.batches import Batches
 from synthkd.fake_teacher.books import Books
+from synthkd.fake_teacher.calls import Calls
 from synthkd.fake_teacher.chat import Body, Prefixes, Voice
 from synthkd.fake_teacher.faults import BROKEN, ERRORS, Faults, Refusal, drawn
+from synthkd.fake_teacher.fine_tuning import FineTuning
+from synthkd.fake_teacher.fine_tuning_api import FineTuningApi
 from synthkd.fake_teacher.wire import (
     ELSEWHERE,
     drip,
@@ -34,7 +38,7 @@ from synthkd.fake_teacher.wire import (
     stream,
 )
 
-NEED_THE_KEY = ("/v1/models", "/v1/files", "/v1/batches")
+NEED_THE_KEY = ("/v1/models", "/v1/files", "/v1/batches", "/v1/fine_tuning")
 """Beside the answers; /health, /metrics and /stats are open, as they are with vLLM."""
 
 LARGEST_BODY = 2**29
@@ -74,11 +78,14 @@ class FakeTeacher(Books):
         drip_s: seconds between the bytes of the fault `drip`.
         batch_delay_s: seconds that a batch takes; 0 = it is complete when first looked at.
         batch_script: faults of the next batches, None = it goes well; see `batches.py`.
-        batch_call_script: faults of the next calls to files and batches; see `batch_api.py`.
+        batch_call_script: faults of the next calls to files, batches and jobs; see `calls.py`.
         batch_bytes: of a file; a larger one is answered 413. None = no limit.
         has_batches: whether there are files and batches at all.
+        job_delay_s: seconds that a fine-tuning job takes; 0 = it is over when first looked at.
+        job_script: faults of the next jobs, None = it goes well; see `fine_tuning.py`.
+        has_fine_tuning: whether there are fine-tuning jobs at all.
         seed: of the faults by rate and of the latency.
-        clock: seconds, for limits and batches.
+        clock: seconds, for limits, batches and jobs.
 
     Raises:
         UserError: an unknown fault, or a number out of its range.
@@ -116,6 +123,9 @@ class FakeTeacher(Books):
         batch_call_script: Iterable[str | None] = (),
         batch_bytes: int | None = None,
         has_batches: bool = True,
+        job_delay_s: float = 0.0,
+        job_script: Iterable[str | None] = (),
+        has_fine_tuning: bool = True,
         seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -153,13 +163,23 @@ class FakeTeacher(Books):
         self._batches = Batches(
             self._line, delay_s=batch_delay_s, script=batch_script, wall_clock=wall_clock
         )
+        self._calls = Calls(batch_call_script, self)
         self._batch_api = BatchApi(
             self._batches,
             IN_BATCHES,
-            script=batch_call_script,
-            books=self,
+            self._calls,
             most_bytes=batch_bytes,
             is_there=has_batches,
+        )
+        self._fine_tuning = FineTuning(
+            self._batches.files,
+            self.models,
+            delay_s=job_delay_s,
+            script=job_script,
+            wall_clock=wall_clock,
+        )
+        self._fine_tuning_api = FineTuningApi(
+            self._fine_tuning, self._calls, is_there=has_fine_tuning
         )
 
     @property
@@ -179,13 +199,18 @@ class FakeTeacher(Books):
 
     @property
     def batch_call_script(self) -> deque[str | None]:
-        """The faults of the next calls to files and batches; may be changed at any time."""
-        return self._batch_api.script
+        """The faults of the next calls to files, batches and jobs; may be changed at any time."""
+        return self._calls.script
 
     @property
     def batches(self) -> Batches:
         """Files and batches, for tests to look at."""
         return self._batches
+
+    @property
+    def fine_tuning(self) -> FineTuning:
+        """Jobs and the faults of the next ones, for tests to look at."""
+        return self._fine_tuning
 
     @asynccontextmanager
     async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[FakeTeacher]:
@@ -207,6 +232,7 @@ class FakeTeacher(Books):
         app.router.add_get("/stats", self._stats)
         app.router.add_get("/metrics", self._metrics)
         self._batch_api.add_to(app.router)
+        self._fine_tuning_api.add_to(app.router)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await runner.setup()
         try:
@@ -309,7 +335,10 @@ class FakeTeacher(Books):
     def _reply(self, path: str, body: Body, digest: bytes, fault: str | None) -> dict[str, Any]:
         """The whole reply, with its usage."""
         cached = self._prefixes.cached(body) if self._prefixes and "messages" in body else 0
-        reply = reply_to(path, body, digest, self.voice, fault, cached)
+        voice, learnt = self.voice, self._fine_tuning.voice_of(body["model"])
+        if learnt is not None:
+            voice = replace(voice, answer=learnt)
+        reply = reply_to(path, body, digest, voice, fault, cached)
         if "choices" in reply:
             last = self.fingerprint_changes_after
             changed = last is not None and self.requests + self.batched > last
@@ -363,7 +392,11 @@ class FakeTeacher(Books):
         model = body.get("model")
         if not isinstance(model, str) or not model:
             raise Refusal(400, "you must provide a model parameter")
-        if self.models and model not in self.models:
+        if model.startswith("ft:"):
+            exists = self._fine_tuning.voice_of(model) is not None
+        else:
+            exists = not self.models or model in self.models
+        if not exists:
             raise Refusal(404, f"The model `{model}` does not exist", "model_not_found")
 
     def _check_key(self, http: web.Request) -> None:
@@ -417,7 +450,9 @@ class FakeTeacher(Books):
         return web.Response()
 
     async def _stats(self, _: web.Request) -> web.Response:
-        return json_response(self.stats)
+        jobs = self._fine_tuning
+        told = {"jobs": len(jobs.jobs), "trained_tokens": jobs.trained_tokens}
+        return json_response({**self.stats, **told})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         if not self._tells_metrics:

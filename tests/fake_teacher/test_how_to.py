@@ -13,10 +13,11 @@ import typer.main
 
 from synthkd.cli import app
 from synthkd.fake_teacher import FakeTeacher
-from synthkd.fake_teacher.batch_api import CALL_FAULTS
 from synthkd.fake_teacher.batches import BATCH_FAULTS
 from synthkd.fake_teacher.books import Books
+from synthkd.fake_teacher.calls import CALL_FAULTS
 from synthkd.fake_teacher.faults import FAULTS, POISON
+from synthkd.fake_teacher.fine_tuning import JOB_FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "how-to" / "fake-teacher.md").read_text(encoding="utf-8")
@@ -59,7 +60,7 @@ def test_every_option_of_the_command_is_on_the_page() -> None:
 
 def test_every_fault_is_on_the_page() -> None:
     named = named_in("Faults", slice(0, 1))
-    assert named == {*FAULTS, POISON, *BATCH_FAULTS, *CALL_FAULTS}
+    assert named == {*FAULTS, POISON, *BATCH_FAULTS, *CALL_FAULTS, *JOB_FAULTS}
 
 
 def test_every_count_is_on_the_page() -> None:
