@@ -101,9 +101,8 @@ async def test_its_events_come_page_by_page_newest_first(client: AsyncOpenAI, cl
     assert len({event.id for event in events}) == len(events) == 16
     assert events[0].message == "The job has successfully completed"
     assert events[-1].message == f"Created fine-tuning job: {job.id}"
-    assert [event.data["step"] for event in events if event.type == "metrics"] == [
-        *range(10, 0, -1)
-    ]
+    steps: list[Any] = [event.data for event in events if event.type == "metrics"]
+    assert [each["step"] for each in steps] == [*range(10, 0, -1)]
 
 
 async def test_a_model_is_there_when_its_job_has_succeeded(
