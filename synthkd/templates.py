@@ -33,20 +33,22 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from synthkd.errors import PromptError, Unrenderable
+from synthkd.fence import fenced
 from synthkd.hints import near
 from synthkd.rows import Fields
 
 # fmt: off
 FILTERS = frozenset({
-    "abs", "batch", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby",
-    "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min",
-    "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice", "sort",
-    "string", "sum", "title", "tojson", "trim", "truncate", "unique", "upper", "wordcount",
+    "abs", "batch", "capitalize", "count", "d", "default", "dictsort", "fenced", "first", "float",
+    "groupby", "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max",
+    "min", "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice",
+    "sort", "string", "sum", "title", "tojson", "trim", "truncate", "unique", "upper", "wordcount",
     "wordwrap",
 })
 # fmt: on
 """Not among them: `attr` and `format` reach too far, `random` differs from run to run, `safe` and
-its kind belong to HTML. `tojson` is our own, because Jinja's escapes for HTML."""
+its kind belong to HTML. `tojson` is our own, because Jinja's escapes for HTML, and `fenced` is of
+`synthkd.fence`."""
 
 METHODS: Mapping[type, frozenset[str]] = {
     dict: frozenset({"items", "keys", "values", "get"}),
@@ -237,6 +239,10 @@ def _tojson(value: Any, indent: int | None = None) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode()
 
 
+def _fenced(value: Any, name: str) -> str:
+    return fenced(_as_text(value), name)
+
+
 def _sandbox() -> _Sandbox:
     sandbox = _Sandbox(
         undefined=StrictUndefined,
@@ -245,7 +251,7 @@ def _sandbox() -> _Sandbox:
         lstrip_blocks=True,
         finalize=_as_text,
     )
-    known = {**sandbox.filters, "tojson": _tojson}
+    known = {**sandbox.filters, "tojson": _tojson, "fenced": _fenced}
     sandbox.filters = {name: known[name] for name in FILTERS}
     sandbox.globals = {name: sandbox.globals[name] for name in FUNCTIONS}
     return sandbox

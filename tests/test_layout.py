@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "rows text hints",
+        "rows text hints fence",
         "manifest",
         "templates schemas",
         "config",

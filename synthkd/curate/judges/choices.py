@@ -1,7 +1,7 @@
 """Reads which of two answers a judge prefers. Pure and total: any text gives a choice or a loss.
 
 {"reasoning": "...", "verdict": "second"}       what the shipped prompt asks for
-[[B]]     Output (b)     Answer 2     tie      what other prompts of the field ask for
+[[B]]     Output (b)     Final verdict: 2      what other prompts of the field ask for
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from synthkd.curate.judges.verdict import NO_VERDICT, SEVERAL, objects_in
+from synthkd.curate.judges.objects import begins_object, own_objects
+from synthkd.curate.judges.verdict import NO_VERDICT, SEVERAL
 from synthkd.recipes.replies import Loss
 from synthkd.rows import clean
 from synthkd.schemas import Schema
@@ -19,27 +20,22 @@ from synthkd.schemas import Schema
 Outcome = Literal["first", "second", "tie"]
 FLIPPED: Mapping[Outcome, Outcome] = {"first": "second", "second": "first", "tie": "tie"}
 
+_NOUN = r"(?:output|answer|response|assistant|option|candidate|model)"
+_LEAD = (
+    r"(?:(?:so|thus|therefore|hence)\W+)?(?:(?:(?:my|the|final) )*(?:verdict|choice)(?: is)?\W+)?"
+)
 _WORDS: Mapping[Outcome, str] = {
-    "first": "first|a|1",
-    "second": "second|b|2",
+    "first": rf"(?:{_NOUN}\W*)?(?:first|a|1)|first {_NOUN}",
+    "second": rf"(?:{_NOUN}\W*)?(?:second|b|2)|second {_NOUN}",
     "tie": "tie|equal|both|neither|c|0",
 }
-"""What stands for each where the answer is nothing else."""
-_NOUN = r"(?:output|answer|response|assistant|option|candidate|model)"
-_NAMED: Mapping[Outcome, str] = {
-    "first": rf"\[\[a\]\]|\b{_NOUN}\s*\(?(?:a|1)\b\)?|\bfirst\b",
-    "second": rf"\[\[b\]\]|\b{_NOUN}\s*\(?(?:b|2)\b\)?|\bsecond\b",
-    "tie": r"\[\[c\]\]|\btie\b",
-}
-"""What names each within a sentence."""
 _ALONE = {
-    outcome: re.compile(rf"\W*(?:{_NOUN}\W*)?(?:{words})\W*", re.IGNORECASE)
+    outcome: re.compile(
+        rf"\W*{_LEAD}(?:the )?(?:{words})(?:\W+is (?:the )?better)?\W*", re.IGNORECASE
+    )
     for outcome, words in _WORDS.items()
 }
-_WITHIN = {outcome: re.compile(words, re.IGNORECASE) for outcome, words in _NAMED.items()}
-
-_SAID = re.compile(r'"verdict"\s*:\s*"([^"\\]{1,40})"')
-"""A verdict wherever it stands, but for inside a string."""
+"""What stands for each where the line says nothing else, but perhaps that it is the verdict."""
 
 # Names go out in alphabetical order, and a server that holds a model to the schema makes it write
 # them in that order: the reasoning must come before the verdict in the alphabet too.
@@ -67,33 +63,32 @@ class Choice:
 
 
 def read_choice(text: str) -> Choice:
-    """The preference in a reply: a JSON object with `verdict`, or plain text that names one.
+    """The preference in a reply: a JSON object with `verdict` at its end, or a last line of it.
 
-    Two objects with different preferences, or a text that names both answers, are
-    `several_verdicts`: what was meant is not guessed.
+    A line counts only where it is a choice and nothing else, and where no object was begun: the
+    words of a sentence ("The second answer is wrong.") are no verdict. Two objects with different
+    preferences are `several_verdicts`: what was meant is not guessed.
     """
-    objects = [value for value in objects_in(text) if "verdict" in value]
-    if objects:
-        told = {_alone(value["verdict"]) for value in objects}
-        # An object that cannot be read may hold the real verdict, and quote a forged one.
-        told |= {_alone(word) for word in _SAID.findall(text)}
-        if len(told) > 1:
-            return Choice(loss=Loss(SEVERAL, text[-200:]))
-        (better,) = told
-        if better is None:
-            return Choice(loss=Loss(NO_VERDICT, f"verdict is {objects[-1]['verdict']!r:.80}"))
-        return Choice(better=better, reasoning=_reasoning(objects[-1]))
-    if (alone := _alone(text)) is not None:
-        return Choice(better=alone)
-    named = [outcome for outcome, pattern in _WITHIN.items() if pattern.search(text)]
-    if len(named) == 1:
-        return Choice(better=named[0], reasoning=text)
-    return Choice(loss=Loss(SEVERAL if named else NO_VERDICT, text[-200:] or "empty"))
+    if not begins_object(text):
+        line = text.strip().rpartition("\n")[2]
+        better = _alone(line)
+        loss = Loss(NO_VERDICT, text[-200:] or "empty") if better is None else None
+        return Choice(better=better, reasoning=text if line != text.strip() else None, loss=loss)
+    objects = own_objects(text)
+    if not objects or "verdict" not in objects[-1]:
+        return Choice(loss=Loss(NO_VERDICT, text[-200:]))
+    told = {_alone(value["verdict"]) for value in objects if "verdict" in value}
+    if len(told) > 1:
+        return Choice(loss=Loss(SEVERAL, text[-200:]))
+    (better,) = told
+    if better is None:
+        return Choice(loss=Loss(NO_VERDICT, f"verdict is {objects[-1]['verdict']!r:.80}"))
+    return Choice(better=better, reasoning=_reasoning(objects[-1]))
 
 
 def _alone(value: Any) -> Outcome | None:
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if len(text) > 40:
+    if len(text) > 60:
         return None
     return next((outcome for outcome, form in _ALONE.items() if form.fullmatch(text)), None)
 

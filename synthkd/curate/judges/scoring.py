@@ -13,6 +13,7 @@ from synthkd.curate.fields import value_of
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
 from synthkd.errors import Rejected, RowError
+from synthkd.fence import fenced
 from synthkd.recipes.replies import discard_all, give_up
 from synthkd.rows import Fields, Json, Row, canonical
 from synthkd.steps import Kit
@@ -27,7 +28,7 @@ class ScoredSettings(Calibrated):
     """What all have in common that score one answer."""
 
     field: str | Annotated[list[str], Field(min_length=1)] = "response"
-    """The field that is judged; of several, each stands under its name."""
+    """The field that is judged; of several, each stands between tags of its name."""
     question: str = "instruction"
     """The field with what was asked."""
     into: str = "verdict"
@@ -67,7 +68,7 @@ def shown(row: Row, config: JudgedSettings, standard: Rubric) -> dict[str, Json]
 
 
 def judged_text(row: Row, field: str | list[str]) -> str:
-    """What the judge sees of the answer: one field's text, or several under their names.
+    """What the judge sees of the answer: one field's text, or several, each fenced under its name.
 
     Raises:
         Rejected: `nothing_to_judge`: it is empty.
@@ -78,7 +79,7 @@ def judged_text(row: Row, field: str | list[str]) -> str:
         raise Rejected("nothing_to_judge", f"{', '.join(names)} is empty")
     if len(names) == 1:
         return texts[0]
-    return "\n\n".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True))
+    return "\n\n".join(fenced(text, name) for name, text in zip(names, texts, strict=True))
 
 
 def text_of(row: Row, name: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synthkd.curate.judges.objects import is_whole_object, own_objects
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.errors import TeacherError
 from synthkd.recipes.replies import Loss, loss_of
@@ -23,9 +24,8 @@ from synthkd.rows import Json, clean
 from synthkd.teachers.request import Completion
 from synthkd.text import equivalent
 
-MOST_BRACES = 200
-"""Places in a reply where a JSON object is looked for: more are noise, and each costs time."""
 NO_VERDICT, OFF_SCALE, SEVERAL = "no_verdict", "off_scale", "several_verdicts"
+CUT_SHORT = "cut_short"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,13 @@ def unusable(reply: Completion | TeacherError) -> Loss | None:
     """Why nothing can be read from a judge's reply; a fault against its schema is no reason yet.
 
     What departs from the schema may still say all that is needed, such as a number as text, and is
-    read with the same care as the reply of a server that takes no schema.
+    read with the same care as the reply of a server that takes no schema. A reply that was cut at
+    `max_tokens` says nothing, unless it is one whole object: what is missing may be the verdict.
     """
+    if isinstance(reply, Completion) and reply.finish == "length":
+        end = reply.text[-200:] or "nothing was said yet"
+        cut = Loss(CUT_SHORT, f"cut at max_tokens, raise it: ...{end}")
+        return None if is_whole_object(reply.text) else cut
     loss = loss_of(reply)
     return None if loss is not None and loss.reason == "bad_json" else loss
 
@@ -88,19 +93,17 @@ def opinion(
 
 
 def read_scores(text: str, rubric: Rubric) -> Reading:
-    """The scores in a reply: a JSON object with `scores` (or the criteria themselves).
+    """The scores in a reply: a JSON object with `scores` (or the criteria themselves) at its end.
 
-    Whatever stands around the object makes no difference. Two objects that score differently are
-    `several_verdicts`, a number that its scale does not have is `off_scale`, anything else that is
-    not a number for every criterion is `no_verdict`.
+    What stands before it makes no difference, unless that is an object too: two that score
+    differently are `several_verdicts`. A number that its scale does not have is `off_scale`,
+    anything else that is not a number for every criterion is `no_verdict`.
     """
-    readings = [
-        reading for value in objects_in(text) if (reading := _of_object(value, rubric)) is not None
-    ]
-    if not readings:
+    readings = [_of_object(value, rubric) for value in own_objects(text)]
+    if not readings or readings[-1] is None:
         return Reading(loss=Loss(NO_VERDICT, text[-200:] or "empty"))
-    different = {json.dumps(reading.scores, sort_keys=True) for reading in readings}
-    if len(different) > 1:
+    scored = [reading for reading in readings if reading is not None]
+    if len({json.dumps(reading.scores, sort_keys=True) for reading in scored}) > 1:
         return Reading(loss=Loss(SEVERAL, text[-200:]))
     return readings[-1]
 
@@ -151,36 +154,6 @@ def _number(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
-
-
-def objects_in(text: str) -> Sequence[Mapping[str, Any]]:
-    """Every JSON object that stands in the text, the outermost of each place, in order.
-
-    None where there are too many places: what was not looked at may say something else.
-    """
-    found: list[Mapping[str, Any]] = []
-    decoder = json.JSONDecoder(object_pairs_hook=_no_twins)
-    start, tries = text.find("{"), 0
-    while start >= 0:
-        if tries == MOST_BRACES:
-            return []
-        end = start + 1
-        try:
-            value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):  # cut, no JSON, or nested beyond any sense
-            value = None
-        if isinstance(value, dict):
-            found.append(value)
-        start, tries = text.find("{", end), tries + 1
-    return found
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object that says two things under one name says neither."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a name stands twice")
-    return value
 
 
 def mean(values: Sequence[float]) -> float:

@@ -20,9 +20,9 @@ def test_the_pipeline_of_judges(
         pipeline = Pipeline.load("pipelines/judge.yaml", out=tmp_path / name, ledger=ledger)
         runs.append(pipeline.run_sync(offline=offline))
     first, again = runs
-    assert (first.counts.read, first.counts.kept, first.counts.rejected) == (200, 160, 40)
+    assert (first.counts.read, first.counts.kept, first.counts.rejected) == (200, 161, 39)
     assert first.counts.failed == 0
-    assert first.funnel["judge.panel"].reasons == {"low_score": 40}
+    assert first.funnel["judge.panel"].reasons == {"low_score": 39}
     assert first.figures == again.figures
     assert again.spend.requests == 0
     assert tree_bytes(tmp_path / "one" / "dataset") == tree_bytes(tmp_path / "two" / "dataset")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from synthkd.errors import MissingField, Rejected, RowError, Unanswered
+from synthkd.fence import fenced
 from synthkd.steps import find_step, names_of
 from tests.curate.judges.asking import always, judged, said, scored
 
@@ -136,7 +137,8 @@ async def test_several_fields_are_judged_together() -> None:
     row = {"question": "2 + 2?", "rationale": "Two and two.", "answer": "4"}
     settings = SETTINGS | {"field": ["rationale", "answer"], "question": "question"}
     done = await judged("judge.rubric", settings, row, always(scored(truth=4, style=4)))
-    assert done.asked[0].inputs["candidate"] == "rationale: Two and two.\n\nanswer: 4"
+    shown = f"{fenced('Two and two.', 'rationale')}\n\n{fenced('4', 'answer')}"
+    assert done.asked[0].inputs["candidate"] == shown
 
 
 @pytest.mark.parametrize(
