@@ -38,6 +38,7 @@ from synthkd.plan import (
 from synthkd.routes import Asked, Route, compare, measured
 from synthkd.rows import Row
 from synthkd.steps import BUILTIN
+from synthkd.students.ready import ready
 from synthkd.survey import Survey, survey
 from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.open import OpenTeacher, check_teachers
@@ -265,6 +266,11 @@ def _warnings(plan: Plan) -> Iterator[str]:
     for name, teacher in config.teachers.items():
         try:
             check_teachers({name: teacher}, base=plan.folder, budget=config.budget, offline=False)
+        except UserError as error:
+            yield f"a run would not start: {error}"
+    if config.student is not None:
+        try:
+            ready(config.student, plan.folder, offline=False)
         except UserError as error:
             yield f"a run would not start: {error}"
     for bound in plan.steps:

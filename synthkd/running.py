@@ -49,6 +49,7 @@ from synthkd.results import ROWS, resolved, warnings_of, write_losses, write_res
 from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
+from synthkd.students.ready import ready
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
@@ -105,6 +106,7 @@ class Run:
 
     async def to_the_end(self) -> Manifest:
         """All stages; returns what manifest.json holds."""
+        await self._can_train()
         async with self._working():
             with RowSpool(self._folder.work / "rows.scratch") as spool:
                 counts = await self._ask(SpoolSink(spool))
@@ -135,6 +137,8 @@ class Run:
 
         What the manifest says of asking and curating stays as the run wrote it.
         """
+        if training:
+            await self._can_train()
         async with self._working():
             rows_file = self._folder.path / ROWS
             student = None
@@ -356,6 +360,12 @@ class Run:
 
     # --- train, evaluate, manifest
 
+    async def _can_train(self) -> None:
+        """Check before any cost what training will need."""
+        config, folder, offline = self._plan.config.student, self._plan.folder, self._ways.offline
+        if config is not None:
+            await in_thread(lambda: ready(config, folder, offline=offline))
+
     async def _train(self, rows_file: Path) -> Student | None:
         if self._plan.config.student is None:
             return None
@@ -373,6 +383,7 @@ class Run:
             rows_file=rows_file,
             folder=self._folder.trained,
             work=self._folder.learning,
+            offline=self._ways.offline,
             tell=tell,
         )
 

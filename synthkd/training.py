@@ -15,6 +15,7 @@ from synthkd.students import kinds
 from synthkd.students.artefact import Student
 from synthkd.students.job import train_apart
 from synthkd.students.lesson import SIDES, HeldOutRow, Lesson, Tell, write_held_out
+from synthkd.students.ready import ready
 from synthkd.survey import rows_of
 from synthkd.text import answer_text
 
@@ -23,7 +24,14 @@ TOLD = ("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated",
 
 
 async def train(
-    plan: Plan, source: Source, *, rows_file: Path, folder: Path, work: Path, tell: Tell
+    plan: Plan,
+    source: Source,
+    *,
+    rows_file: Path,
+    folder: Path,
+    work: Path,
+    offline: bool,
+    tell: Tell,
 ) -> Student:
     """Train the student that the plan asks for on the rows, into the folder.
 
@@ -33,14 +41,16 @@ async def train(
         rows_file: the final rows.
         folder: where the student is kept.
         work: what is in it outlives a kill of the run, until the student is published.
+        offline: ask no hub for the base model.
         tell: takes a line on how far it is.
 
     Raises:
         NothingToLearn: the rows cannot teach it.
         TrainingFailed: it broke off.
     """
-    config = plan.config.student
-    assert config is not None  # noqa: S101  the caller asks only where there is a student
+    assert plan.config.student is not None  # noqa: S101  asked only where there is one
+    asked = plan.config.student
+    config = await in_thread(lambda: ready(asked, plan.folder, offline=offline))
     lesson = Lesson(
         config=config,
         rows=rows_file,

@@ -1,4 +1,4 @@
-"""What a server is to load, looked at before anything starts: a folder, or a Hugging Face id.
+"""A model that a setting names, looked at before anything starts: a folder, or a Hugging Face id.
 
 Weights are safetensors. Pickles run code when they are read, so a folder that has nothing else is
 refused, and vLLM is started with `--load-format safetensors`.
@@ -53,38 +53,53 @@ class Adapter:
 
 
 def find_model(name: str, config: VllmConfig, base: Path, *, offline: bool) -> Model:
-    """The model of a block, checked as far as that is quick.
+    """The model of a teacher's block: see `model_named`."""
+    setting = f"teachers.{name}.vllm.model"
+    return model_named(setting, config.model, config.revision, base, offline=offline)
+
+
+def model_named(
+    setting: str,
+    written: str,
+    revision: str | None,
+    base: Path,
+    *,
+    offline: bool,
+    allow_pickle: bool = False,
+) -> Model:
+    """The model that a setting names, checked as far as that is quick.
 
     Args:
-        name: of the teacher.
-        config: its `vllm` block.
+        setting: for messages.
+        written: a folder, or a Hugging Face id.
+        revision: of an id.
         base: the pipeline file's folder, where relative paths are looked up too.
         offline: ask no hub.
+        allow_pickle: whether weights may be pickles.
 
     Raises:
         UserError: no such folder, no model in it, or an id that cannot be resolved.
     """
-    setting = f"teachers.{name}.vllm.model"
-    folder = _folder(config.model, base)
+    folder = _folder(written, base)
     if folder is not None:
-        if config.revision is not None:
+        if revision is not None:
             raise UserError(f"{setting} is a folder, so it has no `revision`: remove it")
-        _check_model(folder, setting)
+        _check_model(folder, setting, allow_pickle=allow_pickle)
         return Model(name=folder.name, place=str(folder), folder=folder)
-    if not HUB_ID.fullmatch(config.model):
-        tried = ", ".join(str(place) for place in _places(config.model, base))
+    if not HUB_ID.fullmatch(written):
+        tried = ", ".join(str(place) for place in _places(written, base))
         raise UserError(
-            f"{setting}: {config.model} is no folder (looked for {tried}) and no Hugging Face id"
+            f"{setting}: {written} is no folder (looked for {tried}) and no Hugging Face id"
             " such as Qwen/Qwen3-8B"
         )
-    revision = _resolved(config.model, config.revision or "main", offline)
-    if revision is None:
+    commit = _resolved(written, revision or "main", offline)
+    if commit is None:
         raise UserError(
-            f"{setting}: {config.model} is neither a folder nor in the local Hugging Face cache,"
+            f"{setting}: {written} is neither a folder nor in the local Hugging Face cache,"
             " and the hub does not say which commit it is at now: set `revision` to a commit (40"
             " hex digits), or download the model first"
         )
-    return Model(name=config.model, place=config.model, folder=None, revision=revision)
+    return Model(name=written, place=written, folder=None, revision=commit)
 
 
 def find_adapters(name: str, config: VllmConfig, base: Path) -> list[Adapter]:
@@ -119,13 +134,15 @@ def _folder(written: str, base: Path) -> Path | None:
     return None
 
 
-def _check_model(folder: Path, setting: str) -> None:
+def _check_model(folder: Path, setting: str, *, allow_pickle: bool) -> None:
     config = _json(folder / "config.json", f"{setting}: {folder} is no model")
     if not config.get("architectures") and not config.get("model_type"):
         raise UserError(f"{setting}: {folder}/config.json names no architecture: it is no model's")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
+        if pickles and allow_pickle:
+            return
         if pickles:
             raise UserError(
                 f"{setting}: {folder} has its weights as pickles ({pickles[0]}), which run code"

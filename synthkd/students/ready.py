@@ -1,0 +1,66 @@
+"""Whether a student can be trained here at all: looked at before anything is spent."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from synthkd.config import HostedConfig, LoraConfig, NetworkConfig, StudentConfig
+from synthkd.errors import UserError
+from synthkd.teachers.vllm.model import model_named
+
+TRAIN = ("torch", "transformers", "trl", "peft", "accelerate")
+"""What the extra `train` brings."""
+
+
+def ready(config: StudentConfig, base: Path, *, offline: bool) -> StudentConfig:
+    """The settings with the model to begin with found.
+
+    Args:
+        config: the `student` block.
+        base: the pipeline file's folder, where relative paths are looked up too.
+        offline: ask no hub.
+
+    Raises:
+        UserError: a package, the base model or a key is missing.
+    """
+    if isinstance(config, HostedConfig):
+        _check_key(config)
+        return config
+    if not isinstance(config, NetworkConfig):
+        return config
+    _check_packages(config)
+    if config.base is None:
+        return config
+    model = model_named(
+        "student.base",
+        config.base,
+        config.revision,
+        base,
+        offline=offline,
+        allow_pickle=config.allow_pickle,
+    )
+    return config.model_copy(update={"base": model.place, "revision": model.revision})
+
+
+def _check_key(config: HostedConfig) -> None:
+    if config.api_key_env is not None and not os.environ.get(config.api_key_env):
+        raise UserError(
+            f"student.api_key_env: the environment has no {config.api_key_env}: export it"
+        )
+
+
+def _check_packages(config: NetworkConfig) -> None:
+    missing = [name for name in TRAIN if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"student: a neural network needs {', '.join(missing)}: pip install 'synthkd[train]',"
+            " or choose `kind: linear`"
+        )
+    lora: LoraConfig | None = getattr(config, "lora", None)
+    if lora is not None and lora.quantize and importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "student.lora.quantize: 4bit needs bitsandbytes and a GPU: pip install bitsandbytes,"
+            " or leave `quantize` out"
+        )
