@@ -1,9 +1,10 @@
 """Training in a process of its own: it gives back its memory, and Ctrl-C lets it save its place.
 
-    python -m synthkd.students.job ORDER [PROCESSES]
+    python -m synthkd.students.job ORDER [PROCESSES PARENT]
 
-ORDER is a lesson as JSON. With more than one process this one becomes `accelerate launch`, which
-starts as many of it. What it has to say goes to standard output, a JSON object a line:
+ORDER is a lesson as JSON, PARENT the process that waits for it. With more than one process this one
+becomes `accelerate launch`, which starts as many of it. What it has to say goes to standard output,
+a JSON object a line:
 
     {"told": "step 20 of 400, loss 1.3"}
     {"error": "NothingToLearn", "message": "..."}
@@ -55,7 +56,8 @@ async def train_apart(lesson: Lesson, tell: Tell) -> None:
     lesson.work.mkdir(parents=True, exist_ok=True)
     order, log = lesson.work / ORDER, lesson.work / LOG
     order.write_bytes(lesson.to_json())
-    command = [sys.executable, "-m", "synthkd.students.job", str(order), str(lesson.processes)]
+    numbers = map(str, (lesson.processes, os.getpid()))
+    command = [sys.executable, "-m", "synthkd.students.job", str(order), *numbers]
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -117,9 +119,11 @@ def _why(code: int | None, log: Path) -> str:
 # --- in the process of its own
 
 
-def main(order: Path, processes: int) -> int:
+def main(order: Path, processes: int = 1, parent: int | None = None) -> int:
     """Train, and say on standard output what came of it."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if parent not in {None, os.getppid()}:
+        return 1  # it ended before we could ask to be told
     if processes > 1:  # this process becomes the launcher, and goes with its parent all the same
         launch = ["-m", "accelerate.commands.launch", "--num_processes", str(processes)]
         again = ["-m", "synthkd.students.job", str(order)]
@@ -157,4 +161,4 @@ def _voice() -> Callable[[Mapping[str, Any]], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
