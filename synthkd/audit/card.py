@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from synthkd.errors import UserError
-from synthkd.folder import MANIFEST
+from synthkd.folder import MANIFEST, read_manifest
 from synthkd.io.atomic import atomic_file
 from synthkd.io.lock import locked
 from synthkd.manifest import Manifest
@@ -23,11 +23,13 @@ def write_audit(folder: Path, manifest: Manifest, lines: Sequence[str]) -> None:
     """Put the audit into the card, in place of an older one.
 
     Raises:
-        UserError: another process works in the folder, or the rows are others by now.
+        UserError: another process works in the folder, the rows are others by now, or the card is
+            not there or no text.
+        DiskFailed: it cannot be written.
     """
     try:
         with locked(folder):
-            now = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            now = read_manifest(folder)
             if now.run_id != manifest.run_id or now.dataset != manifest.dataset:
                 raise UserError(f"{folder}: was run again meanwhile: audit the new rows")
             card = with_audit((folder / CARD).read_text(encoding="utf-8"), lines).encode()
@@ -44,6 +46,11 @@ def write_audit(folder: Path, manifest: Manifest, lines: Sequence[str]) -> None:
             f"{folder}: another synthkd works in this folder; the labels are kept: write the card"
             " later with --report"
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{folder / CARD}: cannot be read ({error}); the labels are kept: run the pipeline"
+            " again, which writes the card anew, then the audit with --report"
+        ) from error
 
 
 def with_audit(card: str, lines: Sequence[str]) -> str:

@@ -138,9 +138,13 @@ def reviewers_of(folder: Path) -> dict[str, Labels]:
 
 
 def _append(path: Path, record: Fields) -> None:
-    """A line at the end, after what a kill may have cut there is taken away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A line at the end, after what a kill may have cut there is taken away.
+
+    Raises:
+        DiskFailed: it cannot be written.
+    """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             end = file.seek(0, os.SEEK_END)
             if end:
@@ -151,8 +155,10 @@ def _append(path: Path, record: Fields) -> None:
             file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:  # a full disk does not say by itself which file it was
-        raise DiskFailed.of(error, str(path)) from error
+    except OSError as error:
+        raise DiskFailed(
+            f"cannot write {path}: {error.strerror or error}; all labels before this one are kept"
+        ) from error
 
 
 def _parsed(kind: type[R], text: bytes, where: str) -> R:

@@ -7,7 +7,7 @@ reviewer goes as far as he likes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,23 +50,29 @@ class Sample:
         self.rejected = _drawn(self._losses, seed)
         """Keys of the rejected rows, as drawn."""
 
-    def kept_rows(self, skip: Sequence[str] = ()) -> Iterator[Shown]:
-        """The kept rows as drawn, without those that are skipped; fetched when they are wanted."""
-        left = iter([row_id for row_id in self.kept if row_id not in set(skip)])
+    def kept_rows(self, skip: Set[str] = frozenset()) -> Iterator[Shown]:
+        """The kept rows as drawn, without those that are skipped; fetched when they are wanted.
+
+        Raises:
+            SourceError: the rows cannot be read any more, or are others by now.
+        """
+        left = (row_id for row_id in self.kept if row_id not in skip)
         while wanted := list(islice(left, AT_ONCE)):
-            places = dict.fromkeys(wanted)
+            places = set(wanted)
             found = {
                 row.id: row.fields for row in read_rows(self._folder / ROWS) if row.id in places
             }
+            if len(found) < len(places):
+                raise SourceError(f"{self._folder}: was run again meanwhile: audit the new rows")
             yield from (Shown(side="kept", key=key, fields=found[key]) for key in wanted)
 
-    def rejected_rows(self, skip: Sequence[str] = ()) -> Iterator[Shown]:
+    def rejected_rows(self, skip: Set[str] = frozenset()) -> Iterator[Shown]:
         """The rejected rows as drawn: what the source had, and why it was not kept.
 
         Raises:
             SourceError: the source cannot be read any more.
         """
-        left = iter([key for key in self.rejected if key not in set(skip)])
+        left = (key for key in self.rejected if key not in skip)
         while wanted := list(islice(left, AT_ONCE)):
             losses = {key: self._losses[key] for key in wanted}
             source = self._source_fields({loss["roots"][0] for loss in losses.values()})

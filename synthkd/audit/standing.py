@@ -1,12 +1,13 @@
 """What an audit has shown so far: the precision of the dataset, good rows thrown away, agreement.
 
-A row is good if everybody who labelled it says so; one that was edited is not. What a skipped row
-is nobody knows: it is not good where the least is told, and good where the most is. So both hold
+A row is good if everybody who saw it says so; one that was edited is not. What a skipped row is
+nobody knows: it is not good where the least is told, and good where the most is. So both hold
 whatever it would turn out to be.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, takewhile
@@ -22,11 +23,17 @@ class Part:
     """What is known of one side."""
 
     labelled: int
+    """Rows of which it is known whether they are good."""
     good: int
     edited: int
     skipped: int
+    """Rows that were seen too, and of which it is not known."""
     share: Bounds
     """How many of all rows of this side are good."""
+
+    def counted(self, rows: str = "") -> str:
+        """How many were labelled, and how many skipped if any were: `38 labelled, 2 skipped`."""
+        return f"{self.labelled}{rows} labelled" + f", {self.skipped} skipped" * bool(self.skipped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +54,7 @@ class Standing:
     kept: Part
     rejected: Part
     reviewers: Mapping[str, int]
-    """Name -> rows labelled."""
+    """Name -> rows labelled, without those skipped."""
     agreement: Sequence[Agreement]
 
     @property
@@ -76,7 +83,11 @@ def standing_of(
         about=about,
         kept=_part("kept", kept, reviewers, about.risk, Prior.above(about.precision)),
         rejected=_part("rejected", rejected, reviewers, about.risk, Prior()),
-        reviewers={name: len(labels) for name, labels in reviewers.items() if labels},
+        reviewers={
+            name: sum(said != "skipped" for said in labels.values())
+            for name, labels in reviewers.items()
+            if labels
+        },
         agreement=[
             found
             for pair in combinations(sorted(reviewers), 2)
@@ -96,20 +107,28 @@ def _part(
         return [labels[side, key] for labels in reviewers.values() if (side, key) in labels]
 
     # Only as far as there is no gap: what comes behind one was not drawn, it was picked.
-    labels = list(takewhile(bool, map(said, drawn)))
-    good = [all(one == "good" for one in given) for given in labels]
+    labels = [_together(given) for given in takewhile(bool, map(said, drawn))]
     # More good labels never lower a bound, so these two enclose that of any label of the skipped.
-    at_most = [all(one in ("good", "skipped") for one in given) for given in labels]
     low, high = (
-        bounds_after(row, n_all=len(drawn), risk=risk, prior=prior) for row in (good, at_most)
+        bounds_after([label in good for label in labels], n_all=len(drawn), risk=risk, prior=prior)
+        for good in ({"good"}, {"good", "skipped"})
     )
+    times = Counter(labels)
     return Part(
-        labelled=len(labels),
-        good=sum(good),
-        edited=sum("edited" in given for given in labels),
-        skipped=sum("skipped" in given for given in labels),
+        labelled=len(labels) - times["skipped"],
+        good=times["good"],
+        edited=times["edited"],
+        skipped=times["skipped"],
         share=Bounds(n_all=len(drawn), least=low.least, most=high.most),
     )
+
+
+def _together(given: Sequence[Said]) -> Said:
+    """What those who saw a row say of it: one who finds fault with it is enough."""
+    for said in ("edited", "bad", "skipped"):
+        if said in given:
+            return said
+    return "good"
 
 
 def _agreement(pair: tuple[str, str], reviewers: Mapping[str, Labels]) -> Agreement | None:
@@ -138,15 +157,14 @@ def in_words(standing: Standing) -> list[str]:
         "refuted": f"precision < {about.precision:g} at {sure}",
         "open": f"precision >= {about.precision:g} is not shown at {sure}",
     }[standing.verdict]
-    share = f"{kept.share.low:.1%} to {kept.share.high:.1%}"
-    counted = f"of these {kept.good} good, {kept.edited} edited, {kept.skipped} skipped (not good)"
+    share = f"of all {kept.share.n_all} rows {kept.share.low:.1%} to {kept.share.high:.1%} are good"
     lost = standing.rejected
     who = ", ".join(f"{name} {n}" for name, n in standing.reviewers.items())
-    told = f"{lost.good} of {lost.labelled} rejected rows labelled; of all {lost.share.n_all}"
+    told = f"{lost.good} of {lost.counted(' rejected rows')}; of all {lost.share.n_all}"
     lost_share = f"{lost.share.low:.1%} to {lost.share.high:.1%} at {sure}"
     return [
-        f"{found}, {kept.labelled} labelled",
-        f"{counted}; of all {kept.share.n_all} rows {share} are good",
+        f"{found}, {kept.counted()}",
+        f"of those labelled {kept.good} good, {kept.edited} edited; {share}",
         *([f"thrown away although good: {told} {lost_share}"] if lost.labelled else []),
         f"reviewers: {who or 'none'}",
         *map(_in_words, standing.agreement),

@@ -55,10 +55,12 @@ def main() -> None:
 
 
 def _mend_streams() -> None:
-    """Printing must not be what a run fails by, whatever the terminal can show."""
-    for name in ("stdout", "stderr"):
+    """Printing and reading must not be what a run fails by, whatever the terminal can do."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed, as under some schedulers
-            devnull = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  for the whole process
+            devnull = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  for the whole process
             setattr(sys, name, devnull)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is already
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a byte that is no text is no answer

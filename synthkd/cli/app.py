@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+"""What a full disk, or a terminal that is gone, says without the name of a file."""
+
 app = typer.Typer(
     help="Distil a teacher that can only be talked to into a dataset and a student that you own.",
     no_args_is_help=True,
@@ -95,7 +98,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             raise  # the reader has gone away, as in `synthkd show DIR | head`; typer ends quietly
         except Exception as error:  # noqa: BLE001  the outermost frame: shown in full and reported as a bug
-            if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+            if isinstance(error, OSError) and (error.filename or error.errno in DISK):
                 _explain(str(DiskFailed.of(error, "what this is printed to")), kwargs)
                 raise typer.Exit(DiskFailed.exit_code) from None
             _explain(

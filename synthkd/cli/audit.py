@@ -131,10 +131,10 @@ def _fields(manifest: Manifest, named: Sequence[str], sample: Sample) -> list[st
 
 def _to_show(sample: Sample, who: Reviewer) -> Iterator[Shown]:
     """What this reviewer has not labelled, as drawn; each fifth is a rejected row."""
-    done: dict[str, list[str]] = {"kept": [], "rejected": []}
+    done: dict[str, set[str]] = {"kept": set(), "rejected": set()}
     for (side, key), said in who.said.items():
         if said != "skipped":
-            done[side].append(key)
+            done[side].add(key)
     kept, lost = sample.kept_rows(done["kept"]), sample.rejected_rows(done["rejected"])
     for number, shown in enumerate(kept, start=1):
         yield shown
@@ -178,7 +178,7 @@ def _label(shown: Shown, who: Reviewer, names: list[str], edited: str, now: Stan
 def _show(shown: Shown, names: Sequence[str], now: Standing) -> None:
     part = now.kept.share
     typer.echo(
-        f"\n--- {now.kept.labelled} labelled, {now.kept.good} good; {part.low:.1%} to"
+        f"\n--- {now.kept.counted()}; {now.kept.good} good; {part.low:.1%} to"
         f" {part.high:.1%} of all, {now.about.precision:.1%} wanted"
     )
     if shown.side == "rejected":
@@ -209,13 +209,22 @@ def _key(question: str) -> str:
     if sys.stdin.isatty():
         try:
             key = (typer.getchar() or "").lower()
-        except (EOFError, OSError):  # Ctrl-D, or the terminal is gone
+        except (EOFError, OSError, RuntimeError):  # Ctrl-D, or the terminal is gone (click's two)
             key = ""
         typer.echo(printable_text(key))
         return key or "q"
-    line = sys.stdin.readline()
+    line = _line()
     typer.echo()
     return line.strip().lower() if line else "q"
+
+
+def _line() -> str:
+    """A line of the input; "" = there is no more."""
+    try:
+        return sys.stdin.readline()
+    except OSError as error:  # the terminal is gone, or belongs to another process
+        typer.echo(f"the input cannot be read: {error.strerror or error}", err=True)
+        return ""
 
 
 def _edited(text: str, field: str) -> str | None:
@@ -229,7 +238,12 @@ def _edited(text: str, field: str) -> str | None:
             return None
     else:
         typer.echo(printable_text(f"the new {field}, then a line with nothing but a dot:"))
-        lines = [*iter(lambda: sys.stdin.readline() or ".\n", ".\n")]
+        lines: list[str] = []
+        while (line := _line()).strip("\n") != ".":
+            if not line:
+                typer.echo("the input has ended before the dot")
+                return None
+            lines.append(line)
         new = "".join(lines).removesuffix("\n")
         if not is_text(new):
             typer.echo("that is not UTF-8")
