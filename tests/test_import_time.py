@@ -38,3 +38,8 @@ def test_help_loads_the_command_line_only(arguments: list[str]) -> None:
     assert "typer" in loaded
     # Not pydantic: typer itself looks for it before it prints a command's help.
     assert not loaded & (HEAVY | {"rich", "yaml"})
+
+
+def test_a_linear_student_needs_no_torch_even_where_it_is_installed() -> None:
+    code = "from synthkd.students import linear; linear._skops()"
+    assert not loaded_by(code) & {"torch", "transformers"}

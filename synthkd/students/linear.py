@@ -17,10 +17,12 @@ and appears whole or not at all; see `synthkd.students.artefact`.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, BadZipFile
 
@@ -217,17 +219,35 @@ def unfitted(config: LinearConfig) -> Any:
     return make_pipeline(make_union(words, characters), classifier)
 
 
-def _load_model(file: Path) -> Any:
+def _skops() -> Any:
+    """skops.io, imported without torch.
+
+    To list the types that it trusts it imports every package of scikit-learn. One of them imports
+    torch, where that is installed: 3 CPU seconds for nothing. So that one is taken for imported.
+    """
+    bridge = "sklearn.externals.array_api_compat.torch"
+    if bridge not in sys.modules and "skops.io" not in sys.modules:
+        sys.modules[bridge] = ModuleType(bridge)
+        try:
+            import skops.io
+        finally:
+            del sys.modules[bridge]
     import skops.io
+
+    return skops.io
+
+
+def _load_model(file: Path) -> Any:
+    skops_io = _skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        foreign = sorted(set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED_TYPES))
+        foreign = sorted(set(skops_io.get_untrusted_types(file=file)) - set(TRUSTED_TYPES))
         if foreign:
             raise UserError(
                 f"{file} names types that a student does not have: {foreign}; not loaded"
             )
-        return skops.io.load(file, trusted=TRUSTED_TYPES)
+        return skops_io.load(file, trusted=TRUSTED_TYPES)
     except FileNotFoundError:
         raise UserError(f"{file.parent} holds no trained student: {file.name} is missing") from None
     except BadZipFile:
@@ -242,12 +262,10 @@ def _load_model(file: Path) -> Any:
 
 
 def _write(folder: Path, model: Any, about: Mapping[str, Any]) -> None:
-    import skops.io
-
     labels = [str(label) for label in model.classes_]
     with written(folder, about, _card(about, labels)) as beside:
         # Deflated: the vocabulary is JSON, and 44 MB become 10.
-        skops.io.dump(model, beside / MODEL, compression=ZIP_DEFLATED, compresslevel=1)
+        _skops().dump(model, beside / MODEL, compression=ZIP_DEFLATED, compresslevel=1)
         (beside / LABELS).write_bytes(orjson.dumps(labels, option=orjson.OPT_INDENT_2))
 
 
