@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from synthkd.doctor.machine import disk, extras, gpu, ledger_file, source
+from synthkd.doctor.machine import disk, extras, gpu, ledger_file, source, student
 from synthkd.doctor.report import Examined, Finding, Report
 from synthkd.doctor.teachers import examine_teacher
 from synthkd.plan import Plan
@@ -47,6 +47,7 @@ async def examine(plan: Plan, *, out: Path, ledger: Path, probe: bool = True) ->
     examined = [task.result() for task in tasks.values()]
     findings = [finding for one in examined for finding in one.findings]
     findings += source(plan.config.source, plan.folder)
+    findings += student(plan.config.student, plan.folder)
     findings += [*disk("results", out), *disk("ledger", ledger), *ledger_file(ledger)]
     findings += [*gpu(), *extras()]
     return Report(

@@ -11,12 +11,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from synthkd.config import SourceConfig
+from synthkd.config import SourceConfig, StudentConfig
 from synthkd.doctor.report import Finding, Grade
 from synthkd.errors import UserError
 from synthkd.io.sources import open_source
 from synthkd.ledger.place import filesystem_of, refuse_network
 from synthkd.ledger.schema import APPLICATION_ID, VERSION
+from synthkd.students.ready import ready
 
 LITTLE_ROOM = 2**30
 """Bytes: a million short rows with their answers take about as much."""
@@ -29,6 +30,7 @@ EXTRAS = {
     "fast": ("uvloop", "a quicker event loop"),
     "language": ("py3langid", "gate.language"),
     "tokens": ("tokenizers", "gate.length with a tokenizer file"),
+    "train": ("torch", "students that are neural networks"),
     "pii": ("presidio_analyzer", "privacy.mask with presidio, and names of persons"),
 }
 """Extra -> the module that it brings and what a run has of it; those that code uses today."""
@@ -132,6 +134,24 @@ def _soundness(path: Path, size: int) -> tuple[Grade, str]:
     if found != "ok":
         return "mend", f"{told}: damaged ({found}): restore it from a copy"
     return "fine", f"{told}: sound"
+
+
+def student(config: StudentConfig | None, base: Path) -> Iterator[Finding]:
+    """Whether the student can be trained here.
+
+    Args:
+        config: the `student` block, if there is one.
+        base: the pipeline file's folder.
+    """
+    if config is None:
+        return
+    grade: Grade = "fine"
+    said = f"{config.kind}: what its training needs is there"
+    try:
+        ready(config, base, offline=False)
+    except UserError as error:
+        grade, said = "mend", f"a run would not start: {error}"
+    yield Finding(about="student", check="settings", grade=grade, said=said)
 
 
 def gpu() -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from synthkd.config import SourceConfig
+from synthkd.config import LinearConfig, SftConfig, SourceConfig
 from synthkd.doctor import machine
 from synthkd.doctor.machine import disk, extras, gpu, ledger_file, size_text, source
 from synthkd.doctor.report import Finding
@@ -195,3 +195,13 @@ def test_an_extra_that_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     assert "pip install 'synthkd[fast]'" in found.said
     monkeypatch.setattr(machine, "EXTRAS", {"test": ("pytest", "tests")})
     assert only(extras()).said == f"pytest {pytest.__version__}"
+
+
+def test_what_the_training_of_a_student_lacks_is_to_mend(tmp_path: Path) -> None:
+    linear = LinearConfig(kind="linear", text="t", label="l")
+    assert list(machine.student(None, tmp_path)) == []
+    assert only(machine.student(linear, tmp_path)).grade == "fine"
+    sft = SftConfig(kind="sft", prompt="t", completion="l", base="nowhere")
+    found = only(machine.student(sft, tmp_path))
+    assert (found.about, found.grade) == ("student", "mend")
+    assert "student.base: nowhere is no folder" in found.said
