@@ -44,12 +44,15 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read_yaml(
+    path: Path, overrides: Sequence[str] = (), holds: str = "name, source, steps; see README.md"
+) -> dict[str, Any]:
     """The file as plain values, with `--set` overrides applied; nothing is checked yet.
 
     Args:
         path: the pipeline file.
         overrides: `teachers.main.model=x`, `steps.NAME.with.samples=5`; the value is YAML.
+        holds: what such a file has, for the message.
 
     Raises:
         ConfigError: no such file, no YAML, or an override that fits nowhere.
@@ -67,7 +70,7 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     except RecursionError as error:
         raise ConfigError([f"{path}: lists and blocks are nested too deeply"]) from error
     if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: must be a mapping with name, source, steps; see README.md"])
+        raise ConfigError([f"{path}: must be a mapping with {holds}"])
     return apply_overrides(raw, overrides)
 
 

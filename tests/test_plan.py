@@ -40,7 +40,7 @@ def plain_steps() -> Iterator[None]:
 
 
 class Asking(StepSettings):
-    prompt: str = "judge/verdict"
+    prompt: str = "judges/digit"
 
 
 def raw(*entries: Mapping[str, Any], **changes: Any) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_an_unknown_world_is_the_users_mistake() -> None:
         ("classify", {"text": "x"}, "cannot do the prompt 'classify'"),
         ("label/mine", {"labels": ["refund_status", "login_problem"]}, "reads the input text"),
         ("label/mine", {"text": "x", "labels": ["cat", "dog"]}, "it knows 0"),
-        ("judge/mine", {"text": "x"}, "judges the input `candidate`"),
+        ("judges/mine", {"text": "x"}, "judges the input `candidate`"),
     ],
 )
 def test_what_the_world_cannot_do(prompt: str, inputs: dict[str, Any], message: str) -> None:
@@ -211,8 +211,8 @@ async def test_a_judge_is_right_at_the_stated_rate(
     for sample in range(MANY):
         is_right = sample % 2 == 0
         inputs = {"question": question, "candidate": right if is_right else wrong}
-        reply = await judge.complete(request("judge/verdict", inputs, sample))
-        told += orjson.loads(reply.text)["verdict"] == ("right" if is_right else "wrong")
+        reply = await judge.complete(request("judges/digit", inputs, sample))
+        told += (int(reply.text) >= 5) == is_right
     assert told / MANY == pytest.approx(1 - error_rate, abs=0.08 if 0 < error_rate < 1 else 0)
 
 
@@ -249,7 +249,7 @@ async def test_judges_score_and_compare(name: str, question: str, right: str, wr
     assert orjson.loads(reply.text)["verdict"] == "first"
 
 
-@given(st.text(), st.sampled_from(["label/x", "rationale/x", "generate/x", "judge/x", "judges/x"]))
+@given(st.text(), st.sampled_from(["label/x", "rationale/x", "generate/x", "judges/x"]))
 def test_tickets_answer_any_text(text: str, prompt: str) -> None:
     inputs = {"text": text, "candidate": text}
     assert Tickets(error_rate=0.5).answer(prompt, inputs, random.Random(0))
@@ -265,5 +265,5 @@ def test_tickets_answer_any_text(text: str, prompt: str) -> None:
 )
 def test_arithmetic_answers_any_text(question: str) -> None:
     inputs = {"question": question, "candidate": question}
-    for prompt in ("rationale/x", "judge/x", "judges/x"):
+    for prompt in ("rationale/x", "judges/x"):
         assert Arithmetic(error_rate=0.5).answer(prompt, inputs, random.Random(0))

@@ -237,7 +237,11 @@ def expected_best(chosen_by: Sequence[float], seen_by: Sequence[float], of: int)
 def _count_curve(
     kit: Kit, scores: Sequence[float | None], check: Sequence[float | None] | None
 ) -> None:
-    """Add the row to the curves, in thousandths; only answers that both judges scored."""
+    """Add the row to the curves of rows with as many answers, in thousandths.
+
+    Only answers that both judges scored. Rows with fewer answers stay apart: of another kind, they
+    would bend the curve where they leave it.
+    """
     seen = scores if check is None else check
     pairs = [
         (mine, other)
@@ -245,25 +249,32 @@ def _count_curve(
         if mine is not None and other is not None
     ]
     mine, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    for of in range(1, len(pairs) + 1):
-        kit.count(f"rows with {of:2} answers")
-        kit.count(f"best of {of:2} {CHOOSING}, thousandths", _thousandths(mine, mine, of))
+    n = len(pairs)
+    kit.count(_rows_with(n))
+    for of in range(1, n + 1):
+        kit.count(_sum_of(of, n, CHOOSING), round(1000 * expected_best(mine, mine, of)))
         if check is not None:
-            kit.count(f"best of {of:2} {LOOKING_ON}, thousandths", _thousandths(mine, others, of))
+            kit.count(_sum_of(of, n, LOOKING_ON), round(1000 * expected_best(mine, others, of)))
 
 
-def _thousandths(chosen_by: Sequence[float], seen_by: Sequence[float], of: int) -> int:
-    return round(1000 * expected_best(chosen_by, seen_by, of))
+def _rows_with(n: int) -> str:
+    return f"rows with {n:2} answers"
+
+
+def _sum_of(of: int, n: int, whose: str) -> str:
+    return f"best of {of:2} of {n:2} {whose}, thousandths"
 
 
 def curve_of(figures: Mapping[str, Json], whose: str) -> dict[int, float]:
-    """Best of how many -> the mean score over the rows that have so many answers."""
-    curve: dict[int, float] = {}
-    for of in range(1, MOST_ANSWERS + 1):
-        total, rows = (
-            figures.get(f"best of {of:2} {whose}, thousandths"),
-            figures.get(f"rows with {of:2} answers"),
-        )
-        if isinstance(total, int) and isinstance(rows, int) and rows:
-            curve[of] = total / rows / 1000
-    return curve
+    """Best of how many -> the mean score, over the rows of the commonest number of answers.
+
+    All of the curve is of the same rows; of two numbers that are as common, it is of the larger.
+    """
+    rows = {
+        n: times
+        for n in range(1, MOST_ANSWERS + 1)
+        if isinstance(times := figures.get(_rows_with(n)), int)
+    }
+    n = max(rows, key=lambda n: (rows[n], n), default=0)
+    sums = {of: figures.get(_sum_of(of, n, whose)) for of in range(1, n + 1)}
+    return {of: total / rows[n] / 1000 for of, total in sums.items() if isinstance(total, int)}

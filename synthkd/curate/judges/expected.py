@@ -17,11 +17,10 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from pydantic import model_validator
-
+from synthkd.config import Samples
 from synthkd.curate.judges.reference import SAME
 from synthkd.curate.judges.scoring import (
-    JudgedSettings,
+    ScoredSettings,
     judged_text,
     pass_on,
     same_score,
@@ -43,7 +42,7 @@ LEAST_MASS = 0.5
 _NUMBER = re.compile(r"[^\w-]*(-?\d+)(?:\s*/\s*9)?\W*", re.ASCII)
 
 
-class ExpectedSettings(JudgedSettings):
+class ExpectedSettings(ScoredSettings):
     """Settings of `judge.expected`."""
 
     teacher: str
@@ -52,14 +51,8 @@ class ExpectedSettings(JudgedSettings):
     """The field with a reference for the judge to see; needs a prompt that shows it."""
     prompt: str = "judges/digit"
     """The prompt; also shipped: judges/digit_reference, which shows the `reference`."""
-    structured: bool = False
-    """The answer is a digit and no JSON."""
-
-    @model_validator(mode="after")
-    def _no_json(self) -> ExpectedSettings:
-        if self.structured:
-            raise ValueError("structured must be false: the answer is one digit, and no JSON")
-        return self
+    samples: Samples = 1
+    """Answers of which the mean counts; more than 1 needs a temperature above 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +122,10 @@ def read_digit(reply: Completion | TeacherError) -> Digit:
     found = _NUMBER.fullmatch(reply.text)
     if found is None:
         return Digit(loss=Loss(NO_VERDICT, reply.text[-200:]))
-    number = float(found[1]) if len(found[1]) < 5 else math.inf
-    if not 0 <= number <= MOST:
-        return Digit(loss=Loss(OFF_SCALE, f"{found[1]:.40} is not on 0 to {MOST}"))
+    if len(found[1]) > 1:  # a digit is one token: "07" may be the beginning of anything
+        reason = NO_VERDICT if found[1].lstrip("-")[0] == "0" else OFF_SCALE
+        return Digit(loss=Loss(reason, f"{found[1]:.40} is no digit from 0 to {MOST}"))
+    number = float(found[1])
     by_probability = expected_number(reply.logprobs)
     if by_probability is None:
         return Digit(number=number)

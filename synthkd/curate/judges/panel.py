@@ -8,13 +8,14 @@ second teacher of one family adds no second vote.
     mean       the mean over the families' scores
     majority   the share of families whose score reaches `keep_at_least`; more than half must
 
-Families that say nothing count against the row in a majority, and where not more than half of them
-can be read there is no verdict (`no_quorum`): a panel fails closed.
+A majority is a strict one: more than half of all families that are asked, so a draw is a no, and
+families that say nothing count against the row. Where not more than half of them can be read there
+is no verdict (`no_quorum`): a panel fails closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -27,7 +28,6 @@ from synthkd.curate.judges.scoring import (
     opinions_on,
     pass_on,
     same_score,
-    scores_of,
     seen,
     shown,
 )
@@ -50,6 +50,7 @@ class PanelSettings(JudgedSettings):
     """The field with the family, or the teacher, that wrote the answer: that family is not asked,
     because judges favour their own."""
     vote: Literal["mean", "majority"] = "mean"
+    """`majority`: more than half of all families that are asked must score `keep_at_least`."""
     prompt: str = "judges/rubric"
     """The prompt, the same for all of them."""
     rubric: RubricSetting = Field(default="judges/helpsteer2", validate_default=True)
@@ -102,10 +103,11 @@ async def panel(row: Row, kit: Kit, config: PanelSettings, /) -> AsyncIterator[R
         samples=config.samples,
         structured=config.structured,
     )
-    families = family_scores(opinions, {name: config.family(name) for name in teachers})
+    family_of = {name: config.family(name) for name in teachers}
+    families = family_means(family_of, ((one.teacher, one.score) for one in opinions))
     verdict: dict[str, Json] = {
         "score": panel_score(families, config),
-        "scores": scores_of(opinions, config.rubric),
+        "scores": _by_criterion(family_of, opinions, config),
         "rubric": config.rubric.name,
         "families": dict(families),
         "answers": [one.told for one in opinions],
@@ -114,20 +116,38 @@ async def panel(row: Row, kit: Kit, config: PanelSettings, /) -> AsyncIterator[R
     yield pass_on(row, kit, _settled(config), verdict)
 
 
-def family_scores(
-    opinions: Iterable[Opinion], family_of: Mapping[str, str]
+def family_means(
+    family_of: Mapping[str, str], told: Iterable[tuple[str, float | None]]
 ) -> dict[str, float | None]:
-    """Each family's score in the order of their names: the mean over its teachers' means."""
+    """Each family's value in the order of their names: the mean over its teachers' means.
+
+    Args:
+        family_of: each teacher's family.
+        told: a teacher and what it said, once for each sample; None = nothing that can be read.
+    """
     by_family: dict[str, dict[str, list[float]]] = {
         family: {} for family in sorted(set(family_of.values()))
     }
-    for one in opinions:
-        if one.score is not None:
-            by_family[family_of[one.teacher]].setdefault(one.teacher, []).append(one.score)
+    for teacher, value in told:
+        if value is not None:
+            by_family[family_of[teacher]].setdefault(teacher, []).append(value)
     return {
-        family: mean([mean(scores) for scores in teachers.values()]) if teachers else None
+        family: mean([mean(values) for values in teachers.values()]) if teachers else None
         for family, teachers in by_family.items()
     }
+
+
+def _by_criterion(
+    family_of: Mapping[str, str], opinions: Sequence[Opinion], config: PanelSettings
+) -> dict[str, Json]:
+    """The mean over the families by criterion, each on its own scale; some family can be read."""
+    read = [(one.teacher, one.reading.scores) for one in opinions if one.reading.scores is not None]
+    means: dict[str, Json] = {}
+    for criterion in config.rubric.criteria:
+        told = ((teacher, scores[criterion.name]) for teacher, scores in read)
+        values = family_means(family_of, told).values()
+        means[criterion.name] = mean([value for value in values if value is not None])
+    return means
 
 
 def panel_score(families: Mapping[str, float | None], config: PanelSettings) -> float:

@@ -106,7 +106,7 @@ class Rubric(Settings):
         criteria = [
             {**common, **one} if isinstance(one, Mapping) else one for one in raw["criteria"]
         ]
-        bare = [str(one.get("name")) for one in criteria if _has_no_scale(one)]
+        bare = [one["name"] for one in criteria if _has_no_scale(one)]
         if bare:
             raise ValueError(
                 f"no scale for {', '.join(bare)}: write `scale: [0, 4]` there, or once beside "
@@ -179,7 +179,9 @@ class Rubric(Settings):
 
 
 def _has_no_scale(criterion: object) -> bool:
-    return isinstance(criterion, Mapping) and "name" in criterion and "scale" not in criterion
+    if not isinstance(criterion, Mapping) or not isinstance(criterion.get("name"), str):
+        return False
+    return "scale" not in criterion
 
 
 def load_rubric(name: str, folders: Sequence[Path]) -> Rubric:
@@ -204,13 +206,27 @@ def load_rubric(name: str, folders: Sequence[Path]) -> Rubric:
         ]
         raise ValueError(f"there is no rubric {name!r}; looked for {places}{near(name, known)}")
     try:
-        raw = read_yaml(path)
+        raw = read_yaml(path, holds="about, scale, criteria; see docs/curation/judges.md")
     except ConfigError as error:
         raise ValueError(str(error)) from error
+    if _repeats(raw, set()):
+        raise ValueError(f"{path}: repeats a list or a block by an alias (*name): write it out")
     try:
         return Rubric.model_validate({"name": name, **raw})
     except ValidationError as error:
         raise ValueError(f"{path}: {_told(error)}") from error
+
+
+def _repeats(value: object, seen: set[int]) -> bool:
+    """Whether a list or block stands in two places: by aliases, a small file may be endless."""
+    if not isinstance(value, dict | list):
+        return False
+    if id(value) in seen:
+        return True
+    seen.add(id(value))
+    return any(
+        _repeats(one, seen) for one in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _told(error: ValidationError) -> str:

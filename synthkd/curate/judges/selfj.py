@@ -2,7 +2,8 @@
 
 Self-J (arXiv 2409.00935): a model grades answers with the reference before it (`judge.expected`);
 that grade alone is noisy, so it is mixed with the cosine of answer and reference as vectors. The
-mixture, 0 to 9, is what a student learns to say: with the reference before it, and without.
+mixture, 0 to 9, is what a student learns to say: each item is shown to it without the reference and
+with it.
 
     grade = bin( (1 - w) * scaled(self-evaluation) + w * scaled(cosine) )
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from synthkd.config import Share
 from synthkd.curate.embed import EmbedSettings, Vectors, open_embedder
@@ -54,6 +55,15 @@ class SelfJSettings(StepSettings):
     """How it will be asked with one."""
     into: str = "grade"
     """The field for the grade, a digit as text: what the student learns to say."""
+    rows: Literal["two", "one"] = "two"
+    """`two`: each item becomes a training row without the reference and one with it, as
+    `with_reference` says; `one`: it stays one row that has both prompts, for code of your own."""
+
+    @property
+    def gives(self) -> list[str]:
+        """The fields that the step adds."""
+        second = "with_reference" if self.rows == "two" else "judge_prompt_with_reference"
+        return [self.into, "self_evaluation", "cosine", "judge_prompt", second]
 
 
 class Signals(NamedTuple):
@@ -97,13 +107,7 @@ class _BothTexts:
 @table_step(
     "judge.selfj",
     needs=lambda config: [config.verdict, config.field, config.reference, config.question],
-    gives=lambda config: [
-        config.into,
-        "self_evaluation",
-        "cosine",
-        "judge_prompt",
-        "judge_prompt_with_reference",
-    ],
+    gives=lambda config: config.gives,
     supplies=["question", "candidate", "reference"],
     asks=lambda config, rows: 2 * rows,
 )
@@ -111,9 +115,11 @@ def selfj(table: Table, kit: TableKit, config: SelfJSettings, /) -> Iterator[Row
     """Mix self-evaluation and similarity into the grade that a judge is trained to give.
 
     Gives the grade (`into`), its parts `self_evaluation` (0 to 1) and `cosine`, and what the
-    student is asked: `judge_prompt`, `judge_prompt_with_reference`. Rejects rows whose verdict
-    cannot be used (`no_verdict`) and blank answers or references (`no_text`); a row without a
-    vector fails. Memory: 16 bytes a row beside the vectors' 64.
+    student is asked: of each item a row whose `judge_prompt` is without the reference, and one
+    with it (`with_reference`); with `rows: one`, one row with `judge_prompt` and
+    `judge_prompt_with_reference`. Rejects rows whose verdict cannot be used (`no_verdict`) and
+    blank answers or references (`no_text`); a row without a vector fails. Memory: 16 bytes a row
+    beside the vectors' 64.
     """
     texts = _BothTexts(table, config)
     vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
@@ -135,27 +141,32 @@ def selfj(table: Table, kit: TableKit, config: SelfJSettings, /) -> Iterator[Row
             grade = min(int(mixed * BINS + 1e-9), BINS - 1)
             grades[grade] += 1
             keys = (*vectors.made_by(2 * place), *vectors.made_by(2 * place + 1))
-            yield _graded(row, kit, config, str(grade), judged, cosine).with_made_by(*keys)
+            graded = row.with_fields(
+                **{config.into: str(grade)}, self_evaluation=judged, cosine=cosine
+            )
+            yield from _taught(graded.with_made_by(*keys), kit, config)
     kit.note({f"grade {grade}": times for grade, times in enumerate(grades) if times})
     if len([times for times in grades if times]) == 1:
         kit.note({"warning": "all grades are the same: there is nothing to learn from them"})
 
 
-def _graded(
-    row: Row, kit: TableKit, config: SelfJSettings, grade: str, judged: float, cosine: float
-) -> Row:
+def _taught(row: Row, kit: TableKit, config: SelfJSettings) -> Iterator[Row]:
+    """The graded row with what the student is asked."""
     inputs: dict[str, Json] = {
         "question": text_of(row, config.question),
         "candidate": text_of(row, config.field),
         "reference": text_of(row, config.reference),
     }
-    more: dict[str, Json] = {config.into: grade, "self_evaluation": judged, "cosine": cosine}
-    for name, prompt in (
-        ("judge_prompt", config.prompt),
-        ("judge_prompt_with_reference", config.reference_prompt),
-    ):
-        more[name] = rendered(kit.desk.prompts[prompt], inputs)
-    return row.with_fields(**more)
+    plain, with_reference = (
+        rendered(kit.desk.prompts[prompt], inputs)
+        for prompt in (config.prompt, config.reference_prompt)
+    )
+    if config.rows == "one":
+        yield row.with_fields(judge_prompt=plain, judge_prompt_with_reference=with_reference)
+        return
+    yield row.with_fields(judge_prompt=plain, with_reference=False)
+    second = row.child(kit.desk.step, 0)
+    yield second.with_fields(judge_prompt=with_reference, with_reference=True)
 
 
 def rendered(prompt: Prompt, inputs: Fields) -> str:

@@ -16,13 +16,11 @@ from synthkd.rows import Fields
 from synthkd.teachers.simulated.judging import judgement
 from synthkd.teachers.simulated.world import (
     Role,
-    candidate_in,
     role_of,
     text_in,
-    verdict,
 )
 
-ABLE: tuple[Role, ...] = ("rationale", "generate", "judge", "judges")
+ABLE: tuple[Role, ...] = ("rationale", "generate", "judges")
 
 WORDS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 NUMBERS: Mapping[str, int] = {word: value for value, word in enumerate(WORDS.split("|"))}
@@ -148,10 +146,6 @@ class Arithmetic:
         if role == "judges":
             quality = _quality(steps)
             return judgement(prompt, inputs, quality, self.error_rate, rng, "arithmetic")
-        if role == "judge":
-            candidate = candidate_in(inputs, prompt, "arithmetic").replace(",", "")
-            right = steps is not None and _last_number(candidate) == str(steps[-1].amount)
-            return verdict(right, self.error_rate, rng)
         if steps is None:
             return "I cannot follow this story, so I cannot count."
         wrong = rng.random() < self.error_rate

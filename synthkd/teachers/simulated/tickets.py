@@ -19,10 +19,8 @@ from synthkd.rows import Fields
 from synthkd.teachers.simulated.judging import judgement
 from synthkd.teachers.simulated.world import (
     ROLES,
-    candidate_in,
     role_of,
     text_in,
-    verdict,
 )
 
 # Words follow each other with at most two words between; `*` stands for any ending, `/` for "or".
@@ -145,9 +143,6 @@ class Tickets:
                 rng,
                 "tickets",
             )
-        if role == "judge":
-            told = _plain(candidate_in(inputs, prompt, "tickets"))
-            return verdict(told == _plain(read.intent), self.error_rate, rng)
         if rng.random() < self.error_rate:
             others = [intent for intent in labels if intent != read.intent]
             guess = rng.choice(others)

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
-Role = Literal["label", "rationale", "generate", "judge", "judges"]
-ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judge", "judges")
+Role = Literal["label", "rationale", "generate", "judges"]
+ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
 
 class World(Protocol):
@@ -75,9 +75,3 @@ def candidate_in(inputs: Fields, prompt: str, world: str) -> str:
             f"{prompt!r} does not declare"
         )
     return str(inputs["candidate"])
-
-
-def verdict(right: bool, error_rate: float, rng: random.Random) -> str:
-    """A judge's reply, true with probability 1 - `error_rate`."""
-    told = right if rng.random() >= error_rate else not right
-    return '{"verdict": "right"}' if told else '{"verdict": "wrong"}'

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -31,6 +32,13 @@ def shorter(request: Request) -> Reply:
     return scored(good=max(10 - len(str(request.inputs["candidate"])), 0))
 
 
+def warnings_of(figures: Any) -> list[str]:
+    step = find_step("judge.best_of")
+    assert isinstance(step, Step)
+    assert step.warns is not None
+    return list(step.warns(figures))
+
+
 async def test_the_best_answer_is_kept_with_all_scores() -> None:
     done = await judged("judge.best_of", SETTINGS, ROW, longer)
     (fields,) = done.fields
@@ -58,14 +66,36 @@ async def test_a_second_judge_draws_the_curve() -> None:
     figures: Any = done.figures
     assert curve_of(figures, "by the judge") == {1: 0.3, 2: 0.433, 3: 0.5}
     assert curve_of(figures, "by the check") == {1: 0.7, 2: 0.567, 3: 0.5}
-    step = find_step("judge.best_of")
-    assert isinstance(step, Step)
-    assert step.warns is not None
-    (warning,) = step.warns(figures)
+    (warning,) = warnings_of(figures)
     assert warning.startswith("the check scores the best of 3 at 0.500, the best of 1 at 0.700")
     alone = await judged("judge.best_of", SETTINGS, ROW, longer)
     alone_figures: Any = alone.figures
-    assert [*step.warns(alone_figures)] == []
+    assert [*warnings_of(alone_figures)] == []
+
+
+async def test_a_curve_is_of_rows_with_as_many_answers() -> None:
+    """Many easy rows of two answers and a hard one of four: no curve falls, so none is told of."""
+    settings = SETTINGS | {"check_teacher": "check", "teacher": "main"}
+    figures: Counter[str] = Counter()
+    for answers in [["1" * 9, "1" * 8]] * 5 + [["1", "11", "111", "1111"]]:
+        row = ROW | {"answers": answers}
+        done = await judged("judge.best_of", settings, row, {"main": longer, "check": longer})
+        figures.update(done.figures)
+    found: Any = dict(figures)
+    assert curve_of(found, "by the check") == pytest.approx({1: 0.85, 2: 0.9})
+    assert found["rows with  4 answers"] == 1
+    assert [*warnings_of(found)] == []
+
+
+async def test_of_numbers_that_are_as_common_the_curve_is_of_the_larger() -> None:
+    figures: Counter[str] = Counter()
+    for answers in (["1", "11"], ["1", "11", "111"]):
+        done = await judged("judge.best_of", SETTINGS, ROW | {"answers": answers}, longer)
+        figures.update(done.figures)
+    found: Any = dict(figures)
+    assert curve_of(found, "by the judge") == pytest.approx({1: 0.2, 2: 0.267, 3: 0.3})
+    assert curve_of(found, "by the check") == {}
+    assert curve_of({}, "by the check") == {}
 
 
 @patient

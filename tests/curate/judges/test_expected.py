@@ -7,8 +7,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from synthkd.curate.judges.expected import expected_number, read_digit
+from synthkd.curate.judges.expected import ExpectedSettings, expected_number, read_digit
 from synthkd.errors import Rejected, Unanswered
 from synthkd.teachers.request import Completion, Logprob
 from synthkd.teachers.wire import parse_chat
@@ -57,6 +58,9 @@ async def test_the_reference_is_shown_where_the_prompt_wants_it() -> None:
         ("I give it a seven.", "no_verdict"),
         ("7 or 8", "no_verdict"),
         ("10", "off_scale"),
+        ("07", "no_verdict"),
+        ("00", "no_verdict"),
+        ("-0", "no_verdict"),
         ("-1", "off_scale"),
         ("9" * 5000, "off_scale"),
         ("", "empty_answer"),
@@ -66,6 +70,16 @@ async def test_replies_without_a_digit_fail_closed(reply: str, reason: str) -> N
     with pytest.raises(Rejected) as caught:
         await judged("judge.expected", {}, ROW, always(reply))
     assert caught.value.reason == reason
+
+
+async def test_a_number_of_two_tokens_is_no_digit_whatever_the_first_one_weighs() -> None:
+    with pytest.raises(Rejected, match="07 is no digit"):
+        await judged("judge.expected", {}, ROW, always(with_logprobs("07", _0=0.9, _1=0.1)))
+
+
+def test_a_judge_that_says_a_digit_takes_no_schema() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        ExpectedSettings.model_validate({"teacher": "main", "structured": True})
 
 
 def test_too_little_on_digits_is_no_expectation() -> None:

@@ -44,6 +44,14 @@ async def test_each_family_counts_once_in_a_mean() -> None:
     }
 
 
+async def test_each_family_counts_once_by_criterion_too() -> None:
+    """As in the score: of a rubric with one criterion, `scores` is the score on its scale."""
+    voices = saying(x_small=0, x_large=2, y=10, z=None)
+    done = await judged("judge.panel", SETTINGS | {"structured": False}, ROW, voices)
+    assert done.verdict["scores"] == {"truth": 5.5}, "and not 4, the mean of three teachers"
+    assert done.verdict["score"] == 0.55
+
+
 @pytest.mark.parametrize(
     ("truths", "passes"),
     [
@@ -89,6 +97,24 @@ async def test_the_author_s_family_is_not_asked() -> None:
     row = ROW | {"model": "q"}
     done = await judged("judge.panel", only | {"author": "model"}, row, saying(y=4, z=6))
     assert done.verdict["families"] == {"x": 0.4}
+
+
+@patient
+@given(st.lists(st.sampled_from([9, 0, None]), min_size=2, max_size=7))
+async def test_a_majority_is_a_strict_one(said: list[int | None]) -> None:
+    """Half is a no, and so is the largest of several groups: who is silent is not on its side."""
+    names = [f"t{place}" for place in range(len(said))]
+    settings = {
+        "teachers": names, "rubric": ONE, "vote": "majority", "keep_at_least": 0.7,
+        "structured": False,
+    }  # fmt: skip
+    voices = saying(**dict(zip(names, said, strict=True)))
+    if 2 * said.count(9) > len(said):
+        done = await judged("judge.panel", settings, ROW, voices)
+        assert done.verdict["score"] == said.count(9) / len(said)
+        return
+    with pytest.raises(Rejected, match=r"low_score|no_quorum|no_verdict"):
+        await judged("judge.panel", settings, ROW, voices)
 
 
 TRUTHS = st.fixed_dictionaries(

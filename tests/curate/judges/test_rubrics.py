@@ -95,6 +95,7 @@ CRITERION = {"name": "a", "asks": "?", "scale": [0, 4]}
         ({"criteria": [CRITERION | {"weight": float("nan")}]}, "finite number"),
         ({"criteria": [CRITERION | {"anchors": {7: "great"}}]}, r"on the scale \[0, 4\], got 7"),
         ({"criteria": [CRITERION | {"name": "Not a name"}]}, "should match pattern"),
+        ({"criteria": [{"name": ["a"], "asks": "?"}], "scale": [0, 4]}, "valid string"),
         ({"criteria": [CRITERION | {"extra": 1}]}, "Extra inputs"),
     ],
 )
@@ -107,6 +108,10 @@ def test_rubrics_that_make_no_sense(raw: dict[str, Any], message: str) -> None:
 def test_one_scale_may_serve_all() -> None:
     made = Rubric.model_validate({"scale": [1, 5], "criteria": [{"name": "a", "asks": "?"}]})
     assert made.criteria[0].scale == (1, 5)
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 20))
+"""2^20 words in 20 lines."""
 
 
 def pipeline(rubric: Any) -> dict[str, Any]:
@@ -137,6 +142,12 @@ def test_a_pipeline_finds_rubrics_beside_it_and_in_itself(tmp_path: Path) -> Non
         ("../x", None, "is no name of a rubric"),
         ("mine", "criteria: [{name: a, asks: b}, {name: c, asks: d}]", "no scale for a, c: write"),
         ("mine", "a: [", "not valid YAML"),
+        ("mine", "", "must be a mapping with about, scale, criteria"),
+        ("mine", "- a", "must be a mapping with about, scale, criteria"),
+        ("mine", "criteria: [{name: a, asks: b, scale: [4, 0]}]", "scale must rise"),
+        ("mine", "criteria: &a [*a]", r"repeats a list or a block by an alias"),
+        ("mine", BOMB + "criteria: [{name: *a19, asks: b}]", "by an alias"),
+        ("nowhere", None, "there is no rubric 'nowhere'; looked for .*nowhere.yaml"),
         ({"criteria": [CRITERION, CRITERION]}, None, "two criteria are named 'a'"),
     ],
 )

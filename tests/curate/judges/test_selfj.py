@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,12 +22,12 @@ REFERENCE = "light scatters in the air"
 
 
 def run(
-    rows: list[dict[str, Json]], tmp_path: Path, **settings: Any
+    items: list[dict[str, Json]], tmp_path: Path, **settings: Any
 ) -> tuple[list[Any], TableKit, list[Any]]:
-    sources = [source_row("t", [str(n)], ordinal=n, fields=row) for n, row in enumerate(rows)]
+    sources = [source_row("t", [str(n)], ordinal=n, fields=row) for n, row in enumerate(items)]
     spool = RowSpool.of(tmp_path / "rows", sources)
     kit = TableKit(Desk(step="s", prompts=PROMPTS, work=tmp_path, vectors=tmp_path / "vectors"))
-    config = SelfJSettings.model_validate({"reference": "reference", **settings})
+    config = SelfJSettings.model_validate({"reference": "reference", "rows": "one", **settings})
     with spool:
         made = list(selfj(Table(spool), kit, config))
     kit.close()
@@ -68,6 +69,22 @@ def test_the_student_is_asked_with_and_without_the_reference(tmp_path: Path) -> 
     assert fields["self_evaluation"] == 0.5
 
 
+def test_each_item_is_two_rows_that_differ_in_what_is_asked_alone(tmp_path: Path) -> None:
+    one, _, _ = run(ROWS, tmp_path / "one")
+    two, kit, gone = run(ROWS, tmp_path / "two", rows="two")
+    assert gone == []
+    assert sum(value for value in kit.figures.values() if isinstance(value, int)) == 3
+    assert len({row.id for row in two}) == len(two) == 6
+    for item, plain, with_reference in zip(one, two[::2], two[1::2], strict=True):
+        assert (plain.id, plain.roots) == (item.id, item.roots)
+        assert with_reference.roots == item.roots
+        assert with_reference.order[:-1] == item.order
+        asked = item.fields["judge_prompt"], item.fields["judge_prompt_with_reference"]
+        assert (plain.fields["judge_prompt"], with_reference.fields["judge_prompt"]) == asked
+        assert [row.fields["with_reference"] for row in (plain, with_reference)] == [False, True]
+        assert plain.fields["grade"] == with_reference.fields["grade"] == item.fields["grade"]
+
+
 @pytest.mark.parametrize("score", [None, True, 1.5, -0.1, "1"])
 def test_rows_that_cannot_be_graded_are_rejected(score: Any, tmp_path: Path) -> None:
     rows = [*ROWS, row(score), row(0.7, " ")]
@@ -103,3 +120,12 @@ def test_the_pipeline_makes_training_rows(
     grades = manifest.figures["judge.selfj"]
     assert grades["grade 9"] >= manifest.figures["judge.expected"]["same as the reference"]
     assert sum(grades.values()) == 200
+    assert manifest.funnel["judge.selfj"].made == 200
+    lines = (tmp_path / "out" / "dataset" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [orjson.loads(line) for line in lines]
+    assert len(rows) == 400
+    for plain, other in zip(rows[::2], rows[1::2], strict=True):
+        assert (plain["with_reference"], other["with_reference"]) == (False, True)
+        assert plain["completion"] == other["completion"]
+        assert "Reference:" not in plain["prompt"]
+        assert "Reference:" in other["prompt"]
