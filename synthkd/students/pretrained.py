@@ -1,0 +1,122 @@
+"""The model that a network begins with: from a folder or the hub, never from a pickle unasked.
+
+    model = load_model(AutoModelForCausalLM, config)
+    tokenizer = load_tokenizer(config)
+
+A folder is read without the network. Code that a model brings along runs only with
+`trust_remote_code: true`, and weights that are pickles are loaded only with `allow_pickle: true`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from synthkd.config import NetworkConfig
+from synthkd.errors import UserError
+from synthkd.rows import Json
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+READ = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", *PICKLES)
+"""What of a folder decides what is loaded."""
+
+
+def is_folder(config: NetworkConfig) -> bool:
+    """Whether the base is a folder here rather than a name on the hub."""
+    assert config.base is not None  # noqa: S101  asked only where there is a base
+    path = Path(config.base)
+    if not path.is_dir() and (path.is_absolute() or config.base.startswith((".", "~"))):
+        raise UserError(f"student.base: there is no folder {config.base}")
+    return path.is_dir()
+
+
+def load_model(auto: Any, config: NetworkConfig, **more: Any) -> Any:
+    """The base as a model of class `auto`, with more settings of `from_pretrained`.
+
+    Raises:
+        UserError: there is none, its weights are pickles, or it wants to run code.
+    """
+    with _said(config):
+        safe = None if config.allow_pickle else True
+        return auto.from_pretrained(config.base, use_safetensors=safe, **_from(config), **more)
+
+
+def load_tokenizer(config: NetworkConfig) -> Any:
+    """The tokenizer of the base.
+
+    Raises:
+        UserError: there is none, or it wants to run code.
+    """
+    from transformers import AutoTokenizer
+
+    with _said(config):
+        return AutoTokenizer.from_pretrained(config.base, **_from(config))
+
+
+def identity(config: NetworkConfig) -> Json:
+    """What tells this base from another: SHA-256 of its files, or the commit on the hub."""
+    if is_folder(config):
+        folder, hashed = Path(str(config.base)), hashlib.sha256()
+        for file in sorted({file for pattern in READ for file in folder.glob(pattern)}):
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256")
+            hashed.update(file.name.encode() + digest.digest())
+        return hashed.hexdigest()
+    from transformers import AutoConfig
+
+    with _said(config):
+        loaded = AutoConfig.from_pretrained(config.base, **_from(config))
+    return [config.base, getattr(loaded, "_commit_hash", None) or config.revision]
+
+
+def license_of(config: NetworkConfig) -> str:
+    """The licence that the base's card names, for the card of the student."""
+    if not is_folder(config):
+        return f"see the card of {config.base} on the hub"
+    try:
+        card = (Path(str(config.base)) / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "the base has no card that names one"
+    for line in card.splitlines()[:40]:
+        if line.startswith("license:"):
+            return line.removeprefix("license:").strip()
+    return "the base's card names none"
+
+
+def _from(config: NetworkConfig) -> dict[str, Any]:
+    here = is_folder(config)
+    return {
+        "revision": None if here else config.revision,
+        "local_files_only": here,
+        "trust_remote_code": config.trust_remote_code,
+    }
+
+
+@contextmanager
+def _said(config: NetworkConfig) -> Iterator[None]:
+    """What transformers says in a page, in a line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(_why(config, error)) from error
+
+
+def _why(config: NetworkConfig, error: Exception) -> str:
+    base, said = config.base, str(error)
+    if "trust_remote_code" in said:
+        return (
+            f"student.base: {base} brings code of its own, which is not run; choose another base,"
+            " or read that code and set student.trust_remote_code: true"
+        )
+    folder = Path(str(base))
+    pickles = [file.name for pattern in PICKLES for file in folder.glob(pattern)]
+    if pickles and not config.allow_pickle and not list(folder.glob("*.safetensors")):
+        return (
+            f"student.base: the weights of {base} are pickles ({', '.join(pickles)}), and a pickle"
+            " can run code; convert them to safetensors, or set student.allow_pickle: true"
+        )
+    first = said.strip().splitlines()[0] if said.strip() else repr(error)
+    return f"student.base: {base} cannot be loaded: {first}"
