@@ -40,7 +40,7 @@ def api_urls(name: str, config: TeacherConfig) -> list[Mapping[Api, str]]:
     Raises:
         UserError: an endpoint that is no URL, or has a secret in it, or none at all.
     """
-    bases = [_base(name, url) for url in base_urls(config)]
+    bases = [base_url(f"teachers.{name}", url) for url in base_urls(config)]
     if not bases:
         raise UserError(f"teachers.{name}.endpoint is an empty list: name at least one base URL")
     return [
@@ -55,18 +55,30 @@ def api_key(name: str, config: TeacherConfig) -> str | None:
     Raises:
         UserError: the variable is not set, or holds what no header can.
     """
-    variable = config.api_key_env
+    return key_from(config.api_key_env, f"teachers.{name}")
+
+
+def key_from(variable: str | None, place: str) -> str | None:
+    """The key from an environment variable that a block names; None = it names none.
+
+    Args:
+        variable: its name.
+        place: of the block in the pipeline file, for messages.
+
+    Raises:
+        UserError: the variable is not set, or holds what no header can.
+    """
     if variable is None:
         return None
     key = os.environ.get(variable, "")
     if not key:
         raise UserError(
-            f"teachers.{name}.api_key_env names the environment variable {variable}, "
+            f"{place}.api_key_env names the environment variable {variable}, "
             f"which is not set: export {variable}=..."
         )
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise UserError(
-            f"the API key in the environment variable {variable} (for teachers.{name}) has a line "
+            f"the API key in the environment variable {variable} (for {place}) has a line "
             f"break, a space at an end or another character that no header may hold: set it anew"
         )
     return key
@@ -89,16 +101,20 @@ def base_urls(config: TeacherConfig) -> list[str]:
     return [endpoint] if isinstance(endpoint, str) else endpoint
 
 
-def _base(name: str, base: str) -> SplitResult:
+def base_url(place: str, base: str) -> SplitResult:
+    """The base URL of a block, in parts.
+
+    Raises:
+        UserError: it is no URL, or has a secret in it.
+    """
     url = _split(base)
     if url is None:
         raise UserError(
-            f"teachers.{name}.endpoint must be a URL such as http://127.0.0.1:8000/v1, "
-            f"got {base!r:.200}"
+            f"{place}.endpoint must be a URL such as http://127.0.0.1:8000/v1, got {base!r:.200}"
         )
     if "@" in url.netloc:
         raise UserError(
-            f"teachers.{name}.endpoint holds a user or a password, and secrets have no place in a "
+            f"{place}.endpoint holds a user or a password, and secrets have no place in a "
             f"pipeline file: put it into an environment variable and name that in `api_key_env`"
         )
     return url._replace(path=url.path.rstrip("/"), fragment="")

@@ -24,4 +24,4 @@ def provider(clock: Clock) -> Iterator[FakeTeacher]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's own retries wait half a second and more."""
-    monkeypatch.setattr("synthkd.teachers.batches.provider.RETRIES", 0)
+    monkeypatch.setattr("synthkd.teachers.sdk.RETRIES", 0)
