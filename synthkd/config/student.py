@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from synthkd.config.settings import Count, Seed, Settings, Share
+from synthkd.config.teacher import Price, TeacherConfig
 
 Steps = Annotated[int, Field(ge=1, le=10**8)]
 Tokens = Annotated[int, Field(ge=8, le=10**6)]
@@ -250,6 +251,16 @@ class EncoderConfig(NetworkConfig):
         return self
 
 
+class HostedLimits(Settings):
+    """What a provider takes as a training file; the defaults are OpenAI's."""
+
+    min_examples: Count = 10
+    max_file_mb: PositiveFloat = 512.0
+    """Megabytes (10^6 bytes)."""
+    max_example_tokens: Count = 65_536
+    """What is longer is cut off; it depends on the base."""
+
+
 class HostedConfig(LearnerConfig):
     """A fine-tuning job at a provider."""
 
@@ -257,25 +268,55 @@ class HostedConfig(LearnerConfig):
     kind: Literal["hosted"]
     base: str
     """The provider's name of the model to begin with."""
-    endpoint: str = "https://api.openai.com/v1"
-    api_key_env: str | None = "OPENAI_API_KEY"
+    endpoint: str
+    """Base URL of an API with files and fine-tuning jobs, such as OpenAI's."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key."""
     prompt: str | None = None
     completion: str | None = None
     messages: str | None = None
+    """Instead of prompt and completion: a field with whole conversations."""
     system: str | None = None
+    """The field with the system message."""
     epochs: Annotated[int, Field(ge=1, le=50)] | None = None
     """None = the provider chooses."""
     batch_size: Count | None = None
     learning_rate_multiplier: PositiveFloat | None = None
     usd_per_million_tokens: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    """What the provider charges for training tokens, where the price list does not say."""
+    """What the provider charges for training tokens; None = unknown."""
+    price: Price | None = None
+    """What it charges for asking the student; None = unknown."""
+    limits: HostedLimits = HostedLimits()
+    poll_s: PositiveFloat = 20.0
+    """Seconds between the first two looks at the job; they become rarer, up to ten times."""
     max_new_tokens: Tokens = 256
+    """The longest answer that the student is let write when it is asked."""
+
+    def asked_as(self, model: str) -> TeacherConfig:
+        """How a model at this endpoint is asked."""
+        return TeacherConfig(
+            endpoint=self.endpoint,
+            model=model,
+            api_key_env=self.api_key_env,
+            price=self.price,
+            params={"temperature": 0, "max_tokens": self.max_new_tokens},
+        )
 
     @model_validator(mode="after")
     def _one_shape(self) -> HostedConfig:
         named = [name is not None for name in (self.prompt, self.completion, self.messages)]
         if named not in ([True, True, False], [False, False, True]):
             raise ValueError("name `prompt` and `completion`, or `messages` alone")
+        if self.messages is not None and self.system is not None:
+            raise ValueError("`messages` have their own system messages: leave `system` out")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> HostedConfig:
+        try:
+            self.asked_as(self.base)
+        except ValidationError as error:  # its own message would fill a screen
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         return self
 
 
