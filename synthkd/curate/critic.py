@@ -5,7 +5,7 @@ from labels of a part, its threshold chosen for a recall, and then all rows are 
 gives less. Their repository averages the thresholds of validation and test; here the threshold
 comes from validation alone, and test shows what it does.
 
-    {use: critic, with: {field: [instruction, output], label: verdict.score, good_from: 0.7}}
+    {use: critic, with: {fields: [instruction, output], label: verdict.score, good_from: 0.7}}
 
 It is a logistic regression, on the TF-IDF of words and characters that the linear student sees, or
 on vectors (`embed`). It costs nothing, so it stands before a judge that does.
@@ -22,12 +22,12 @@ from pydantic import Field, model_validator
 
 from synthkd.config import LinearConfig, Share
 from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, open_embedder
-from synthkd.curate.texts import text_or_none
+from synthkd.curate.texts import FieldOrFields, text_or_none
 from synthkd.errors import NothingToLearn
 from synthkd.evaluate.thresholds import Cut, at_recall, curve, cut_at
 from synthkd.io.spool import Table
 from synthkd.rows import Fields, Json, Row, digest
-from synthkd.steps import StepSettings, TableKit, table_step
+from synthkd.steps import TableKit, table_step
 from synthkd.text import answer_text, equivalent
 
 if TYPE_CHECKING:
@@ -40,11 +40,9 @@ POINTS = 20
 """Of the precision-recall curve that are kept: at recalls of 0.05, 0.1, ... 1."""
 
 
-class CriticSettings(StepSettings):
-    """Settings of `critic`."""
+class CriticSettings(FieldOrFields):
+    """Settings of `critic`, which sees one text field, or several, each on a line of its own."""
 
-    field: str | list[str]
-    """What the critic sees: one text field, or several, each on a line of its own."""
     label: str
     """The field with the label of those rows that have one; null or missing in the others. Inside
     an object with a dot, such as `verdict.score`."""
@@ -77,11 +75,6 @@ class CriticSettings(StepSettings):
             )
         return self
 
-    @property
-    def fields(self) -> list[str]:
-        """What the critic sees."""
-        return [self.field] if isinstance(self.field, str) else self.field
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Labelled:
@@ -93,7 +86,7 @@ class _Labelled:
 
 @table_step(
     "critic",
-    needs=lambda config: [*config.fields, config.label.partition(".")[0]],
+    needs=lambda config: [*config.all_fields, config.label.partition(".")[0]],
     gives=lambda config: [config.into],
     asks=lambda config, rows: rows,
 )
@@ -105,7 +98,7 @@ def critic(table: Table, kit: TableKit, config: CriticSettings, /) -> Iterator[R
     are rejected (`no_text`). The precision-recall curve on the validation rows and what the
     threshold does on the test rows are among the run's figures.
     """
-    texts = TextColumn(table, config.fields)
+    texts = TextColumn(table, config.all_fields)
     parts = _parts(table, kit, config)
     vectors = None
     if config.embed is not None:
@@ -114,9 +107,9 @@ def critic(table: Table, kit: TableKit, config: CriticSettings, /) -> Iterator[R
     threshold = _chosen(table, kit, config, parts, score)
     below = unlabelled = 0
     for place, row in enumerate(table):
-        text = text_or_none(row.fields, config.fields)
+        text = text_or_none(row.fields, config.all_fields)
         if text is None or not text.strip():
-            kit.reject(row, "no_text", f"{', '.join(config.fields)} must be text")
+            kit.reject(row, "no_text", f"{', '.join(config.all_fields)} must be text")
             continue
         if vectors is not None and place in vectors.errors:
             kit.fail(row, vectors.errors[place])
@@ -167,7 +160,7 @@ def _parts(table: Table, kit: TableKit, config: CriticSettings) -> dict[str, _La
     parts = {name: _Labelled(places=[], good=[]) for name in names}
     for place, row in enumerate(table):
         good = _is_good(row.fields, config)
-        text = text_or_none(row.fields, config.fields)
+        text = text_or_none(row.fields, config.all_fields)
         if good is None or text is None or not text.strip():
             continue
         drawn = int(digest(kit.desk.seed, "critic", row.roots[0]), 16) / 16**16
@@ -224,7 +217,7 @@ def _of_words(
 
     wanted = set(learn.places)
     texts = [
-        text_or_none(row.fields, config.fields) or ""
+        text_or_none(row.fields, config.all_fields) or ""
         for place, row in enumerate(table)
         if place in wanted
     ]
@@ -235,11 +228,11 @@ def _of_words(
     try:
         model.fit(texts, learn.good)
     except ValueError as error:  # no text has a word in it, or none that is seen often enough
-        fields = ", ".join(config.fields)
+        fields = ", ".join(config.all_fields)
         raise NothingToLearn(
             f"the critic has no words to learn from in {fields}: {error}"
         ) from error
-    scores, rows, start = np.zeros(len(table)), iter(TextColumn(table, config.fields)), 0
+    scores, rows, start = np.zeros(len(table)), iter(TextColumn(table, config.all_fields)), 0
     while batch := list(islice(rows, AT_ONCE)):
         scores[start : start + len(batch)] = model.predict_proba(batch)[:, 1]
         start += len(batch)

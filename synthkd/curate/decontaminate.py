@@ -26,11 +26,12 @@ from synthkd.config.settings import Seed
 from synthkd.curate.embed import MAX_CHARS, EmbedSettings, Vectors, open_embedder
 from synthkd.curate.nearest import nearest
 from synthkd.curate.ngrams import Match, NgramIndex, Rules
-from synthkd.curate.others import OtherData, text_of
+from synthkd.curate.others import OtherData
 from synthkd.curate.shingles import BATCH_CHARS, words_of
 from synthkd.curate.terms import TermIndex
+from synthkd.curate.texts import FieldOrFields, text_or_none, text_or_reject
 from synthkd.curate.tfidf import sample_of
-from synthkd.errors import Rejected, SourceError
+from synthkd.errors import SourceError
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
@@ -80,13 +81,9 @@ class NearestSettings(StepSettings):
         return self
 
 
-class DecontaminateConfig(StepSettings):
+class DecontaminateConfig(FieldOrFields):
     """Which rows hold an item of which benchmarks, and what becomes of them."""
 
-    field: str | None = None
-    """The field with the text ..."""
-    fields: list[str] = Field(default=[])
-    """... or several, which are one text together: a question and its answer."""
     benchmarks: list[OtherData] = Field(min_length=1)
     """The files with the test items."""
     action: Literal["drop", "flag"] = "drop"
@@ -116,11 +113,6 @@ class DecontaminateConfig(StepSettings):
     prompt: str = "decontaminate/same"
     """Its inputs are `item` and `row`; the answer is yes or no."""
 
-    @property
-    def compared(self) -> tuple[str, ...]:
-        """The fields, whichever way they are given."""
-        return tuple(self.fields) if self.field is None else (self.field,)
-
     def faults(self, folder: Path) -> Iterator[str]:
         """Look at the files of `benchmarks`."""
         for index, benchmark in enumerate(self.benchmarks):
@@ -128,8 +120,6 @@ class DecontaminateConfig(StepSettings):
 
     @model_validator(mode="after")
     def _sensible(self) -> DecontaminateConfig:
-        if (self.field is None) == (not self.fields):
-            raise ValueError("must name exactly one of field, fields")
         if self.teacher is not None and self.nearest is None:
             raise ValueError("teacher is asked of the nearest items: leave `nearest` on")
         names = [benchmark.called for benchmark in self.benchmarks]
@@ -149,7 +139,7 @@ class Item(NamedTuple):
 
 @table_step(
     "decontaminate",
-    needs=lambda config: config.compared,
+    needs=lambda config: config.all_fields,
     gives=lambda config: [config.into] if config.action == "flag" else [],
     supplies=("item", "row"),
 )
@@ -249,16 +239,9 @@ def _counted(table: Table, config: DecontaminateConfig, index: NgramIndex) -> by
     """(n_rows,) 1 = the row has some run of words of some item."""
     maybe = bytearray()
     for _, group in _groups(table):
-        texts = [_text(row, config) or "" for row in group]
+        texts = [text_or_none(row.fields, config.all_fields) or "" for row in group]
         maybe += index.count(texts).tobytes()
     return maybe
-
-
-def _text(row: Row, config: DecontaminateConfig) -> str | None:
-    try:
-        return text_of(row.fields, config.compared)
-    except Rejected:
-        return None
 
 
 def _groups(table: Iterable[Row]) -> Iterator[tuple[int, list[Row]]]:
@@ -286,7 +269,7 @@ class _RowTexts:
 
     def __iter__(self) -> Iterator[str]:
         for row in self._table:
-            yield (_text(row, self._config) or "")[:MAX_CHARS]
+            yield (text_or_none(row.fields, self._config.all_fields) or "")[:MAX_CHARS]
 
 
 class _Both:
@@ -345,7 +328,7 @@ def _by_terms(
     cosine = np.full(len(table), -1, dtype=np.float32)
     for first, group in _groups(table):
         here = slice(first, first + len(group))
-        texts = [_text(row, config) or "" for row in group]
+        texts = [text_or_none(row.fields, config.all_fields) or "" for row in group]
         place[here], cosine[here] = index.nearest(texts, threshold)
     return place, cosine
 
@@ -386,10 +369,9 @@ class _Judge:
         """Those of the group that stay; the others are rejected or fail."""
         cases = []
         for place, row in enumerate(group, start=first):
-            try:
-                cases.append(_Case(place, row, text_of(row.fields, self._config.compared)))
-            except Rejected as rejected:
-                self._kit.reject(row, rejected.reason, rejected.detail)
+            text = text_or_reject(row, self._config.all_fields, self._kit)
+            if text is not None:
+                cases.append(_Case(place, row, text))
         suspects = [case for case in cases if self._maybe[case.place]]
         matches = self._index.judge([case.text for case in suspects])
         for case, match in zip(suspects, matches, strict=True):

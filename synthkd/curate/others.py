@@ -16,7 +16,6 @@ from pydantic import model_validator
 
 from synthkd.config import SourceConfig
 from synthkd.curate.texts import FieldOrFields, text_or_none
-from synthkd.curate.texts import text_of as text_of  # decontaminate takes it from here
 from synthkd.errors import SourceError, UserError
 from synthkd.hints import near
 from synthkd.io.sources import Source, SourceRow, Unreadable, open_source

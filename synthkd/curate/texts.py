@@ -1,4 +1,4 @@
-"""The text of a row that a table step compares: of one field, or of several as one text.
+"""Which fields a step looks at, and their text: of one field, or of several as one text.
 
     field: question                       # or
     fields: [question, answer]            # one below the other
@@ -24,7 +24,7 @@ class FieldOrFields(StepSettings):
     field: str | None = None
     """One field ..."""
     fields: list[str] = Field(default=[])
-    """... or several, which are taken together."""
+    """... or several; where they are compared, they are one text together."""
 
     @property
     def all_fields(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     ),
     "majority, agreement >= 3 of 5": (
         "steps.aggregate.with.method=majority",
-        "steps.enough_votes.with.at_least=0.6",
+        "steps.enough_votes.with.keep_at_least=0.6",
     ),
     "gold": ("student.label=label",),
 }

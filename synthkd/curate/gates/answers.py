@@ -43,7 +43,7 @@ class VotesConfig(StepSettings):
 
     field: str = "agreement"
     """The field with a share from 0 to 1, as `aggregate`, `label` and `rationale` give it."""
-    at_least: Share
+    keep_at_least: Share
     """0.6 keeps a row on which 3 of 5 agree."""
 
 
@@ -53,6 +53,7 @@ async def votes(row: Row, kit: Kit, config: VotesConfig, /) -> AsyncIterator[Row
     share = value_of(row, config.field)
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise RowError(f"{config.field} must be a number from 0 to 1, got {share!r:.80}")
-    if share < config.at_least - ROUNDING:
-        raise Rejected("few_votes", f"{config.field} is {share:.4g}, at_least is {config.at_least}")
+    least = config.keep_at_least
+    if share < least - ROUNDING:
+        raise Rejected("few_votes", f"{config.field} is {share:.4g}, keep_at_least is {least}")
     yield row

@@ -26,6 +26,7 @@ from synthkd.curate.fields import text_of
 from synthkd.curate.others import OtherData
 from synthkd.curate.privacy.flat import flatten
 from synthkd.curate.privacy.mask import texts_in
+from synthkd.curate.texts import FieldOrFields
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, TableKit, step, table_step
@@ -84,11 +85,12 @@ def secret_of(kit: Kit, config: CanaryConfig) -> str:
     return f"{rng.randrange(10**config.digits):0{config.digits}}"
 
 
-class SearchConfig(StepSettings):
-    """Where canaries are searched for, and what becomes of rows with one."""
+class SearchConfig(FieldOrFields):
+    """Where canaries are searched for, and what becomes of rows with one.
 
-    fields: list[str] = Field(min_length=1)
-    """Texts, or lists and objects with texts in them."""
+    A field is a text, or lists and objects with texts in them.
+    """
+
     canaries: OtherData
     """The file with the canaries, such as the rows.parquet of the run that planted them."""
     action: Literal["flag", "drop"] = "flag"
@@ -102,7 +104,7 @@ class SearchConfig(StepSettings):
 
 @table_step(
     "privacy.search",
-    needs=lambda config: config.fields,
+    needs=lambda config: config.all_fields,
     gives=lambda config: [config.into] if config.action == "flag" else [],
 )
 def search(table: Table, kit: TableKit, config: SearchConfig, /) -> Iterator[Row]:
@@ -116,11 +118,11 @@ def search(table: Table, kit: TableKit, config: SearchConfig, /) -> Iterator[Row
     came_out: set[str] = set()
     rows = 0
     for row in table:
-        if absent := [name for name in config.fields if name not in row.fields]:
+        if absent := [name for name in config.all_fields if name not in row.fields]:
             kit.reject(row, "missing_field", f"the row has no field {absent[0]!r}")
             continue
         found: list[str] = []
-        for name in config.fields:
+        for name in config.all_fields:
             found += canaries.in_value(row.fields[name])
         came_out.update(found)
         rows += bool(found)
@@ -128,7 +130,7 @@ def search(table: Table, kit: TableKit, config: SearchConfig, /) -> Iterator[Row
             listed: list[Json] = [*dict.fromkeys(found)]
             yield row.with_fields(**{config.into: listed})
         elif found:
-            kit.reject(row, "canary", f"{len(set(found))} in {', '.join(config.fields)}")
+            kit.reject(row, "canary", f"{len(set(found))} in {', '.join(config.all_fields)}")
         else:
             yield row
     kit.note(

@@ -18,17 +18,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from synthkd.curate.fields import value_of
 from synthkd.curate.privacy.find import Recogniser, find
 from synthkd.curate.privacy.flat import flatten
 from synthkd.curate.privacy.patterns import KINDS, recognisers
 from synthkd.curate.privacy.replace import Placeholders, Pseudonyms, Replace, taken_in
+from synthkd.curate.texts import FieldOrFields
 from synthkd.errors import Rejected, UserError
 from synthkd.hints import near
 from synthkd.rows import Json, Row
-from synthkd.steps import Kit, StepSettings, step
+from synthkd.steps import Kit, step
 
 MOST_PASSES = 20
 """A replacement can uncover a number that touched it; a text that never ends so is rejected."""
@@ -37,11 +38,12 @@ KEY_BYTES = 16
 PERSON = "person"
 
 
-class MaskConfig(StepSettings):
-    """Where personal data is looked for, and what becomes of it."""
+class MaskConfig(FieldOrFields):
+    """Where personal data is looked for, and what becomes of it.
 
-    fields: list[str] = Field(min_length=1)
-    """Each a text, or lists and objects with texts in them (messages); other values stay."""
+    A field is a text, or lists and objects with texts in them (messages); other values stay.
+    """
+
     kinds: list[str] | None = None
     """Which kinds; by default all of: email, url, api_key, iban, card, ip, us_ssn, uk_nino,
     de_tax_id, fr_nir, es_dni, it_cf, pl_pesel, br_cpf, nl_bsn, phone; and person where spacy_model
@@ -81,10 +83,10 @@ class MaskConfig(StepSettings):
         return self
 
 
-@step("privacy.mask", needs=lambda config: config.fields)
+@step("privacy.mask", needs=lambda config: config.all_fields)
 async def mask(row: Row, kit: Kit, config: MaskConfig, /) -> AsyncIterator[Row]:
     """Masks personal data in fields; with `drop` rejects rows that have any (`personal_data`)."""
-    values = {name: value_of(row, name) for name in config.fields}
+    values = {name: value_of(row, name) for name in config.all_fields}
     found: Counter[str] = Counter()
     looked_for = all_recognisers(config)
     if config.action == "drop":
@@ -92,7 +94,7 @@ async def mask(row: Row, kit: Kit, config: MaskConfig, /) -> AsyncIterator[Row]:
             for text in texts_in(value):
                 found.update(span.kind for span in find(text, looked_for))
         if found:
-            raise Rejected("personal_data", f"{', '.join(config.fields)}: {in_words(found)}")
+            raise Rejected("personal_data", f"{', '.join(config.all_fields)}: {in_words(found)}")
         yield row
         return
     replace = replacement(row, config)

@@ -31,12 +31,12 @@ async def test_gold_rejects(answer: Json, right: Json) -> None:
 
 @pytest.mark.parametrize(("votes", "answers", "at_least"), [(3, 5, 0.6), (2, 3, 2 / 3), (1, 1, 1)])
 async def test_votes_at_the_threshold_pass(votes: int, answers: int, at_least: float) -> None:
-    assert await passes("gate.votes", {"at_least": at_least}, agreement=votes / answers)
+    assert await passes("gate.votes", {"keep_at_least": at_least}, agreement=votes / answers)
 
 
 async def test_votes_below_the_threshold() -> None:
-    with pytest.raises(Rejected, match=r"few_votes: agreement is 0\.4, at_least is 0\.6"):
-        await passes("gate.votes", {"at_least": 0.6}, agreement=0.4)
+    with pytest.raises(Rejected, match=r"few_votes: agreement is 0\.4, keep_at_least is 0\.6"):
+        await passes("gate.votes", {"keep_at_least": 0.6}, agreement=0.4)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ async def test_votes_below_the_threshold() -> None:
     [
         ("gate.length", {"field": "a", "min_chars": 1}),
         ("gate.gold", {"field": "a", "gold": "b"}),
-        ("gate.votes", {"field": "a", "at_least": 0.5}),
+        ("gate.votes", {"field": "a", "keep_at_least": 0.5}),
     ],
 )
 async def test_a_missing_field_fails_the_row(name: str, settings: dict[str, Any]) -> None:
@@ -56,8 +56,8 @@ async def test_a_missing_field_fails_the_row(name: str, settings: dict[str, Any]
     ("name", "settings", "value"),
     [
         ("gate.length", {"field": "a", "min_chars": 1}, 7),
-        ("gate.votes", {"field": "a", "at_least": 0.5}, "0.9"),
-        ("gate.votes", {"field": "a", "at_least": 0.5}, True),
+        ("gate.votes", {"field": "a", "keep_at_least": 0.5}, "0.9"),
+        ("gate.votes", {"field": "a", "keep_at_least": 0.5}, True),
     ],
 )
 async def test_a_wrong_type_fails_the_row(name: str, settings: dict[str, Any], value: Json) -> None:

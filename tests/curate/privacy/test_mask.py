@@ -128,7 +128,7 @@ async def test_a_key_that_is_none(
         ({"action": "pseudonym"}, "key_env goes with action pseudonym"),
         ({"key_env": "K"}, "key_env goes with action pseudonym"),
         ({"kinds": ["person"]}, "needs spacy_model"),
-        ({"fields": []}, "at least 1 item"),
+        ({"fields": []}, "exactly one of field, fields"),
     ],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any], message: str) -> None:
