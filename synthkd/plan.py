@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
-from synthkd.curate.calibration import Calibrated, check_calibration, judge_record
 from synthkd.errors import ConfigError, PromptError, UserError
 from synthkd.hints import near
 from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
@@ -172,8 +171,6 @@ class _Binder:
                     f"steps[{index}].with", f"no teacher is named {teacher!r}; there are: {there}"
                 )
                 return None
-        for fault in config.teacher_faults(self.teachers) if teachers_known else ():
-            self._fault(f"steps[{index}].with", fault)
         gives = names_of(step.gives, config)
         if twins := sorted({name for name in gives if gives.count(name) > 1}):
             self._fault(
@@ -183,8 +180,8 @@ class _Binder:
             )
         prompts = self._prompts(index, config)
         self._check_recorded(index, teachers, prompts)
-        if isinstance(config, Calibrated) and teachers_known:
-            self._check_calibration(index, entry.use, config, prompts)
+        for fault in self._bound_faults(entry.use, config, prompts) if teachers_known else ():
+            self._fault(f"steps[{index}].with", fault)
         common: dict[str, Any] = {
             "label": entry.label,
             "rank": index,
@@ -233,15 +230,13 @@ class _Binder:
                         f" inputs are: {', '.join(prompt.inputs) or 'none'}",
                     )
 
-    def _check_calibration(
-        self, index: int, use: str, config: Calibrated, prompts: Mapping[str, Prompt]
-    ) -> None:
-        """A judge that names what is known of it must be that judge, and good enough."""
-        blocks = {n: t.model_dump(mode="json", by_alias=True) for n, t in self.teachers.items()}
+    def _bound_faults(
+        self, use: str, config: StepSettings, prompts: Mapping[str, Prompt]
+    ) -> Iterable[str]:
+        """What the settings have to say of the teachers and prompts that they name."""
+        yield from config.teacher_faults(self.teachers)
         hashes = {name: prompt.sha256 for name, prompt in prompts.items()}
-        judge = judge_record(use, config.model_dump(mode="json"), blocks, hashes)
-        for fault in check_calibration(config, judge, self.path.parent):
-            self._fault(f"steps[{index}].with", fault)
+        yield from config.bound_faults(use, self.teachers, hashes, self.path.parent)
 
     def _ceiling(self, teachers: Iterable[str]) -> int:
         """Rows in flight: as many as the teachers may be asked at once; a CPU step takes one."""

@@ -128,6 +128,23 @@ class StepSettings(BaseModel):
         """
         return ()
 
+    def bound_faults(
+        self,
+        use: str,
+        teachers: Mapping[str, TeacherConfig],
+        prompts: Mapping[str, str],
+        folder: Path,
+    ) -> Iterable[str]:
+        """What only shows where teachers and prompts are known too, as `setting: fault`.
+
+        Args:
+            use: the step's name.
+            teachers: the pipeline's; those that the settings name are among them.
+            prompts: those that the settings name and that could be loaded: name -> SHA-256.
+            folder: as of `faults`.
+        """
+        return ()
+
 
 C = TypeVar("C", bound=StepSettings)
 Names = Iterable[str] | Callable[[Any], Iterable[str]]

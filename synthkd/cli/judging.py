@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
 from synthkd.cli.app import AsJson, Debug, app, print_json, reported
+from synthkd.config import TeacherConfig
 from synthkd.errors import UserError
 from synthkd.evaluate.reliability import Scale
+from synthkd.steps import find_step
 
 if TYPE_CHECKING:
-    from synthkd.evaluate.calibration import (
-        Calibration,
-        JudgeRecord,
-        Pair,
-        Threshold,
-        Wanted,
-    )
+    from synthkd.curate.calibration import Calibrated
+    from synthkd.evaluate.calibration import Calibration, JudgeRecord
+    from synthkd.evaluate.judged import Pair
     from synthkd.evaluate.people import Where
+    from synthkd.evaluate.thresholds import Threshold, Wanted
     from synthkd.manifest import Manifest
 
 
@@ -87,24 +88,30 @@ def calibrate(
     from synthkd.evaluate.people import Where, check_labels, read_judgements, read_labels
     from synthkd.io.atomic import atomic_file
 
-    whose, simulated, fields = _judge(verdicts, step, verdict, score)
-    if "consistent" in fields:  # of two answers, under the names that `judge.pairwise` has for them
-        first = first or f"first:{_setting(whose, 'first')}"
-        second = second or f"second:{_setting(whose, 'second')}"
+    judge = _judge(verdicts, step, verdict, score)
+    if "consistent" in judge.fields:  # of two answers, under the names of `judge.pairwise`
+        first = first or f"first:{getattr(judge.settings, 'first', '')}"
+        second = second or f"second:{getattr(judge.settings, 'second', '')}"
     pair, texts = _pair(first, second, tie)
-    where = Where(id=id_field, swapped=swapped, **fields, **texts)
+    where = Where(id=id_field, swapped=swapped, **judge.fields, **texts)
     labels = read_labels(people, id_field=id_field, labels=label or ["label"])
-    found = read_judgements(verdicts, where, labels, people_path=people, skip_unknown=skip_unknown)
+    found = read_judgements(
+        verdicts,
+        where,
+        labels,
+        people_path=people,
+        unreadable=judge.unreadable,
+        skip_unknown=skip_unknown,
+    )
     check_labels(found.items, scale, pair)
     calibration = compute(
         found.items,
         scale=scale,
         pair=pair,
-        wanted=_wanted(precision, good, where),
-        judge=whose,
-        simulated=simulated,
-        unlabelled=found.unlabelled,
-        unknown=found.unknown,
+        wanted=_wanted(precision, good, where, seed),
+        judge=judge.record,
+        simulated=judge.simulated,
+        left_out=found.left_out,
         seed=seed,
     )
     out = out or (verdicts if verdicts.is_dir() else Path()) / "calibration.json"
@@ -118,12 +125,23 @@ def calibrate(
         _show(calibration, out)
 
 
-def _judge(
-    verdicts: Path, step: str | None, verdict: str | None, score: str | None
-) -> tuple[JudgeRecord | None, bool, dict[str, str | None]]:
-    """Which judge of a run it is, whether it is simulated, and where its verdicts stand."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """Whose verdicts they are, and where they stand."""
+
+    fields: Mapping[str, str | None]
+    """By the names of `Where`."""
+    record: JudgeRecord | None = None
+    settings: Calibrated | None = None
+    simulated: bool = False
+    unreadable: Sequence[str] = ()
+    """Ids of the run's rows on which it has no readable verdict."""
+
+
+def _judge(verdicts: Path, step: str | None, verdict: str | None, score: str | None) -> _Judge:
+    """The judge of a run, or of a file, which does not say who it was."""
     from synthkd.curate.calibration import asked_by, judge_record
-    from synthkd.evaluate.people import fields_of_verdict
+    from synthkd.evaluate.people import fields_of_verdict, unreadable_rows
     from synthkd.pipeline import read_manifest
 
     named = {"verdict": verdict, "score": score}
@@ -132,41 +150,63 @@ def _judge(
             raise UserError(f"--step names a step of a run, and {verdicts} is no folder of one")
         if verdict is None and score is None:
             raise UserError(f"{verdicts}: name the field with the verdict, --verdict or --score")
-        return None, False, named
+        return _Judge(fields=named)
     manifest = read_manifest(verdicts)
-    entry = _entry(manifest, step, verdicts)
-    settings = entry["with"]
-    record = judge_record(entry["use"], settings, manifest.config["teachers"], manifest.prompts)
-    simulated = not set(asked_by(settings)).isdisjoint(manifest.simulated)
+    label, use, settings = _the_judge(manifest, step, verdicts)
+    unreadable = unreadable_rows(verdicts, label)
     if verdict is None and score is None:
-        named = fields_of_verdict(verdicts, settings.get("into", "verdict"))
-    return record, simulated, named
+        named = fields_of_verdict(verdicts, settings.verdict_field)
+    teachers = {
+        name: TeacherConfig.model_validate(block)
+        for name, block in manifest.config["teachers"].items()
+    }
+    return _Judge(
+        fields=named,
+        record=judge_record(use, settings, teachers, manifest.prompts),
+        settings=settings,
+        simulated=not set(asked_by(settings.judging())).isdisjoint(manifest.simulated),
+        unreadable=unreadable,
+    )
 
 
-def _setting(judge: JudgeRecord | None, name: str) -> str:
-    """A setting of the judge; nothing where there is none."""
-    settings = {} if judge is None else judge.about.get("settings")
-    return str(settings.get(name, "")) if isinstance(settings, Mapping) else ""
-
-
-def _entry(manifest: Manifest, name: str | None, folder: Path) -> Mapping[str, Any]:
-    steps = {entry.get("name") or entry["use"]: entry for entry in manifest.config["steps"]}
-    judges = [known for known, entry in steps.items() if entry["use"].startswith("judge.")]
+def _the_judge(manifest: Manifest, name: str | None, folder: Path) -> tuple[str, str, Calibrated]:
+    """The step that judges: its name in the pipeline, what it is, and its settings."""
+    judges = {
+        entry.get("name") or entry["use"]: (entry["use"], entry["with"])
+        for entry in manifest.config["steps"]
+        if _gives_verdicts(entry["use"])
+    }
     if name is None and len(judges) == 1:
-        name = judges[0]
-    if name is None or name not in steps:
-        missing = "name the judge with --step" if name is None else f"has no step {name!r}"
-        there = ", ".join(judges or steps) or "none"
-        raise UserError(f"{folder}: {missing}; there are: {there}")
-    entry: Mapping[str, Any] = steps[name]
-    return entry
+        name = next(iter(judges))
+    if name is None or name not in judges:
+        missing = "name the judge with --step" if name is None else f"no judge is named {name!r}"
+        raise UserError(f"{folder}: {missing}; there are: {', '.join(judges) or 'none'}")
+    use, given = judges[name]
+    try:
+        settings = find_step(use).config.model_validate(given)
+    except ValidationError as error:
+        raise UserError(
+            f"{folder}: the settings of {name} are of another version ({error.errors()[0]['msg']}):"
+            " run it again, which costs nothing where the ledger has the answers"
+        ) from None
+    return name, use, settings
+
+
+def _gives_verdicts(use: str) -> bool:
+    """Whether a step is a judge: its settings may name a calibration."""
+    from synthkd.curate.calibration import Calibrated
+
+    try:
+        return issubclass(find_step(use).config, Calibrated)
+    except UserError:  # of a package that is not installed any more
+        return False
 
 
 def _pair(
     first: str | None, second: str | None, tie: str
 ) -> tuple[Pair | None, dict[str, str | None]]:
     """What verdicts call the two answers, and the fields with their texts."""
-    from synthkd.evaluate.calibration import Pair
+    from synthkd.evaluate.judged import Pair
 
     if (first is None) != (second is None):
         raise UserError("--first and --second go together: there are two answers or none")
@@ -179,8 +219,10 @@ def _pair(
     )
 
 
-def _wanted(precision: float | None, good: list[str] | None, where: Where) -> Wanted | None:
-    from synthkd.evaluate.calibration import Wanted
+def _wanted(
+    precision: float | None, good: list[str] | None, where: Where, seed: int
+) -> Wanted | None:
+    from synthkd.evaluate.thresholds import Wanted
 
     if where.verdict is None and (precision is None or not good):
         raise UserError(
@@ -191,7 +233,7 @@ def _wanted(precision: float | None, good: list[str] | None, where: Where) -> Wa
         return None
     if where.score is None:
         raise UserError("--precision looks for a threshold on a score: name its field with --score")
-    return Wanted(precision=precision, good=tuple(good or ()))
+    return Wanted(precision=precision, good=tuple(good or ()), seed=seed)
 
 
 def _show(calibration: Calibration, out: Path) -> None:
@@ -200,7 +242,7 @@ def _show(calibration: Calibration, out: Path) -> None:
     from rich.table import Table
 
     from synthkd.display import console_for
-    from synthkd.evaluate.calibration import FIGURES
+    from synthkd.evaluate.figures import FIGURES
 
     console = console_for(sys.stdout)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -224,6 +266,7 @@ def counted(calibration: Calibration) -> str:
         "without a majority": calibration.no_majority,
         "without a label": calibration.unlabelled,
         "without a verdict": calibration.unknown,
+        "judged by definition": calibration.unasked,
     }
     left = ", ".join(f"{n} {why}" for why, n in out.items() if n) or "none"
     return (
@@ -239,7 +282,7 @@ def threshold_lines(threshold: Threshold | None) -> list[str]:
     if threshold.threshold is None:
         n = threshold.validation.n
         return [f"no threshold reaches a precision of {threshold.wanted:g} on {n} items"]
-    lines = [f"threshold {threshold.threshold:.4g} for a precision of {threshold.wanted:g}:"]
+    lines = [f"threshold {threshold.threshold!r} for a precision of {threshold.wanted:g}:"]
     for side, at in (("validation", threshold.validation), ("test", threshold.test)):
         if at is not None:
             precision, recall = (

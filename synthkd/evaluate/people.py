@@ -11,7 +11,7 @@ JSONL, CSV and Parquet. Labels are text, numbers or true/false; null and "" are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,20 @@ from pathlib import Path
 import orjson
 
 from synthkd.errors import UserError
-from synthkd.evaluate.calibration import Item, Pair
+from synthkd.evaluate.calibration import LeftOut
+from synthkd.evaluate.judged import Item, Pair
 from synthkd.evaluate.reliability import Scale
 from synthkd.hints import near
 from synthkd.io.formats import csv_reader, jsonl_reader, parquet_reader
-from synthkd.io.rows_file import read_rows
+from synthkd.io.rows_file import read_losses, read_rows
 from synthkd.rows import Fields, Json
 from synthkd.text import answer_text, equivalent
 
 ROWS = Path("rows", "rows.parquet")
+REJECTED = Path("rejected.parquet")
+GATES = {"low_score": "keep_at_least", "undecided": "ties: reject"}
+"""Why a judge rejects a row whose verdict it has, and the setting that makes it do so."""
+NOBODY_ASKED = "nothing_to_judge"
 ALONE = "annotator"
 """What the only annotator is called where the file names none."""
 
@@ -45,6 +50,8 @@ class Where:
     first: str | None = None
     """The text of the first answer, for its length."""
     second: str | None = None
+    answers: str | None = None
+    """What the judge said, a list; an empty one = nobody was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +59,7 @@ class Judgements:
     """Verdicts with the labels of people."""
 
     items: Sequence[Item]
-    unlabelled: int
-    """Verdicts that nobody labelled."""
-    unknown: int
-    """Ids that were labelled and have no verdict."""
+    left_out: LeftOut
 
 
 def records_of(path: Path) -> Iterator[Fields]:
@@ -91,9 +95,30 @@ def fields_of_verdict(run: Path, into: str) -> dict[str, str | None]:
             # Of two answers the judge names one; the score of a single answer is no label yet.
             of_two = "outcome" in verdict
             names = {"verdict": "outcome", "consistent": "consistent"} if of_two else {}
-            names |= {} if of_two else {"score": "score"}
+            names |= {"answers": "answers"} if of_two else {"score": "score", "answers": "answers"}
             return {name: f"{into}.{key}" for name, key in names.items() if key in verdict}
     raise UserError(f"{run}: no row has a verdict in {into!r}: name its field with --verdict")
+
+
+def unreadable_rows(run: Path, step: str) -> list[str]:
+    """The ids of a run's rows on which its judge has no readable verdict: no row keeps them.
+
+    Args:
+        run: its folder.
+        step: the judge's name in it.
+
+    Raises:
+        UserError: the judge rejected rows for what it thinks of them.
+    """
+    lost = [loss for loss in read_losses(run / REJECTED) if loss["step"] == step]
+    for reason, setting in GATES.items():
+        if gone := sum(loss["reason"] == reason for loss in lost):
+            raise UserError(
+                f"{run}: {step} rejected {gone} rows as {reason}, so that the rows that are left"
+                f" flatter it: run it again without `{setting}` and with another --out (the answers"
+                " are in the ledger and cost nothing), and calibrate that"
+            )
+    return [loss["row_id"] for loss in lost if loss["reason"] != NOBODY_ASKED]
 
 
 def read_labels(
@@ -135,16 +160,35 @@ def read_judgements(
     people: Mapping[str, Mapping[str, str]],
     *,
     people_path: Path,
+    unreadable: Collection[str] = (),
     skip_unknown: bool = False,
 ) -> Judgements:
     """The verdicts on what people labelled.
+
+    Args:
+        path: a run's folder, or a file.
+        where: what stands where in its records.
+        people: id -> annotator -> label.
+        people_path: where these are from, for messages.
+        unreadable: ids of further rows, on which there is no readable verdict.
+        skip_unknown: leave out labels of ids that have no verdict.
 
     Raises:
         UserError: a field is missing, an id stands twice, nothing was labelled, or people labelled
             what has no verdict and `skip_unknown` is off.
     """
-    items: dict[str, Item] = {}
-    unlabelled = 0
+    if unreadable and where.id != "id":
+        raise UserError(
+            f"{path}: {len(unreadable)} rows have no readable verdict, and only their `id` is"
+            f" known, not {where.id!r}: give people the ids of rows, and leave --id out"
+        )
+    items = {
+        row_id: Item(id=row_id, verdict=None, labels=people[row_id])
+        for row_id in unreadable
+        if row_id in people
+    }
+    unlabelled_unreadable = len(unreadable) - len(items)
+    unlabelled, unasked = unlabelled_unreadable, 0
     seen: set[str] = set()
     for number, record in enumerate(records_of(path), start=1):
         place = f"{path} record {number}"
@@ -157,17 +201,26 @@ def read_judgements(
         seen.add(item_id)
         if item_id not in people:
             unlabelled += 1
-            continue
-        items[item_id] = _item(item_id, record, where, people[item_id], place)
-    unknown = [item for item in people if item not in items]
-    if unknown and (not skip_unknown or not items):
+            unlabelled_unreadable += not _is_readable(record, where)
+        elif where.answers is not None and _value(record, where.answers, place) == []:
+            unasked += 1
+        else:
+            items[item_id] = _item(item_id, record, where, people[item_id], place)
+    unknown = [item for item in people if item not in items and item not in seen]
+    if unknown and (not skip_unknown or len(unknown) == len(people)):
         shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
         raise UserError(
             f"{people_path}: {len(unknown)} of {len(people)} ids have no verdict in {path}: {shown}"
             f". Ids of verdicts come from the field {where.id!r} (--id), such as"
             f" {next(iter(seen), 'none')!r}; --skip-unknown leaves such labels out"
         )
-    return Judgements(items=[*items.values()], unlabelled=unlabelled, unknown=len(unknown))
+    left_out = LeftOut(
+        unlabelled=unlabelled,
+        unlabelled_unreadable=unlabelled_unreadable,
+        unknown=len(unknown),
+        unasked=unasked,
+    )
+    return Judgements(items=[*items.values()], left_out=left_out)
 
 
 def check_labels(items: Sequence[Item], scale: Scale, pair: Pair | None) -> None:
@@ -203,6 +256,15 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(equivalent(text)))
     except ValueError:
         return False
+
+
+def _is_readable(record: Fields, where: Where) -> bool:
+    """Whether there is a verdict; what nobody labelled may be of any shape."""
+    for path in (where.verdict, where.score):
+        with suppress(UserError):
+            if path is not None and _value(record, path, "") not in (None, ""):
+                return True
+    return False
 
 
 def _item(

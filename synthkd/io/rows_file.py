@@ -1,10 +1,14 @@
-"""rows.parquet: the final rows of a run, in full and in order; written, and read back."""
+"""rows.parquet: the final rows of a run, in full and in order; written, and read back.
+
+What was lost on the way (rejected.parquet and its kin) is read here too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -110,3 +114,20 @@ def rows_made_by(path: Path, keys: Set[str]) -> list[str]:
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{path}: the rows of the run cannot be read: {error}") from error
     return found
+
+
+def read_losses(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows that a run rejected, say: each with row_id, roots, step and why.
+
+    Raises:
+        SourceError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{path}: the losses of the run cannot be read: {error}") from error

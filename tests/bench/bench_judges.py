@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from synthkd.curate.agreement import AggregateConfig, Consensus, Votes, expectation, majority
-from synthkd.evaluate.calibration import Calibration, Item, Pair, calibrate
+from synthkd.evaluate.calibration import Calibration, calibrate
+from synthkd.evaluate.judged import Item, Pair
 from synthkd.evaluate.metrics import bootstrap
 from synthkd.evaluate.people import Where, read_judgements, read_labels
 

@@ -17,7 +17,7 @@ from synthkd.errors import UserError
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
 
-N = 60
+N = 120
 SIDES = ("second", "first")
 
 
@@ -112,14 +112,14 @@ def test_below_its_floor_a_judge_stops_the_run_with_the_figures(judged: Path) ->
     calibrated(judged)
     result = run("again", calibration="out/calibration.json", floor={"accuracy": 0.88})
     assert result.exit_code == 2
-    assert "steps[0].with: floor: accuracy is 0.900 (95 % interval 0.8" in result.output
+    assert "steps[0].with: floor: accuracy is 0.900 (95 % interval 0.832 to 0.947, 120 items)" in result.output
     assert "its lower end must be at least 0.88" in result.output
     assert not Path("again").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "differs"),
-    [({"strictness": 2}, "settings"), ({"prompt": "other"}, "prompts")],
+    [({"strictness": 2}, "strictness differs"), ({"prompt": "other"}, "prompt differs")],
 )
 def test_of_another_judge_nothing_is_known(
     judged: Path, change: dict[str, Any], differs: str
@@ -152,7 +152,7 @@ def test_verdicts_of_a_file_name_no_judge(judged: Path) -> None:
     [
         ({"calibration": "nowhere.json", "floor": {"kappa": 0.1}}, "nowhere.json: no such file"),
         ({"calibration": "rows.jsonl", "floor": {"kappa": 0.1}}, "is no calibration of this"),
-        ({"calibration": "c.json", "floor": {"kapa": 0.1}}, "no figure 'kapa'; did you mean kappa"),
+        ({"calibration": "c.json", "floor": {"kapa": 0.1}}, "none on 'kapa'; did you mean kappa"),
         ({"calibration": "c.json"}, "calibration and floor go together"),
         ({"floor": {"kappa": 0.1}}, "calibration and floor go together"),
     ],
@@ -166,7 +166,7 @@ def test_settings_that_say_nothing(judged: Path, settings: dict[str, Any], messa
 def test_a_figure_that_the_file_does_not_have(judged: Path) -> None:
     calibrated(judged)
     result = run("again", calibration="out/calibration.json", floor={"weighted_kappa": 0.8})
-    assert "has no weighted_kappa, of 60 items" in result.output
+    assert "has no weighted_kappa, of 120 items" in result.output
 
 
 def test_scores_become_verdicts(judged: Path) -> None:
@@ -180,12 +180,12 @@ def test_scores_become_verdicts(judged: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--step", "nobody"], "has no step 'nobody'; there are: judge.tested"),
+        (["--step", "nobody"], "no judge is named 'nobody'; there are: judge.tested"),
         (["--verdict", "verdict.outcome", "--first", "1:a"], "--first and --second go together"),
         (["--verdict", "verdict.loser"], "has no field 'verdict.loser'"),
         (["--score", "verdict.consistent"], "scores alone are no verdict"),
         (["--verdict", "verdict.outcome", "--precision", "0.9"], "name its field with --score"),
-        (["--id", "n"], "60 of 60 ids have no verdict|has no field 'n'"),
+        (["--id", "n"], "120 of 120 ids have no verdict|has no field 'n'"),
     ],
 )
 def test_mistakes_of_the_command(judged: Path, options: list[str], message: str) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from synthkd.errors import UserError
-from synthkd.evaluate.calibration import Calibration, Figure, Item, Pair, Wanted, calibrate
+from synthkd.evaluate.calibration import Calibration, calibrate
+from synthkd.evaluate.figures import Figure
+from synthkd.evaluate.judged import Item, Pair
 from synthkd.evaluate.people import Where, read_judgements, read_labels
+from synthkd.evaluate.thresholds import Wanted
 
 PAIR = Pair(first="1", second="2", tie="0")
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from synthkd.errors import UserError
-from synthkd.evaluate.calibration import Item, Pair
+from synthkd.evaluate.judged import Item, Pair
 from synthkd.evaluate.people import (
     Judgements,
     Where,
@@ -56,7 +56,7 @@ def test_long_and_wide_files_say_the_same() -> None:
 
 def test_verdicts_are_found_inside_objects() -> None:
     found = judged({"id": "b", "label": "2"}, where=Where(verdict="v.winner"))
-    ((item,), unlabelled) = found.items, found.unlabelled
+    ((item,), unlabelled) = found.items, found.left_out.unlabelled
     assert (item.verdict, item.labels, unlabelled) == ("2", {"annotator": "2"}, 1)
 
 
@@ -65,7 +65,7 @@ def test_unknown_ids_are_named_once() -> None:
     with pytest.raises(UserError, match=r"4 of 5 ids have no verdict .*'x', 'y', 'z', \.\.\.") as e:
         judged(*labels)
     assert "--id" in str(e.value)
-    assert judged(*labels, skip_unknown=True).unknown == 4
+    assert judged(*labels, skip_unknown=True).left_out.unknown == 4
 
 
 def test_only_unknown_ids_are_never_skipped() -> None:

@@ -69,6 +69,11 @@ class BestOfSettings(Calibrated):
         return self
 
     @property
+    def verdict_field(self) -> str:
+        """Where the scores stand: not in `into`, which takes the text."""
+        return "verdict"
+
+    @property
     def calls_a_row(self) -> int:
         """Questions to each judge about a row, at most; for the forecast."""
         answers = MOST_ANSWERS if isinstance(self.answers, str) else len(self.answers)

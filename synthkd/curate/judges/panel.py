@@ -6,20 +6,21 @@ docs/curation/judges.md has what was measured. A family's score is the mean over
 second teacher of one family adds no second vote.
 
     mean       the mean over the families' scores
-    majority   the share of families whose score reaches `keep_at_least`; more than half must
+    majority   the share of all families that are asked whose score reaches `yes_from`
 
-A majority is a strict one: more than half of all families that are asked, so a draw is a no, and
-families that say nothing count against the row. Where not more than half of them can be read there
-is no verdict (`no_quorum`): a panel fails closed.
+A strict majority is `keep_at_least: 0.51`: more than half, so a draw is a no. Families that say
+nothing count against the row. Where not more than half of them can be read there is no verdict
+(`no_quorum`): a panel fails closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from synthkd.config import Share
 from synthkd.curate.judges.rubrics import RubricSetting
 from synthkd.curate.judges.scoring import (
     ROUNDING,
@@ -50,7 +51,9 @@ class PanelSettings(JudgedSettings):
     """The field with the family, or the teacher, that wrote the answer: that family is not asked,
     because judges favour their own."""
     vote: Literal["mean", "majority"] = "mean"
-    """`majority`: more than half of all families that are asked must score `keep_at_least`."""
+    yes_from: Share | None = None
+    """Of a majority: the score from which a family says yes. `keep_at_least` is then the share of
+    all families that are asked that must, such as 0.51 for more than half."""
     prompt: str = "judges/rubric"
     """The prompt, the same for all of them."""
     rubric: RubricSetting = Field(default="judges/helpsteer2", validate_default=True)
@@ -64,9 +67,19 @@ class PanelSettings(JudgedSettings):
             raise ValueError(f"families names {strangers[0]!r}, which is not among the teachers")
         if len({self.family(teacher) for teacher in self.teachers}) < 2:
             raise ValueError("a panel needs two families at least; one is `judge.rubric`")
-        if self.vote == "majority" and self.keep_at_least is None:
-            raise ValueError("a majority needs `keep_at_least`: what score a family's yes takes")
+        if (self.vote == "majority") == (self.yes_from is None):
+            raise ValueError(
+                "a majority, and nothing else, needs `yes_from`: the score from which a family says"
+                " yes; `keep_at_least` is the share of families that must, such as 0.51"
+            )
         return self
+
+    def judging(self) -> dict[str, Any]:
+        """What decides a verdict; with an author, so do the families' names."""
+        told = super().judging()
+        if self.author is not None:
+            told["families"] = {teacher: self.family(teacher) for teacher in self.teachers}
+        return told
 
     def family(self, teacher: str) -> str:
         """The family of a teacher."""
@@ -113,7 +126,7 @@ async def panel(row: Row, kit: Kit, config: PanelSettings, /) -> AsyncIterator[R
         "answers": [one.told for one in opinions],
     }
     _count(kit, families)
-    yield pass_on(row, kit, _settled(config), verdict)
+    yield pass_on(row, kit, config, verdict)
 
 
 def family_means(
@@ -162,15 +175,8 @@ def panel_score(families: Mapping[str, float | None], config: PanelSettings) -> 
         raise Rejected(NO_QUORUM, f"{len(read)} of {len(families)} families; not {silent}")
     if config.vote == "mean":
         return mean(read)
-    least = (config.keep_at_least or 0) - ROUNDING
+    least = (config.yes_from or 0) - ROUNDING
     return sum(score >= least for score in read) / len(families)
-
-
-def _settled(config: PanelSettings) -> PanelSettings:
-    """Settings whose `keep_at_least` is about the panel's score: of a majority, more than half."""
-    if config.vote == "mean":
-        return config
-    return config.model_copy(update={"keep_at_least": 0.5 + 2 * ROUNDING})
 
 
 def _asked(row: Row, config: PanelSettings) -> list[str]:

@@ -16,6 +16,8 @@ ONE = {"criteria": [{"name": "truth", "asks": "?", "scale": [0, 10]}]}
 FAMILIES = {"x-small": "x", "x-large": "x"}
 SETTINGS = {"teachers": ["x-small", "x-large", "y", "z"], "families": FAMILIES, "rubric": ONE}
 
+MAJORITY = {"vote": "majority", "keep_at_least": 0.51}
+
 
 def saying(**truths: int | None) -> dict[str, Voice]:
     """Each teacher's one score; None = it says nothing that can be read."""
@@ -64,7 +66,7 @@ async def test_each_family_counts_once_by_criterion_too() -> None:
 async def test_a_majority_is_more_than_half_of_all_families(
     truths: dict[str, Any], passes: bool
 ) -> None:
-    settings = SETTINGS | {"vote": "majority", "keep_at_least": 0.7, "structured": False}
+    settings = SETTINGS | MAJORITY | {"yes_from": 0.7, "structured": False}
     if passes:
         done = await judged("judge.panel", settings, ROW, saying(**truths))
         assert done.verdict["score"] == 2 / 3
@@ -74,9 +76,7 @@ async def test_a_majority_is_more_than_half_of_all_families(
 
 
 async def test_a_tie_of_two_families_is_no_majority() -> None:
-    settings = {
-        "teachers": ["y", "z"], "rubric": ONE, "vote": "majority", "keep_at_least": 0.5
-    }  # fmt: skip
+    settings = {"teachers": ["y", "z"], "rubric": ONE, **MAJORITY, "yes_from": 0.5}
     with pytest.raises(Rejected, match="low_score"):
         await judged("judge.panel", settings, ROW, saying(y=9, z=1))
 
@@ -105,8 +105,7 @@ async def test_a_majority_is_a_strict_one(said: list[int | None]) -> None:
     """Half is a no, and so is the largest of several groups: who is silent is not on its side."""
     names = [f"t{place}" for place in range(len(said))]
     settings = {
-        "teachers": names, "rubric": ONE, "vote": "majority", "keep_at_least": 0.7,
-        "structured": False,
+        "teachers": names, "rubric": ONE, **MAJORITY, "yes_from": 0.7, "structured": False
     }  # fmt: skip
     voices = saying(**dict(zip(names, said, strict=True)))
     if 2 * said.count(9) > len(said):
@@ -135,7 +134,8 @@ async def test_the_order_of_the_teachers_makes_no_difference(
         name: always(Unanswered("503") if truth is None else scored(truth=truth))
         for name, truth in truths.items()
     }
-    settings = SETTINGS | {"vote": vote, "keep_at_least": 0.5}
+    gate = MAJORITY | {"yes_from": 0.5} if vote == "majority" else {"keep_at_least": 0.5}
+    settings = SETTINGS | gate
     found: list[Any] = []
     for teachers in (SETTINGS["teachers"], order):
         try:
@@ -154,7 +154,8 @@ async def test_the_order_of_the_teachers_makes_no_difference(
         ({"teachers": ["a", "b"], "families": {"a": "x", "b": "x"}}, "two families at least"),
         ({"teachers": ["a", "a", "b"]}, "each teacher once"),
         ({"teachers": ["a", "b"], "families": {"c": "x"}}, "families names 'c'"),
-        ({"teachers": ["a", "b"], "vote": "majority"}, "a majority needs `keep_at_least`"),
+        ({"teachers": ["a", "b"], "vote": "majority"}, "needs `yes_from`"),
+        ({"teachers": ["a", "b"], "vote": "mean", "yes_from": 0.5}, "needs `yes_from`"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
