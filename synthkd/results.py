@@ -57,6 +57,18 @@ def resolved(plan: Plan) -> dict[str, Any]:
     return config
 
 
+def figures_of(
+    plan: Plan, counted: Mapping[str, Mapping[str, Json]]
+) -> dict[str, Mapping[str, Json]]:
+    """What the steps make of what they counted."""
+    figures = dict(counted)
+    for bound in plan.steps:
+        sums_up = bound.step.sums_up if isinstance(bound, BoundRowStep) else None
+        if sums_up is not None and bound.label in figures:
+            figures[bound.label] = sums_up(figures[bound.label])
+    return figures
+
+
 def warnings_of(plan: Plan, figures: Mapping[str, Mapping[str, Json]]) -> Iterator[str]:
     """What the steps have to say of their figures."""
     for bound in plan.steps:

@@ -45,7 +45,7 @@ from synthkd.plan import (
     check_sides,
     check_wiring,
 )
-from synthkd.results import ROWS, resolved, warnings_of, write_losses, write_results
+from synthkd.results import ROWS, figures_of, resolved, warnings_of, write_losses, write_results
 from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
@@ -408,6 +408,7 @@ class Run:
         student: Student | None,
         evaluation: Evaluation | None,
     ) -> Manifest:
+        figures = figures_of(self._plan, self._account.figures)
         config = self._plan.config
         progress = self._progress()
         return Manifest(
@@ -417,8 +418,8 @@ class Run:
             simulated=[n for n, t in config.teachers.items() if t.simulated is not None],
             counts=counts,
             funnel=progress.funnel,
-            figures=self._account.figures,
-            warnings=[*warnings_of(self._plan, self._account.figures)],
+            figures=figures,
+            warnings=[*warnings_of(self._plan, figures)],
             teachers=progress.teachers,
             spend=progress.spend,
             prices={name: price_record(teacher) for name, teacher in config.teachers.items()},

@@ -151,6 +151,8 @@ Names = Iterable[str] | Callable[[Any], Iterable[str]]
 """Field names, or a function of the step's config that gives them."""
 Warns = Callable[[Mapping[str, Json]], Iterable[str]]
 """Warnings that the figures of a step (`kit.count`) give cause for, at the end of a run."""
+SumsUp = Callable[[Mapping[str, Json]], Mapping[str, Json]]
+"""Of what a step counted, the figures that the manifest has, at the end of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,8 @@ class Step(Generic[C]):
     about: str
     warns: Warns | None = None
     """What in its figures a person must know of."""
+    sums_up: SumsUp | None = None
+    """Its figures, of what it counted; None = the counts themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +203,7 @@ def step(
     supplies: Iterable[str] = (),
     fans_out: bool = False,
     warns: Warns | None = None,
+    sums_up: SumsUp | None = None,
 ) -> Callable[[RowStepFunction[C]], RowStepFunction[C]]:
     """Register a row step.
 
@@ -209,6 +214,7 @@ def step(
         supplies: inputs of its prompt that it computes itself, so that no row needs them.
         fans_out: whether it may yield several rows for one, each then a child of it.
         warns: of its figures at the end of a run, what a person must know of.
+        sums_up: of what it counted, the figures that are kept, such as a rate of two counts.
     """
 
     def register(function: RowStepFunction[C]) -> RowStepFunction[C]:
@@ -224,6 +230,7 @@ def step(
             fans_out=fans_out,
             about=inspect.getdoc(function) or "",
             warns=warns,
+            sums_up=sums_up,
         )
         return function
 

@@ -11,6 +11,10 @@ Fitted by Newton's method on the log-likelihood less `PENALTY` * b^2 / 2: withou
 judge that always takes the longer one would have no finite fit. t is not penalised, except by one
 tie at equal length that is added, which keeps it finite too. s is about 0, not about the mean of d,
 so that the two sides are alike.
+
+Intervals: of the raw rate Wilson's, of the other one t plus and minus 1.96 of its standard error by
+the curvature of the likelihood at its top. Both take a comparison for a win or a loss, so with many
+ties they are wider than they need be, never narrower.
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from synthkd.errors import UserError
+from synthkd.manifest import Interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 PENALTY = 0.1
 """Of b: about that of ten comparisons at the ends of the scale; nothing beside some hundred."""
+Z = 1.959964
+"""Of the normal distribution, 95 % are within so many standard deviations."""
 STEPS = 50
 PRECISE = 1e-10
 
@@ -39,17 +46,19 @@ class WinRate:
     """How one side of the comparisons does; ties count half."""
 
     n: int
-    raw: float
-    """0 to 1: the mean preference for the first."""
-    at_equal_length: float
-    """0 to 1: the length-controlled win rate."""
+    raw: Interval
+    """0 to 1: the mean preference for the first, with its 95 % interval."""
+    at_equal_length: Interval
+    """0 to 1: the length-controlled win rate, with its 95 % interval."""
     length_effect: float
     """b: how the log-odds change with tanh(d / s); 0 = length makes no difference."""
     longer: float | None
     """The share of decided comparisons of unequal lengths that the longer answer wins."""
 
 
-def win_rate(preferences: Sequence[float], longer_by: Sequence[float]) -> WinRate:
+def win_rate(
+    preferences: Sequence[float], longer_by: Sequence[float], times: Sequence[int] | None = None
+) -> WinRate:
     """Raw and length-controlled win rate of the first answers.
 
     Swapping the sides of all comparisons gives one minus both rates.
@@ -57,6 +66,7 @@ def win_rate(preferences: Sequence[float], longer_by: Sequence[float]) -> WinRat
     Args:
         preferences: (n,) 0 to 1: how far the first is preferred; 0.5 = a tie.
         longer_by: (n,) length of the first less that of the second, in any unit.
+        times: (n,) how many comparisons each stands for, 1 at least; None = one each.
 
     Raises:
         UserError: there is nothing to compare, or a preference is not from 0 to 1.
@@ -68,35 +78,65 @@ def win_rate(preferences: Sequence[float], longer_by: Sequence[float]) -> WinRat
         raise UserError(f"there must be as many preferences as lengths, got {len(wins)}")
     if not ((wins >= 0) & (wins <= 1)).all() or not np.isfinite(lengths).all():
         raise UserError("preferences must be from 0 to 1, and lengths finite")
-    spread = math.sqrt(float((lengths**2).mean()))  # about 0, so that the sides are alike
+    weights = np.ones_like(wins) if times is None else np.asarray(times, np.float64)
+    if weights.shape != wins.shape or not (weights >= 1).all():
+        raise UserError("there must be a number of times, 1 at least, for each preference")
+    n = float(weights.sum())
+    spread = math.sqrt(float(weights @ lengths**2) / n)  # about 0, so that the sides are alike
     x = np.tanh(lengths / spread) if spread > 0 else np.zeros_like(lengths)
-    t, b = _fit(wins, x)
+    fit = _fit(wins, x, weights)
     decided = (wins != 0.5) & (lengths != 0)
     longer = ((wins > 0.5) == (lengths > 0))[decided]
     return WinRate(
-        n=len(wins),
-        raw=float(wins.mean()),
-        at_equal_length=1 / (1 + math.exp(-t)),
-        length_effect=b,
-        longer=float(longer.mean()) if len(longer) else None,
+        n=int(n),
+        raw=wilson(float(weights @ wins) / n, n),
+        at_equal_length=Interval(
+            value=_logistic(fit.t),
+            low=_logistic(fit.t - Z * fit.error),
+            high=_logistic(fit.t + Z * fit.error),
+        ),
+        length_effect=fit.b,
+        longer=float(np.average(longer, weights=weights[decided])) if len(longer) else None,
     )
 
 
-def _fit(wins: Floats, x: Floats) -> tuple[float, float]:
-    """The intercept t and the slope b."""
+def wilson(share: float, n: float) -> Interval:
+    """A share of n, 0 to 1, with its 95 % interval (Wilson 1927, the score interval)."""
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    low, high = max(middle - half, 0.0), min(middle + half, 1.0)
+    # At 0 and 1 an end is the share itself, but for the last bit.
+    return Interval(value=share, low=min(low, share), high=max(high, share))
+
+
+def _logistic(value: float) -> float:
+    return 0.5 + 0.5 * math.tanh(value / 2)
+
+
+class _Fit(NamedTuple):
+    t: float
+    """The intercept."""
+    error: float
+    """Its standard error."""
+    b: float
+    """The slope."""
+
+
+def _fit(wins: Floats, x: Floats, times: Floats) -> _Fit:
     import numpy as np
 
     # The added tie.
     design = np.column_stack([np.ones(len(x) + 1), np.append(x, 0.0)])
-    target = np.append(wins, 0.5)
-    theta, penalty = np.zeros(2), np.diag([0.0, PENALTY])
+    target, weights = np.append(wins, 0.5), np.append(times, 1.0)
+    theta, curvature, penalty = np.zeros(2), np.eye(2), np.diag([0.0, PENALTY])
     for _ in range(STEPS):
         share = 1 / (1 + np.exp(-design @ theta))
-        gradient = design.T @ (target - share) - penalty @ theta
-        curvature = design.T @ (design * (share * (1 - share))[:, None]) + penalty
+        gradient = design.T @ (weights * (target - share)) - penalty @ theta
+        curvature = design.T @ (design * (weights * share * (1 - share))[:, None]) + penalty
         step = np.linalg.solve(curvature, gradient)
         # A step of the penalised likelihood may overshoot where a side wins nearly always.
         theta = theta + step * min(1.0, 2.0 / max(float(np.abs(step).max()), PRECISE))
         if float(np.abs(step).max()) < PRECISE:
             break
-    return float(theta[0]), float(theta[1])
+    error = math.sqrt(float(np.linalg.inv(curvature)[0, 0]))
+    return _Fit(float(theta[0]), error, float(theta[1]))

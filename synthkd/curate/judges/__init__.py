@@ -9,6 +9,7 @@ rubric.py       `judge.rubric`: scores by criterion
 reference.py    `judge.reference`: scores against a reference
 panel.py        `judge.panel`: several families, each counts once
 pairwise.py     `judge.pairwise`: which of two is better, in both orders
+margins.py      how often the first wins over a run, and would at equal length
 expected.py     `judge.expected`: a digit, expected where the judge has probabilities
 reward.py       `judge.reward`: the number of a served reward model
 best_of.py      `judge.best_of`: the best of several answers, and what choosing costs

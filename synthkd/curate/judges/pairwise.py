@@ -22,6 +22,7 @@ from pydantic import model_validator
 from synthkd.config import Samples
 from synthkd.curate.calibration import Calibrated
 from synthkd.curate.judges.choices import FLIPPED, SCHEMA, Choice, Outcome, read_choice
+from synthkd.curate.judges.margins import count_margin, length_wins, with_win_rate
 from synthkd.curate.judges.scoring import LEAST_TO_WARN, text_of
 from synthkd.curate.judges.verdict import unusable
 from synthkd.errors import Rejected, TeacherError
@@ -138,6 +139,7 @@ def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
             f" picks the one shown first in {count.get(FIRST_SHOWN, 0):,} of"
             f" {count.get(PICKS, 0):,} picks: it goes by the place more than by the answer"
         )
+    yield from length_wins(figures, LEAST_TO_WARN)
 
 
 @step(
@@ -146,6 +148,7 @@ def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
     gives=lambda config: [config.into, "chosen", "rejected"],
     supplies=("question", "first", "second"),
     warns=_warns,
+    sums_up=with_win_rate,
 )
 async def pairwise(row: Row, kit: Kit, config: PairwiseSettings, /) -> AsyncIterator[Row]:
     """Have two answers compared, in both orders; a win only where the judge stays with it.
@@ -256,6 +259,9 @@ def _passed(
 ) -> Row:
     """The row with its verdict; ties may be rejected."""
     winner, loser = None, None
+    score = verdict["score"]
+    assert isinstance(score, float)  # noqa: S101  a verdict that was given has one
+    count_margin(kit, score, len(texts[0]) - len(texts[1]))
     if verdict["outcome"] != "tie":
         winner, loser = texts if verdict["outcome"] == "first" else texts[::-1]
         kit.count(DECIDED)

@@ -58,6 +58,7 @@ async def test_a_win_where_the_judge_stays_with_it_in_both_orders() -> None:
         "same both ways": 1,
         "decided between unequal lengths": 1,
         "the longer wins": 0,
+        "score 0, the first is longer by 16": 1,
     }
 
 
@@ -84,7 +85,8 @@ async def test_equal_answers_are_a_tie_and_nobody_is_asked() -> None:
     done = await judged("judge.pairwise", {}, row, always("never"))
     assert done.asked == []
     assert (done.verdict["outcome"], done.verdict["consistent"]) == ("tie", None)
-    assert done.figures == {"pairs": 1, "identical answers": 1}
+    tie = "score 0.5, the first is longer by -2"
+    assert done.figures == {"pairs": 1, "identical answers": 1, tie: 1}
 
 
 async def test_one_order_alone_is_half_the_price() -> None:
@@ -188,6 +190,28 @@ def test_all_ties_are_warned_of() -> None:
     assert warning.startswith("all 50 pairs are ties")
     assert warnings(pairs=50, identical_answers=40) == []
     assert warnings(pairs=50, decided=40, asked_both_ways=50, same_both_ways=45) == []
+
+
+def test_a_win_rate_that_length_explains_is_warned_of() -> None:
+    counted = {
+        "score 1, the first is longer by 100": 50, "score 0, the first is longer by 100": 2,
+        "score 0, the first is longer by -100": 14, "score 1, the first is longer by 1": 8,
+        "score 0, the first is longer by 1": 12, "pairs": 86, "decided": 86,
+    }  # fmt: skip
+    step = find_step("judge.pairwise")
+    assert isinstance(step, Step)
+    assert step.sums_up is not None
+    figures: Any = step.sums_up(counted)
+    assert set(figures) == {"pairs", "decided", "win rate"}
+    rate = figures["win rate"]
+    assert rate["pairs"] == 86
+    assert rate["first wins"]["value"] == pytest.approx(58 / 86)
+    assert rate["at equal length"]["high"] < 58 / 86
+    assert rate["effect of length"] > 1
+    assert step.warns is not None
+    (warning,) = step.warns(figures)
+    assert warning.startswith("the first answers win 67.4% of 86 pairs, and at equal length ")
+    assert step.sums_up({"pairs": 1}) == {"pairs": 1}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,11 @@ def test_the_pipeline_of_judges(
     # Answers that are the same are not asked about; a judge that errs picks the one shown first.
     assert figures["pairs"] == 200
     assert figures["picks the one shown first"] > figures["picks"] / 2
+    rate = figures["win rate"]
+    assert rate["pairs"] == 200
+    for name in ("first wins", "at equal length"):
+        assert 0 < rate[name]["low"] < rate[name]["value"] < rate[name]["high"] < 1
+    assert not [name for name in figures if name.startswith("score ")]
     assert figures["same both ways"] < figures["asked both ways"] <= 96
 
 
