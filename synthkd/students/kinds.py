@@ -28,6 +28,14 @@ def train(lesson: Lesson, tell: Tell) -> None:
             from synthkd.students import linear
 
             linear.train(lesson)
+        case "sft":
+            from synthkd.students import sft
+
+            sft.train(lesson, tell)
+        case "dpo":
+            from synthkd.students import dpo
+
+            dpo.train(lesson, tell)
         case kind:
             raise UserError(f"student.kind: {kind} is not built yet")
 
@@ -43,5 +51,9 @@ def load(folder: Path) -> Student:
             from synthkd.students import linear
 
             return linear.load_linear(folder)
+        case "sft" | "dpo":
+            from synthkd.students import causal
+
+            return causal.load(folder)
         case kind:
             raise UserError(f"{folder} holds a student of kind {kind!r}, which is not known here")

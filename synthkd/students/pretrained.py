@@ -10,8 +10,9 @@ A folder is read without the network. Code that a model brings along runs only w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,34 @@ from synthkd.rows import Json
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 READ = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", *PICKLES)
 """What of a folder decides what is loaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What a training begins with."""
+
+    base: str
+    """A folder, or a name on the hub."""
+    identity: Json
+    """Tells it from another."""
+    license: str
+
+
+def begun_with(config: NetworkConfig, texts: Sequence[str], scratch: Path) -> Begun:
+    """The base that the settings name, or a new one.
+
+    Args:
+        config: the student's.
+        texts: of a new one: all that the student will read or write.
+        scratch: the folder of a new one.
+    """
+    if config.scratch is None:
+        assert config.base is not None  # noqa: S101  the settings have one or the other
+        return Begun(base=config.base, identity=identity(config), license=license_of(config))
+    from synthkd.students.scratch import make
+
+    made = make(config, texts, scratch)
+    return Begun(base=str(made.folder), identity=made.identity, license="none: it is new")
 
 
 def is_folder(config: NetworkConfig) -> bool:

@@ -13,6 +13,7 @@ from the newest whole one, and gives on a CPU the same weights, bit by bit, as i
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import resource
@@ -27,19 +28,18 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.config import NetworkConfig
-from synthkd.errors import DiskFailed, Interrupted, TrainingFailed
+from synthkd.errors import Interrupted, TrainingFailed
+from synthkd.students.curriculum import Course
+from synthkd.students.failures import check_weights, explained, no_loss
 from synthkd.students.lesson import Tell
+from synthkd.text import equivalent
 
 WHOLE = "whole"
 ROW = "row"
-LOGS = 50
+LOGS = 25
 """Times that a training says how far it is, at least; more often where steps are slow."""
 KEPT_CHECKPOINTS = 2
 """The one before stays until the next is whole."""
-NO_MEMORY = ("out of memory", "can't allocate memory", "alloc_cpu", "not enough memory")
-NO_DISK = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded",
-           "PytorchStreamWriter failed", "unexpected pos")  # fmt: skip
-"""How torch and safetensors word it: neither raises OSError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Trained:
         return {
             "steps": self.steps,
             "loss": self.loss,
-            "losses": [list(pair) for pair in self.losses[::every]],
+            "losses": [list(pair) for pair in [*self.losses[:-1:every], *self.losses[-1:]]],
             "dev": dict(self.dev),
             "tokens_per_s": round(self.tokens_per_s, 1),
             "peak_memory_bytes": self.peak_memory_bytes,
@@ -148,6 +148,10 @@ def arguments(
     """
     import torch
 
+    # Renamed in transformers 5; where there is a new name, the old one warns.
+    names = {field.name for field in dataclasses.fields(kind)}
+    checkpointing = "activation_checkpointing"
+    checkpointing = checkpointing if checkpointing in names else "gradient_checkpointing"
     precision, cpu = precision_of(config), not torch.cuda.is_available()
     epoch, steps = steps_in(config, examples)
     every = min(config.evaluate_every_steps or epoch, steps)
@@ -159,7 +163,7 @@ def arguments(
         "per_device_train_batch_size": config.batch_size,
         "per_device_eval_batch_size": config.batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation,
-        "gradient_checkpointing": config.gradient_checkpointing,
+        checkpointing: config.gradient_checkpointing,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.schedule,
         "warmup_steps": math.ceil(config.warmup * steps),
@@ -195,39 +199,6 @@ def arguments(
 
 
 # --- the order of rows
-
-
-class Course:
-    """The order in which examples are shown: by stage; in a stage by `orders`, or shuffled.
-
-    A sampler that depends on nothing but seed and epoch, so that every process and every resumed
-    training sees the same. Each epoch goes through all stages.
-
-    Args:
-        stages: of each example; examples of one stage are never mixed with those of another.
-        seed: of the shuffling, with the epoch.
-        orders: the place of each example in its stage; None = shuffled.
-    """
-
-    def __init__(
-        self, stages: Sequence[int], seed: int, orders: Sequence[int] | None = None
-    ) -> None:
-        self.stages, self.seed, self.orders = stages, seed, orders
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.stages)
-
-    def __iter__(self) -> Iterator[int]:
-        import torch
-
-        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
-        shuffled = torch.randperm(len(self.stages), generator=generator).tolist()
-        within = self.orders
-        if within is None:
-            yield from sorted(shuffled, key=self.stages.__getitem__)
-        else:
-            yield from sorted(range(len(self)), key=lambda i: (self.stages[i], within[i]))
 
 
 def with_rows(collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
@@ -275,7 +246,7 @@ def guarded(trainer: Any) -> Any:
             )
             loss = super().training_step(model, inputs, *more, **named)
             if not torch.isfinite(loss):
-                raise TrainingFailed(_no_loss(self, float(loss), rows))
+                raise TrainingFailed(no_loss(self, float(loss), rows))
             return loss
 
         def prediction_step(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
@@ -283,7 +254,7 @@ def guarded(trainer: Any) -> Any:
             return super().prediction_step(model, inputs, *more, **named)
 
         def _save_checkpoint(self, *args: Any, **named: Any) -> None:
-            _check_weights(self)
+            check_weights(self)
             super()._save_checkpoint(*args, **named)
             if self.args.should_save:
                 (
@@ -299,27 +270,6 @@ def guarded(trainer: Any) -> Any:
 def _tokens_in(inputs: Mapping[str, Any]) -> Any:
     mask = inputs.get("attention_mask")
     return inputs["input_ids"].numel() if mask is None else mask.sum()
-
-
-def _no_loss(learning: Any, loss: float, rows: Any) -> str:
-    ids = [learning.row_ids[row] for row in rows.tolist()] if rows is not None else []
-    of = f" on rows {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}" if ids else ""
-    return (
-        f"the loss is {loss} in step {_step(learning) + 1}{of}: lower learning_rate (now"
-        f" {learning.args.learning_rate:g}), raise warmup, try precision: fp32, or look whether one"
-        " of these rows is broken. The last checkpoint is from before it"
-    )
-
-
-def _check_weights(learning: Any) -> None:
-    """A checkpoint is never written with what cannot be trained on from there."""
-    import torch
-
-    if not all(torch.isfinite(weights).all() for weights in learning.model.parameters()):
-        raise TrainingFailed(
-            f"weights are no longer finite after step {_step(learning)}: lower learning_rate (now"
-            f" {learning.args.learning_rate:g}) or try precision: fp32"
-        )
 
 
 def _watch(learning: Any, config: NetworkConfig, tell: Tell, stop: threading.Event) -> Any:
@@ -422,7 +372,7 @@ def train(
         steps=_step(learning),
         loss=losses[-1][1] if losses else None,
         losses=losses,
-        dev=_kept(learning, [entry for entry in logged if "eval_loss" in entry]),
+        dev=_kept(learning, [entry for entry in logged if "eval_runtime" in entry]),
         tokens_per_s=int(learning.tokens) * world() / max(took_s, 1e-9),
         peak_memory_bytes=peak,
         hardware=hardware(),
@@ -432,6 +382,18 @@ def train(
 
 def _step(learning: Any) -> int:
     return int(learning.state.global_step)
+
+
+def agreement(said: Sequence[str | None], gold: Sequence[str | None]) -> dict[str, float]:
+    """eval_accuracy and eval_macro_f1 of answers; what holds no answer is wrong."""
+    from sklearn.metrics import f1_score
+
+    answers = [equivalent(answer) if answer is not None else "" for answer in said]
+    right = [equivalent(answer) if answer is not None else "" for answer in gold]
+    same = sum(one == other for one, other in zip(answers, right, strict=True))
+    labels = sorted(set(right))  # a label that nothing has would count as 0
+    f1 = f1_score(right, answers, labels=labels, average="macro", zero_division=0)
+    return {"eval_accuracy": same / max(1, len(right)), "eval_macro_f1": float(f1)}
 
 
 def _kept(learning: Any, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -463,32 +425,3 @@ def newest_whole(folder: Path) -> Path | None:
             if path not in whole:
                 shutil.rmtree(path)
     return whole[-1] if whole else None
-
-
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """No memory and no disk are said as such, with the way out.
-
-    Raises:
-        TrainingFailed: memory ran out.
-        DiskFailed: the disk did.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (RuntimeError, MemoryError, SafetensorError) as error:
-        said = str(error)
-        if isinstance(error, MemoryError) or any(word in said for word in NO_MEMORY):
-            raise TrainingFailed(
-                f"memory ran out: {said.splitlines()[0] if said else 'MemoryError'}. Lower"
-                " batch_size and raise gradient_accumulation by as much, lower max_length, set"
-                " gradient_checkpointing: true, or train adapters only (lora). Training goes on"
-                " from its last checkpoint only with the same settings"
-            ) from error
-        if any(word in said for word in NO_DISK):
-            raise DiskFailed(
-                f"cannot write checkpoints to {folder}: {said.splitlines()[0]}; free some space"
-                " there, or write to another folder (--out). What was paid for is kept"
-            ) from error
-        raise

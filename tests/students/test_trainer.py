@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from synthkd.students.trainer import WHOLE, Course, newest_whole
+from synthkd.students.curriculum import Course
+from synthkd.students.trainer import WHOLE, newest_whole
 
 
 def shown(course: Course, epoch: int = 0) -> list[int]:

@@ -1,0 +1,117 @@
+"""The card of a trained network: README.md of its folder, made from student.json alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synthkd.students.artefact import origin
+
+KINDS = {
+    "sft": "A causal model, fine-tuned on prompts and answers",
+    "dpo": "A causal model, taught to prefer one answer to another (DPO, arXiv 2305.18290)",
+}
+
+
+def card(about: Mapping[str, Any]) -> str:
+    """The card of a causal model.
+
+    Args:
+        about: for student.json.
+    """
+    config = about["config"]
+    return f"""# {KINDS[about["kind"]]}
+
+Trained by synthkd from {about["base"]}.
+
+## Made from
+
+{origin(about["made_from"])}
+* base: {about["base"]}{_revision(config)}; licence: {about["license"]}
+
+## What is learnt
+
+{_learnt(about)}
+
+`preview.md` shows examples as the model saw them.
+
+## Training
+
+{_training(about)}
+
+## Load
+
+```python
+from pathlib import Path
+from synthkd.students.kinds import load
+
+load(Path(".")).predict(["a text"])
+```
+
+or, without synthkd:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+```
+
+or as a server: `vllm serve .`. The weights are safetensors, and nothing here runs code.
+
+## Settings
+
+{chr(10).join(f"* {name}: {value}" for name, value in config.items() if value is not None)}
+
+{", ".join(f"{name} {version}" for name, version in about["versions"].items())}.
+Fingerprint {about["fingerprint"]}.
+"""
+
+
+def _revision(config: Mapping[str, Any]) -> str:
+    return f" at {config['revision']}" if config.get("revision") else ""
+
+
+def _learnt(about: Mapping[str, Any]) -> str:
+    config = about["config"]
+    seen = config.get("prompt") or config.get("messages")
+    said = [f"* rows: {about['rows']}, examples: {about['examples']}"]
+    if about["kind"] == "dpo":
+        said.append(f"* after `{seen}` it prefers `{config['chosen']}` to `{config['rejected']}`")
+    elif config["messages"]:
+        said.append(f"* every turn of the assistant in `{seen}`")
+    else:
+        task = "" if config["target"] == "completion" else f" as {config['target']}"
+        fields = " and ".join(
+            f"`{name}`" for name in (config["rationale"], config["completion"]) if name
+        )
+        said.append(f"* it sees `{seen}` and learns {fields}{task}")
+    said += [
+        f"* tokens: {about['tokens']:,}, with a loss: {about['tokens_learnt']:,}",
+        f"* truncated to {config['max_length']} tokens: {about['truncated']}",
+        f"* left out, because nothing of the answer fits: {about['left_out']}",
+        f"* lengths in tokens: {_pairs(about['length_quantiles'])} (quantile: tokens)",
+    ]
+    if "curriculum" in about:
+        said.append(f"* curriculum: {about['curriculum']}")
+    if about.get("packing") is not None:
+        said.append(f"* packed: {about['packing']:.1%} of the sequences is text")
+    if about.get("leaks"):
+        said.append(f"* **held-out rows are among the rows**: {about['leaks']}")
+    return "\n".join(said)
+
+
+def _training(about: Mapping[str, Any]) -> str:
+    losses = ", ".join(f"{loss:.4g} at step {step}" for step, loss in about["losses"])
+    said = [
+        f"* {about['steps']} steps in {about['precision']} on {about['hardware']}",
+        f"* {about['tokens_per_s']:,.0f} tokens/s",
+        f"* memory: at most {about['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        f"* loss: {losses}",
+    ]
+    if about["dev"]:
+        said.append(f"* on the rows held out as dev: {_pairs(about['dev'])}")
+    return "\n".join(said)
+
+
+def _pairs(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}: {value:.4g}" for name, value in values.items())
