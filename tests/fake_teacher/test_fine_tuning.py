@@ -14,7 +14,7 @@ from openai.types.fine_tuning import FineTuningJob
 from synthkd.errors import UserError
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.fake_teacher.fine_tuning import problem_of
-from tests.batches.driving import Clock
+from tests.teachers.batches.driving import Clock
 
 DELAY_S = 100.0
 PAIRS = [("my money back", "refund"), ("the password is wrong", "login")] * 5

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from synthkd.fake_teacher import FakeTeacher, in_thread
-from tests.batches.driving import DELAY_S, Clock, online, pipeline
 from tests.runs import DEADLINE_S, command, finished, tree_bytes
+from tests.teachers.batches.driving import DELAY_S, Clock, online, pipeline
 
 FAST = ("--set", "teachers.main.batch.poll_s=0.05")
 QUESTIONS = 18

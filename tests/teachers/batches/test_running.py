@@ -9,8 +9,8 @@ import pytest
 from synthkd.errors import WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.pipeline import read_stopped
-from tests.batches.driving import ROWS, Clock, online, pipeline
 from tests.runs import tree_bytes
+from tests.teachers.batches.driving import ROWS, Clock, online, pipeline
 
 
 async def test_run_again_until_it_is_done_gives_the_same_as_online(

@@ -18,8 +18,8 @@ from synthkd.errors import BudgetReached, SynthkdError, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher, in_thread
 from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
-from tests.batches.driving import DELAY_S, Clock, online, pipeline, until_done
 from tests.runs import tree_bytes
+from tests.teachers.batches.driving import DELAY_S, Clock, online, pipeline, until_done
 
 ROWS = 3
 QUESTIONS = 18

@@ -28,8 +28,8 @@ from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
 from synthkd.teachers.parts import by_hash, image_part
 from synthkd.teachers.request import Completion, Request, Usage
 from synthkd.teachers.wire import wire_body
-from tests.batches.driving import DELAY_S, PRICE, Clock, only_waited, pipeline, until_done
 from tests.runs import tree_bytes
+from tests.teachers.batches.driving import DELAY_S, PRICE, Clock, only_waited, pipeline, until_done
 
 # --- rows that wait, in steps that take it well or badly
 

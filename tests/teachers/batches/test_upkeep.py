@@ -17,7 +17,7 @@ from synthkd.ledger.removal import alone, doom, doom_letters, remove
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.ledger.upkeep import opened, verify
 from synthkd.ledger.where import parse_where
-from tests.batches.driving import DELAY_S, Clock, pipeline, until_done
+from tests.teachers.batches.driving import DELAY_S, Clock, pipeline, until_done
 
 
 def faults(ledger: Path) -> list[str]:

@@ -16,7 +16,7 @@ from synthkd.errors import AttemptFailed, TeacherRefused, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.teachers.batches.collect import question_of
 from synthkd.teachers.batches.provider import BatchProvider, open_provider
-from tests.batches.driving import DELAY_S, Clock, pipeline, until_done
+from tests.teachers.batches.driving import DELAY_S, Clock, pipeline, until_done
 
 NONSENSE = [
     b"",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from synthkd.fake_teacher import FakeTeacher, in_thread
-from tests.batches.driving import DELAY_S, Clock
+from tests.teachers.batches.driving import DELAY_S, Clock
 
 
 @pytest.fixture

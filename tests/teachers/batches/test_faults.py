@@ -13,7 +13,8 @@ from synthkd.errors import TeacherRefused, WaitingForBatch
 from synthkd.fake_teacher import FakeTeacher, in_thread
 from synthkd.ledger.outbox import BatchRecord
 from synthkd.ledger.sqlite import SqliteLedger
-from tests.batches.driving import (
+from tests.runs import tree_bytes
+from tests.teachers.batches.driving import (
     DELAY_S,
     Clock,
     online,
@@ -21,7 +22,6 @@ from tests.batches.driving import (
     pipeline,
     until_done,
 )
-from tests.runs import tree_bytes
 from tests.teachers.serving import serving
 
 QUESTIONS = 54
