@@ -34,6 +34,8 @@ from synthkd.plan import (
     check_held_out,
     check_wiring,
     vector_teachers,
+    wordless_teachers,
+    writing_teachers,
 )
 from synthkd.routes import Asked, Route, compare, measured
 from synthkd.rows import Row
@@ -262,10 +264,16 @@ def _calls_a_row(bound: BoundRowStep | BoundTableStep) -> int:
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
-    config = plan.config
+    config, wordless = plan.config, wordless_teachers(plan)
     for name, teacher in config.teachers.items():
         try:
-            check_teachers({name: teacher}, base=plan.folder, budget=config.budget, offline=False)
+            check_teachers(
+                {name: teacher},
+                base=plan.folder,
+                budget=config.budget,
+                offline=False,
+                wordless=wordless,
+            )
         except UserError as error:
             yield f"a run would not start: {error}"
     if config.student is not None:
@@ -342,29 +350,35 @@ def _opened(plan: Plan, name: str, note: _Note) -> OpenTeacher:
     )
 
 
+def _questions(asking: _Asking, note: _Note | None) -> int:
+    """What the step asks of each of its teachers, beside vectors."""
+    bound = asking.bound
+    if isinstance(bound, BoundTableStep) and bound.step.asks is not None:
+        return bound.step.asks(bound.config, asking.rows)
+    return asking.rows * max(_calls_a_row(bound), 0 if note is None else note.most_calls)
+
+
 def _calls(
     plan: Plan, asking: _Asking, teacher: str, note: _Note | None, unknown: list[str]
 ) -> Calls:
     config = plan.config.teachers[teacher]
-    calls = asking.rows * max(_calls_a_row(asking.bound), 0 if note is None else note.most_calls)
-    if isinstance(asking.bound, BoundTableStep) and asking.bound.step.asks is not None:
-        calls = asking.bound.step.asks(asking.bound.config, asking.rows)
-    vectors_only = teacher in vector_teachers(asking.bound.config)
-    if vectors_only:
-        calls = asking.rows
+    writes = teacher in writing_teachers(asking.bound.config)
+    texts = asking.rows if teacher in vector_teachers(asking.bound.config) else 0
+    questions = _questions(asking, note) if writes or not texts else 0
+    calls = questions + texts
     prompt_bytes = None
     if note is not None and note.calls:
         prompt_bytes = round(calls * note.prompt_bytes / note.calls)
     elif note is not None:
         unknown.append(f"the length of the prompts of {asking.label}: no row tried got that far")
     max_tokens: int | None = config.max_tokens
-    if vectors_only or not getattr(asking.bound.config, "writes", True):
+    if not writes:
         max_tokens = 0  # neither a vector nor a reward has tokens
     elif not isinstance(max_tokens, int):
         max_tokens = None
         if config.kind in {"http", "vllm"}:
             unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")
-    completion_tokens = None if max_tokens is None else calls * max_tokens
+    completion_tokens = None if max_tokens is None else questions * max_tokens
     price = _known_price(teacher, config, unknown)
     online, as_it_is = (
         _expected_usd(price, prompt_bytes, completion_tokens, batch=batch)

@@ -264,6 +264,23 @@ def vector_teachers(config: StepSettings) -> set[str]:
     return found
 
 
+def writing_teachers(config: StepSettings) -> set[str]:
+    """Those that a step asks for text: not for vectors alone, and not for scores."""
+    if not getattr(config, "writes", True) or getattr(config, "kind", None) == "endpoint":
+        return set()
+    found = set(getattr(config, "teachers", None) or [getattr(config, "teacher", None)]) - {None}
+    for _, block in config:
+        if isinstance(block, StepSettings):
+            found |= writing_teachers(block)
+    return found
+
+
+def wordless_teachers(plan: Plan) -> set[str]:
+    """Those that all steps together ask for vectors or scores alone: no token comes of it."""
+    asked = {name for bound in plan.steps for name in bound.teachers}
+    return asked.difference(*(writing_teachers(bound.config) for bound in plan.steps))
+
+
 def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -> tuple[str, ...]:
     needs = list(names_of(step.needs, config))
     for prompt in prompts.values():

@@ -44,6 +44,7 @@ from synthkd.plan import (
     check_held_out,
     check_sides,
     check_wiring,
+    wordless_teachers,
 )
 from synthkd.results import ROWS, figures_of, resolved, warnings_of, write_losses, write_results
 from synthkd.rows import Row
@@ -224,6 +225,7 @@ class Run:
             base=self._plan.folder,
             budget=config.budget,
             offline=self._ways.offline,
+            wordless=wordless_teachers(self._plan),
         )
 
     @asynccontextmanager
@@ -253,6 +255,7 @@ class Run:
             ledger=ledger,
             run_id=self._folder.run_id,
             budget=self._plan.config.budget,
+            wordless=wordless_teachers(self._plan),
             offline=self._ways.offline,
             retry_failed=self._ways.retry_failed,
             refused_now=self._ways.refused_now,

@@ -22,7 +22,7 @@ from synthkd.ledger import Cost
 from synthkd.ledger.outbox import Sender
 from synthkd.ledger.sqlite import open_ledger
 from synthkd.manifest import Progress
-from synthkd.plan import Plan
+from synthkd.plan import Plan, wordless_teachers
 from synthkd.running import TICK_S, Tell, Ways
 from synthkd.teachers.batches.dispatch import Dispatch
 from synthkd.teachers.batches.posting import Awaited
@@ -95,6 +95,7 @@ async def until_collected(
                         ledger=ledger,
                         run_id=folder.run_id,
                         budget=config.budget,
+                        wordless=wordless_teachers(plan),
                         refused_now=ways.refused_now,
                     ) as gateway,
                     ticking(progress.waiting(), TICK_S),
@@ -120,14 +121,14 @@ async def batches_in(url: Path, teachers: Mapping[str, TeacherConfig]) -> AsyncI
         async with AsyncExitStack() as stack:
             dispatches = [
                 Dispatch(
-                    name,
-                    config,
-                    price_for(config),
-                    ledger.outbox,
-                    Sender(run_id="", passage="", teacher=name),
-                    TeacherStats(),
-                    set(),
-                    stack,
+                    name=name,
+                    config=config,
+                    price=price_for(config),
+                    outbox=ledger.outbox,
+                    sender=Sender(run_id="", passage="", teacher=name),
+                    stats=TeacherStats(),
+                    refused_now=set(),
+                    stack=stack,
                 )
                 for name, config in teachers.items()
                 if config.kind == "http"

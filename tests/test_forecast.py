@@ -131,6 +131,53 @@ def test_what_would_keep_a_run_from_starting_is_a_warning(tmp_path: Path) -> Non
     assert found.as_json()["warnings"] == [warning]
 
 
+NAMED = {"field": "text", "name_into": "topic", "teacher": "main", "clusters": 7}
+
+
+@pytest.mark.parametrize(
+    ("embedder", "wanted"),
+    [
+        ("vectors", {"main": (7, 35), "vectors": (100, 0)}),
+        ("main", {"main": (107, 35)}),
+    ],
+)
+def test_vectors_are_asked_for_beside_names_and_have_no_tokens(
+    tmp_path: Path, embedder: str, wanted: dict[str, tuple[int, int]]
+) -> None:
+    embed = {"kind": "endpoint", "teacher": embedder}
+    found = planned(
+        tmp_path,
+        teachers={"main": teacher(), "vectors": teacher(params={})},
+        steps=[{"use": "cluster.assign", "with": {**NAMED, "embed": embed}}],
+    )
+    assert {call.teacher: (call.calls, call.completion_tokens) for call in found.calls} == wanted
+
+
+REWARD = {"use": "judge.reward", "with": {"teacher": "mute", "question": "text"}}
+VECTORS = {
+    "use": "dedup.semantic",
+    "with": {"field": "text", "threshold": 0.9, "embed": {"kind": "endpoint", "teacher": "mute"}},
+}
+WORDS = {
+    "use": "generate",
+    "name": "more",
+    "with": {"teacher": "mute", "prompt": "say", "into": "more"},
+}
+
+
+@pytest.mark.parametrize(
+    ("steps", "writes"), [([REWARD], False), ([VECTORS, REWARD], False), ([VECTORS, WORDS], True)]
+)
+@pytest.mark.parametrize("budget", [{"tokens": 1_000_000}, {"usd": 1}])
+def test_a_budget_asks_for_max_tokens_of_those_who_write(
+    tmp_path: Path, steps: list[dict[str, Any]], writes: bool, budget: dict[str, int]
+) -> None:
+    teachers = {"main": teacher(), "mute": teacher(params={})}
+    warnings = planned(tmp_path, teachers=teachers, steps=[DRAFT, *steps], budget=budget).warnings
+    said = [text for text in warnings if "needs teachers.mute.params.max_tokens" in text]
+    assert len(said) == writes
+
+
 def test_plan_has_no_ledger_to_look_into(tmp_path: Path) -> None:
     outcome = CliRunner().invoke(app, ["plan", str(write(tmp_path)), "--ledger", "x.db"])
     assert outcome.exit_code == 2

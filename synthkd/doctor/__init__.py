@@ -21,7 +21,7 @@ from pathlib import Path
 from synthkd.doctor.machine import disk, extras, gpu, ledger_file, source, student
 from synthkd.doctor.report import Examined, Finding, Report
 from synthkd.doctor.teachers import examine_teacher
-from synthkd.plan import Plan
+from synthkd.plan import Plan, wordless_teachers
 
 __all__ = ["Finding", "Report", "examine"]
 
@@ -41,7 +41,12 @@ async def examine(plan: Plan, *, out: Path, ledger: Path, probe: bool = True) ->
         for name, config in plan.config.teachers.items():
             tasks[name] = group.create_task(
                 examine_teacher(
-                    name, config, base=plan.folder, budget=plan.config.budget, probe=probe
+                    name,
+                    config,
+                    base=plan.folder,
+                    budget=plan.config.budget,
+                    probe=probe,
+                    wordless=wordless_teachers(plan),
                 )
             )
     examined = [task.result() for task in tasks.values()]

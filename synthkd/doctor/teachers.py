@@ -7,6 +7,7 @@ a run would start (`synthkd.doctor.vllm`): none is started here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from synthkd.config import BudgetConfig, TeacherConfig
@@ -42,7 +43,13 @@ SCHEMA: Json = {
 
 
 async def examine_teacher(
-    name: str, config: TeacherConfig, *, base: Path, budget: BudgetConfig, probe: bool
+    name: str,
+    config: TeacherConfig,
+    *,
+    base: Path,
+    budget: BudgetConfig,
+    probe: bool,
+    wordless: Collection[str] = (),
 ) -> Examined:
     """Look at one teacher.
 
@@ -52,11 +59,12 @@ async def examine_teacher(
         base: the pipeline file's folder.
         budget: what a run may spend; it decides what a teacher must have.
         probe: whether to ask tiny questions.
+        wordless: teachers that give vectors or scores alone.
     """
     found = Examined(name)
     _price(found, config)
     try:
-        check_teachers({name: config}, base=base, budget=budget, offline=False)
+        check_teachers({name: config}, base=base, budget=budget, offline=False, wordless=wordless)
     except UserError as error:
         found.add("settings", "mend", f"a run would not start: {error}")
         return found

@@ -12,7 +12,7 @@ import asyncio
 import functools
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +123,7 @@ async def open_teachers(
     ledger: LedgerWithOutbox,
     run_id: str,
     budget: BudgetConfig,
+    wordless: Collection[str] = (),
     offline: bool = False,
     retry_failed: bool = False,
     refused_now: set[str] | None = None,
@@ -136,6 +137,7 @@ async def open_teachers(
         ledger: what was bought, and by whom.
         run_id: the run that pays.
         budget: the run's limits, over all its restarts.
+        wordless: those that give vectors or scores alone, and no tokens.
         offline: answer from the ledger alone; no endpoint is reached and no key is needed.
         retry_failed: ask again what was refused for good.
         refused_now: keys that were refused since the command began: for these that was done.
@@ -144,7 +146,7 @@ async def open_teachers(
     Raises:
         UserError: a teacher that cannot be opened, or that the budget cannot be kept for.
     """
-    check_teachers(configs, base=base, budget=budget, offline=offline)
+    check_teachers(configs, base=base, budget=budget, offline=offline, wordless=wordless)
     answering = await _vllm_identities(configs, base, offline)
     shared = _Shared(
         run_id=run_id,
@@ -202,13 +204,39 @@ class _Shared:
         stats = TeacherStats(
             nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
         )
+        retrying, identity = self._asking(name, config, stats, base, stack)
+        asked: Teacher = retrying
+        embedded: Teacher | None = None
+        if config.kind == "http":
+            asked, embedded = self._with_batches(name, config, identity, retrying, stats, stack)
+        return OpenTeacher(
+            name=name,
+            model=config.asked_model,
+            params=config.sampling,
+            max_tokens=config.max_tokens,
+            simulated=stats.simulated,
+            stack=self._kept(asked, identity, stats),
+            embedding=None if embedded is None else self._kept(embedded, identity, stats),
+            stats=stats,
+            price=price,
+            batch=config.mode == "batch",
+            concurrency=CEILING if config.concurrency == "auto" else config.concurrency,
+        )
+
+    def _asking(
+        self,
+        name: str,
+        config: TeacherConfig,
+        stats: TeacherStats,
+        base: Path,
+        stack: AsyncExitStack,
+    ) -> tuple[Teacher, Identity]:
+        """Who asks until there is an answer, within budget and limits; and who answers."""
         concurrency: Concurrency
         if config.concurrency == "auto":
-            slots = CEILING
-            concurrency = stats.concurrency = Adaptive(slots)
+            concurrency = stats.concurrency = Adaptive(CEILING)
         else:
-            slots = config.concurrency
-            concurrency = Fixed(slots)
+            concurrency = Fixed(config.concurrency)
         limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
         self.closing.limits.append(limits)
         fleet = self.fleet(name, config, base, stack)
@@ -221,7 +249,7 @@ class _Shared:
         budgeted = Budgeted(
             attempt,
             budget=self.budget,
-            price=price,
+            price=price_for(config),
             ledger=self.ledger,
             run_id=self.run_id,
             stats=stats,
@@ -237,8 +265,12 @@ class _Shared:
             patience=Patience(patience_s),
             sleep=self.sleep,
         )
-        cached = functools.partial(
-            Cached,
+        return retrying, identity
+
+    def _kept(self, asked: Teacher, identity: Identity, stats: TeacherStats) -> Teacher:
+        """Whatever it answers is in the ledger, also if the run ends meanwhile."""
+        cached = Cached(
+            asked,
             ledger=self.ledger,
             identity=identity,
             stats=stats,
@@ -247,23 +279,7 @@ class _Shared:
             retry_failed=self.retry_failed,
             refused_now=self.refused_now,
         )
-        asked: Teacher = retrying
-        embedded: Teacher | None = None
-        if config.kind == "http":
-            asked, embedded = self._with_batches(name, config, identity, retrying, stats, stack)
-        return OpenTeacher(
-            name=name,
-            model=config.asked_model,
-            params=config.sampling,
-            max_tokens=config.max_tokens,
-            simulated=stats.simulated,
-            stack=Draining(cached(asked), self.closing),
-            embedding=None if embedded is None else Draining(cached(embedded), self.closing),
-            stats=stats,
-            price=price,
-            batch=config.mode == "batch",
-            concurrency=slots,
-        )
+        return Draining(cached, self.closing)
 
     def _with_batches(
         self,
@@ -278,14 +294,14 @@ class _Shared:
         sender = Sender(run_id=self.run_id, passage=self.passage, teacher=name)
         self.dispatches.append(
             Dispatch(
-                name,
-                config,
-                price_for(config),
-                self.ledger.outbox,
-                sender,
-                stats,
-                self.refused_now,
-                stack,
+                name=name,
+                config=config,
+                price=price_for(config),
+                outbox=self.ledger.outbox,
+                sender=sender,
+                stats=stats,
+                refused_now=self.refused_now,
+                stack=stack,
             )
         )
         if config.mode == "batch":
@@ -326,7 +342,12 @@ class _Shared:
 
 
 def check_teachers(
-    configs: Mapping[str, TeacherConfig], *, base: Path, budget: BudgetConfig, offline: bool
+    configs: Mapping[str, TeacherConfig],
+    *,
+    base: Path,
+    budget: BudgetConfig,
+    offline: bool,
+    wordless: Collection[str] = (),
 ) -> None:
     """Find what would keep a teacher from opening, before a ledger or anything else is made.
 
@@ -335,7 +356,7 @@ def check_teachers(
             that is no model, a budget that cannot be kept.
     """
     for name, config in configs.items():
-        _check_budget(name, config, budget)
+        _check_budget(name, config, budget, writes=name not in wordless)
         if config.recorded is not None:
             from synthkd.teachers.recorded import check_recorded
 
@@ -426,7 +447,7 @@ class _Late:
                 self._teacher = await self._stack.enter_async_context(self._opened())
 
 
-def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> None:
+def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig, *, writes: bool) -> None:
     """Refuse what could not be held at its worst cost."""
     max_tokens = config.max_tokens
     if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
@@ -442,8 +463,8 @@ def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig) -> Non
             f"use budget.tokens"
         )
     costs = budget.usd is not None and price is not None and price.completion > 0
-    writes = budget.tokens is not None and config.kind != "recorded"
-    if (costs or writes) and max_tokens is None:
+    counts = budget.tokens is not None and config.kind != "recorded"
+    if writes and (costs or counts) and max_tokens is None:
         limit = "budget.usd" if costs else "budget.tokens"
         raise UserError(
             f"{limit} needs teachers.{name}.params.max_tokens: without it an answer may be of any "

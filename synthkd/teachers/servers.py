@@ -71,7 +71,10 @@ class Servers:
         if not alive:
             return min(self.all, key=lambda server: (server.in_flight > 0, server.rests_until))
         least = min(alive, key=lambda server: server.in_flight)
-        prompt = hash(canonical(request.body.get("messages") or request.body.get("prompt")))
+        shown = request.body.get("messages") or request.body.get("prompt")
+        if not shown:
+            return least  # texts for vectors: no other sample of them will come
+        prompt = hash(canonical(shown))
         home = self._homes.pop(prompt, least)
         if home not in alive or home.in_flight - least.in_flight >= OVERLOAD:
             home = least

@@ -12,7 +12,9 @@ from yarl import URL
 from synthkd.config import TeacherConfig
 from synthkd.errors import AttemptFailed
 from synthkd.fake_teacher import FakeTeacher
+from synthkd.rows import Json
 from synthkd.teachers.http import open_http
+from synthkd.teachers.request import Request
 from synthkd.teachers.servers import LONGEST_REST_S, OVERLOAD, REMEMBERED, REST_S, Server, Servers
 from tests.teachers.serving import ask
 
@@ -50,6 +52,17 @@ def test_the_samples_of_a_prompt_go_to_one_server_unless_it_is_overloaded() -> N
     }
     home.in_flight += OVERLOAD
     assert take(servers, "home", 9) is not home
+
+
+@pytest.mark.parametrize("body", [{"input": ["a", "b"]}, {"input": "raw"}])
+def test_texts_for_vectors_and_raw_scores_go_to_the_least_loaded(body: dict[str, Json]) -> None:
+    servers = three(Clock())
+    asked: Counter[Server] = Counter()
+    for _ in range(30):
+        server = servers.choose(Request(body=body, max_tokens=None, sample=0, inputs={}))
+        server.in_flight += 1
+        asked[server] += 1
+    assert [asked[server] for server in servers.all] == [10, 10, 10]
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -56,7 +56,7 @@ class Found:
     """What every question would meet; raised when all that can be saved is saved."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Dispatch:
     """Sends and collects for one teacher.
 
@@ -81,7 +81,7 @@ class Dispatch:
     refused_now: set[str]
     stack: AsyncExitStack
     clock: Clock = time.time
-    _provider: BatchProvider | None = None
+    _provider: BatchProvider | None = field(default=None, init=False)
     _most: int = field(init=False)
     """Questions in one file; less when the provider found one too large."""
 
@@ -130,7 +130,8 @@ class Dispatch:
             return True
         batch = replace(batch, questions=taken.requests)
         try:
-            await self._upload(batch, api, found)
+            batch = await self._uploaded(batch, api)
+            await self._create(batch, api, found)
         except RequestRefused as refusal:
             budget.batched = budget.batched - taken
             await self._too_large(batch, refusal, found)
@@ -139,7 +140,7 @@ class Dispatch:
             await self.outbox.end(batch, said=str(refusal))
             found.stop = refusal
         except AttemptFailed as failure:
-            # No batch can have been made of a file whose name we do not know.
+            # No batch can have been made: the provider has no file whose name we know, or said no.
             budget.batched = budget.batched - taken
             await self.outbox.end(batch, said=str(failure))
             found.delayed = str(failure)
@@ -198,8 +199,8 @@ class Dispatch:
         limits = [limit for limit in known if limit is not None]
         return max(0, min(limits) - used) if limits else None
 
-    async def _upload(self, batch: BatchRecord, api: Api, found: Found) -> None:
-        """Write the file, send it, and start a batch of it."""
+    async def _uploaded(self, batch: BatchRecord, api: Api) -> BatchRecord:
+        """Write the file and send it; gives the batch with the provider's name of the file."""
         provider = await self._open()
         with tempfile.TemporaryDirectory(prefix="synthkd-") as folder:
             path = Path(folder) / f"synthkd-{batch.id}.jsonl"
@@ -207,6 +208,12 @@ class Dispatch:
             file_id = await provider.upload(path, path.name)
         batch = replace(batch, state="uploaded", file_id=file_id)
         await self.outbox.update(batch)
+        return batch
+
+    async def _create(self, batch: BatchRecord, api: Api, found: Found) -> None:
+        """Start a batch of the file that was sent."""
+        provider = await self._open()
+        file_id = batch.file_id or ""
         try:
             status = await provider.create(file_id, api, self.config.batch.window, batch.id)
         except AttemptFailed as failure:

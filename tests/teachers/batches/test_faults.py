@@ -181,6 +181,19 @@ async def test_a_provider_that_lets_nobody_in_stops_the_run(
     assert only_waited(stops)
 
 
+async def test_a_batch_that_is_refused_after_its_file_was_sent_keeps_the_name_of_the_file(
+    tmp_path: Path, provider: FakeTeacher
+) -> None:
+    provider.batch_call_script.extend([None, "401"])
+    with pytest.raises(TeacherRefused):
+        await pipeline(tmp_path, provider).run()
+    ledger = SqliteLedger(tmp_path / "out.sqlite")
+    (refused,) = ledger.outbox.batches(open_only=False)
+    await ledger.close()
+    assert (refused.state, refused.batch_id) == ("ended", None)
+    assert refused.file_id is not None
+
+
 async def test_a_provider_without_batches_says_so_in_one_message(tmp_path: Path) -> None:
     with (
         in_thread(FakeTeacher(has_batches=False)) as provider,
