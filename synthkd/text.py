@@ -33,6 +33,13 @@ def without_punctuation(text: str) -> str:
     return "".join(" " if unicodedata.category(c)[0] in "PS" else c for c in text)
 
 
+def escaped(text: str) -> str:
+    """The text for a terminal: what would act upon it is written out, line breaks and tabs stay."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 @lru_cache(maxsize=4096)
 def equivalent(answer: str) -> str:
     """One spelling for all answers that count as the same.

@@ -195,6 +195,15 @@ def test_a_stopped_run_says_why_and_how_to_go_on(
     assert "Traceback" not in result.stderr
 
 
+def test_what_a_server_says_does_not_act_upon_the_terminal(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_with(TeacherRefused("HTTP 401: \x1b]0;owned\x07\x1b[2Jno key\nline"), monkeypatch)
+    result = invoke("run", pipeline)
+    assert "HTTP 401: \\x1b]0;owned\\x07\\x1b[2Jno key\nline" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
 def test_every_error_has_an_exit_code_that_programs_can_tell_apart() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     codes = {each.exit_code for each in classes if issubclass(each, SynthkdError)}

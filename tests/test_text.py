@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from synthkd.text import answer_text, same_answer
+from synthkd.text import answer_text, escaped, same_answer
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_two_answers(one: object, other: object) -> None:
 def test_only_texts_and_numbers_are_answers() -> None:
     assert (answer_text("a"), answer_text(3), answer_text(2.5)) == ("a", "3", "2.5")
     assert answer_text(None) is answer_text([1]) is answer_text({}) is None
+
+
+def test_what_acts_upon_a_terminal_is_written_out() -> None:
+    assert escaped("a\x1b[2J\r\x9bb\u202ec\n\td") == "a\\x1b[2J\\r\\x9bb\\u202ec\n\td"
+    assert escaped("Köln \N{GRINNING FACE} \ud83d") == "Köln \N{GRINNING FACE} \\ud83d"

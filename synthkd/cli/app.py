@@ -32,6 +32,7 @@ from synthkd.errors import (
     UserError,
     WaitingForBatch,
 )
+from synthkd.text import escaped
 
 if TYPE_CHECKING:
     from synthkd.manifest import Record
@@ -110,10 +111,13 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _explain(message: str, options: dict[str, Any]) -> None:
-    """Say on stderr what happened; the traceback comes first, so that the message is seen last."""
+    """Say on stderr what happened; the traceback comes first, so that the message is seen last.
+
+    A message may quote a server or a model, and what they say must not act upon the terminal.
+    """
     if options.get("debug"):
         traceback.print_exc()
-    typer.echo(message, err=True)
+    typer.echo(escaped(message), err=True)
 
 
 def print_json(record: Record) -> None:

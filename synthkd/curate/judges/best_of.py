@@ -13,25 +13,36 @@ probability C(n - r, m - 1) / C(n, m).
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from synthkd.config import Samples, Share
+from synthkd.config import Samples, Share, TeacherConfig
 from synthkd.curate.calibration import Calibrated
 from synthkd.curate.fields import value_of
+from synthkd.curate.judges.reward import no_reward_model, rewarded
 from synthkd.curate.judges.rubrics import RubricSetting
-from synthkd.curate.judges.scoring import ROUNDING, SUPPLIES, fields_of, score_of, text_of
+from synthkd.curate.judges.scoring import (
+    LEAST_TO_WARN,
+    ROUNDING,
+    SUPPLIES,
+    fields_of,
+    score_of,
+    text_of,
+)
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
-from synthkd.errors import MissingField, Rejected, RowError
+from synthkd.errors import MissingField, Rejected, RowError, TeacherError
 from synthkd.recipes.replies import discard_all, give_up
-from synthkd.rows import Json, Row
+from synthkd.rows import Fields, Json, Row
 from synthkd.steps import Kit, inputs_of, step
+from synthkd.teachers.request import Completion
 
 MOST_ANSWERS = 64
 """Of a row: all are asked about at once."""
+EQUAL = "all answers score the same"
 CHOOSING, LOOKING_ON = "by the judge", "by the check"
 FALLS = 0.02
 """Of a score from 0 to 1: how far the check's curve must fall below its peak to be told of."""
@@ -42,6 +53,13 @@ class BestOfSettings(Calibrated):
 
     teacher: str
     """The judge that chooses."""
+    reward: bool = False
+    """Whether `teacher` is a served reward model, as of `judge.reward`; `check_teacher` goes by the
+    rubric all the same."""
+    reward_prompt: str = "judges/reward"
+    """The conversation that a reward model scores."""
+    middle: float = 0.0
+    """The reward that scores 0.5, as of `judge.reward`."""
     check_teacher: str | None = None
     """A second judge, of another family and better, that scores the same answers and chooses
     nothing: for the curve. It costs as much as the first one; take it for a part of the rows."""
@@ -66,6 +84,8 @@ class BestOfSettings(Calibrated):
     def _two_judges(self) -> BestOfSettings:
         if self.check_teacher == self.teacher:
             raise ValueError("check_teacher must be another teacher: a judge agrees with itself")
+        if self.reward and self.samples > 1 and self.check_teacher is None:
+            raise ValueError("samples must be 1 with `reward`: a reward is the same each time")
         return self
 
     @property
@@ -80,6 +100,20 @@ class BestOfSettings(Calibrated):
         return self.samples * answers
 
     @property
+    def writes(self) -> bool:
+        """Whether a judge writes tokens; for the forecast."""
+        return bool(self.by_rubric)
+
+    @property
+    def by_rubric(self) -> list[str]:
+        """The judges that go by the rubric."""
+        return [name for name in self.teachers if not (self.reward and name == self.teacher)]
+
+    def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
+        """A teacher that cannot be a reward model, if it is to be one."""
+        return no_reward_model(self.teacher, teachers) if self.reward else ()
+
+    @property
     def teachers(self) -> list[str]:
         """The judges: who chooses, and who looks on."""
         return [self.teacher, *([self.check_teacher] if self.check_teacher is not None else [])]
@@ -90,7 +124,13 @@ def _needs(config: BestOfSettings) -> Iterable[str]:
 
 
 def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
-    """That choosing from more stops helping, by the judge that looks on."""
+    """That the judge does not choose, or that choosing from more stops helping."""
+    verdicts = figures.get("verdicts")
+    if isinstance(verdicts, int) and verdicts >= LEAST_TO_WARN and verdicts == figures.get(EQUAL):
+        yield (
+            f"all answers of each of {verdicts:,} rows score the same: the first one was kept each"
+            " time. Give the rubric anchors, or take another judge"
+        )
     curve = curve_of(figures, LOOKING_ON)
     if len(curve) > 1 and max(curve.values()) - curve[max(curve)] > FALLS:
         best = max(curve, key=lambda m: curve[m])
@@ -120,13 +160,15 @@ async def best_of(row: Row, kit: Kit, config: BestOfSettings, /) -> AsyncIterato
     scores = [score_of(opinions) for opinions in judged[config.teacher]]
     # Said of an empty text, a score is no reason to keep one: nobody wrote it.
     scores = [score if text.strip() else None for text, score in zip(texts, scores, strict=True)]
-    best = max((score for score in scores if score is not None), default=None)
-    if best is None:
+    known = [score for score in scores if score is not None]
+    if not known:
         raise Rejected("nothing_to_judge", "no answer with a text can be scored")
     check = None
     if config.check_teacher is not None:
         check = [score_of(opinions) for opinions in judged[config.check_teacher]]
+    best = max(known)
     kit.count("verdicts")
+    kit.count(EQUAL, int(len(known) > 1 and len(set(known)) == 1))
     _count_curve(kit, scores, check)
     if config.keep_at_least is not None and best < config.keep_at_least - ROUNDING:
         raise Rejected("low_score", f"score {best:.4g}, keep_at_least is {config.keep_at_least:g}")
@@ -160,30 +202,56 @@ async def _opinions(
         "criteria": config.rubric.shown,
         "about": config.rubric.about,
     }
-    names = kit.prompts[config.prompt].inputs
-    replies = await kit.ask_each(
-        config.prompt,
-        [inputs_of(row, names, candidate=text, **common) for text in texts],
-        teachers=config.teachers,
-        samples=config.samples,
-        schema=config.rubric.reply_schema if config.structured else None,
-    )
-    found: dict[str, list[list[Opinion]]] = {
-        teacher: [[] for _ in texts] for teacher in config.teachers
-    }
-    losses = []
-    for turn, reply in enumerate(replies):
-        place, rest = divmod(turn, len(config.teachers) * config.samples)
-        judge, sample = divmod(rest, config.samples)
-        teacher = config.teachers[judge]
-        one = opinion(reply, config.rubric, teacher=teacher, sample=sample)
-        found[teacher][place].append(one)
-        if one.reading.loss is not None:
-            losses.append(one.reading.loss)
+
+    def inputs(prompt: str) -> list[dict[str, Json]]:
+        names = kit.prompts[prompt].inputs
+        return [inputs_of(row, names, candidate=text, **common) for text in texts]
+
+    replies: list[Completion | TeacherError] = []
+    found: dict[str, list[list[Opinion]]] = {teacher: [] for teacher in config.teachers}
+    if config.reward:
+        replies += await _rewards(kit, config, inputs(config.reward_prompt))
+        found[config.teacher] = [[rewarded(one, config.teacher, config.middle)] for one in replies]
+    if config.by_rubric:
+        asked = await kit.ask_each(
+            config.prompt,
+            inputs(config.prompt),
+            teachers=config.by_rubric,
+            samples=config.samples,
+            schema=config.rubric.reply_schema if config.structured else None,
+        )
+        replies += asked
+        in_order = iter(asked)
+        for _ in texts:
+            for teacher in config.by_rubric:
+                found[teacher].append(
+                    [
+                        opinion(next(in_order), config.rubric, teacher=teacher, sample=sample)
+                        for sample in range(config.samples)
+                    ]
+                )
+    every = [one for by_place in found.values() for opinions in by_place for one in opinions]
+    losses = [one.reading.loss for one in every if one.reading.loss is not None]
     if all(score_of(opinions) is None for opinions in found[config.teacher]):
         give_up(replies, losses)
     discard_all(kit, losses)
     return found
+
+
+async def _rewards(
+    kit: Kit, config: BestOfSettings, inputs: Sequence[Fields]
+) -> list[Completion | TeacherError]:
+    """What a reward model makes of each answer, or why it makes nothing of it."""
+
+    async def one(each: Fields) -> Completion | TeacherError:
+        try:
+            return await kit.score(config.reward_prompt, each, teacher=config.teacher)
+        except TeacherError as error:
+            return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(each)) for each in inputs]
+    return [task.result() for task in tasks]
 
 
 def texts_of(row: Row, field: str | list[str]) -> list[str]:

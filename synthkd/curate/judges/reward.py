@@ -27,7 +27,9 @@ from synthkd.curate.judges.scoring import (
     seen,
     text_of,
 )
-from synthkd.errors import TeacherRefused
+from synthkd.curate.judges.verdict import Opinion, Reading
+from synthkd.errors import TeacherError, TeacherRefused
+from synthkd.recipes.replies import loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
 from synthkd.teachers.request import Completion
@@ -52,17 +54,22 @@ class RewardSettings(ScoredSettings):
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
         """A teacher that cannot be a reward model."""
-        asked = teachers[self.teacher]
-        if asked.kind != "http":
-            yield (
-                f"teacher: {self.teacher!r} is {asked.kind}, and no reward model: name one with an"
-                " `endpoint`, whose server has /classify"
-            )
-        elif asked.mode == "batch":
-            yield (
-                f"teacher: {self.teacher!r} has `mode: batch`, and no provider scores in batches:"
-                " leave the mode out"
-            )
+        return no_reward_model(self.teacher, teachers)
+
+
+def no_reward_model(name: str, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
+    """Why the teacher of that name cannot be a reward model."""
+    asked = teachers[name]
+    if asked.kind != "http":
+        yield (
+            f"teacher: {name!r} is {asked.kind}, and no reward model: name one with an `endpoint`,"
+            " whose server has /classify"
+        )
+    elif asked.mode == "batch":
+        yield (
+            f"teacher: {name!r} has `mode: batch`, and no provider scores in batches: leave the"
+            " mode out"
+        )
 
 
 @step(
@@ -85,18 +92,31 @@ async def reward(row: Row, kit: Kit, config: RewardSettings, /) -> AsyncIterator
         candidate=judged_text(row, config.field),
     )
     completion = await kit.score(config.prompt, inputs, teacher=config.teacher)
+    one = rewarded(completion, config.teacher, config.middle)
     given = reward_of(completion, config.teacher)
-    score = preferred(given - config.middle)
-    answer: dict[str, Json] = {
-        "teacher": config.teacher,
-        "sample": 0,
-        "text": completion.text,
-        "key": completion.key,
+    verdict: dict[str, Json] = {
+        "score": one.score,
         "reward": given,
-        "score": score,
-        "fault": None,
+        "answers": [{**one.told, "reward": given}],
     }
-    yield pass_on(row, kit, config, {"score": score, "reward": given, "answers": [answer]})
+    yield pass_on(row, kit, config, verdict)
+
+
+def rewarded(reply: Completion | TeacherError, teacher: str, middle: float) -> Opinion:
+    """A reward as an opinion: no criteria, and a score from 0 to 1.
+
+    Args:
+        reply: of `kit.score`, or why there is none.
+        teacher: the reward model.
+        middle: the reward that scores 0.5.
+    """
+    if isinstance(reply, TeacherError):
+        lost = Reading(loss=loss_of(reply))
+        return Opinion(teacher=teacher, sample=0, text=None, key=None, reading=lost, score=None)
+    score = preferred(reward_of(reply, teacher) - middle)
+    return Opinion(
+        teacher=teacher, sample=0, text=reply.text, key=reply.key, reading=Reading(), score=score
+    )
 
 
 def reward_of(completion: Completion, teacher: str) -> float:

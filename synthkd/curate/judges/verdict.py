@@ -30,7 +30,7 @@ CUT_SHORT = "cut_short"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one reply says; scores or a loss."""
+    """What one reply says; scores or a loss, and of a reward model neither."""
 
     scores: Mapping[str, int] | None = None
     """A number of its scale for every criterion."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from typing import Any
 
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from synthkd.config import TeacherConfig
 from synthkd.curate.judges.best_of import BestOfSettings, curve_of, expected_best
 from synthkd.errors import MissingField, Rejected, RowError, Unanswered
 from synthkd.steps import Step, find_step
 from synthkd.teachers.request import Request
-from tests.curate.judges.asking import Reply, Voice, always, judged, patient, scored
+from tests.curate.judges.asking import Reply, Voice, always, judged, patient, said, scored
 
 ONE = {"criteria": [{"name": "good", "asks": "?", "scale": [0, 10]}]}
 ROW: dict[str, Any] = {
@@ -48,6 +50,48 @@ async def test_the_best_answer_is_kept_with_all_scores() -> None:
     assert done.verdict["check"] is None
     assert [answer["place"] for answer in done.verdict["answers"]] == [0, 1, 2]
     assert "gpt-x" not in str([request.body for request in done.asked])
+
+
+def rewards(request: Request) -> Reply:
+    """A reward model that goes by length; it has nothing to say of one answer."""
+    text = str(request.inputs["candidate"])
+    return Unanswered("503") if text == "1" else said(f"[{len(text) - 4}.0]")
+
+
+async def test_a_reward_model_may_choose_and_a_judge_with_a_rubric_look_on() -> None:
+    settings = SETTINGS | {"reward": True, "middle": 1.0, "check_teacher": "check", "samples": 2}
+    voices = {"main": rewards, "check": shorter}
+    done = await judged("judge.best_of", settings | {"teacher": "main"}, ROW, voices)
+    (fields,) = done.fields
+    assert fields["response"] == "1 2 3"
+    scores = done.verdict["scores"]
+    assert scores[0] is None
+    assert scores[1:] == pytest.approx([0.5, 1 / (1 + math.exp(2))])
+    assert done.verdict["check"] == [0.9, 0.5, 0.7]
+    assert [request.api for request in done.teachers["main"].asked] == ["classify"] * 3
+    assert len(done.teachers["check"].asked) == 6
+    assert [reason for reason, _ in done.kit.discards] == ["unanswered"]
+    assert len(done.kit.keys) == 8
+    figures: Any = done.figures
+    assert curve_of(figures, "by the check") == {1: 0.6, 2: 0.5}
+    alone = await judged("judge.best_of", {"reward": True}, ROW, rewards)
+    assert alone.verdict["place"] == 1
+    assert {request.api for request in alone.asked} == {"classify"}
+
+
+async def test_a_reward_model_that_is_away_fails_the_row() -> None:
+    with pytest.raises(Unanswered):
+        await judged("judge.best_of", {"reward": True}, ROW, always(Unanswered("503")))
+
+
+def test_who_cannot_be_a_reward_model_is_refused() -> None:
+    config = BestOfSettings(teacher="a", reward=True)
+    simulated = TeacherConfig.model_validate({"simulated": {"world": "arithmetic"}})
+    (fault,) = config.teacher_faults({"a": simulated})
+    assert "is simulated, and no reward model" in fault
+    assert list(BestOfSettings(teacher="a").teacher_faults({"a": simulated})) == []
+    with pytest.raises(ValidationError, match="a reward is the same each time"):
+        BestOfSettings(teacher="a", reward=True, samples=2)
 
 
 async def test_the_first_of_equals_wins_and_what_cannot_be_scored_does_not() -> None:
