@@ -215,6 +215,12 @@ def test_recipes_know_no_transport(path: Path) -> None:
         assert not {n for n in imports_of(path) if n.startswith(tuple(NOT_FOR_RECIPES))}
 
 
+def test_the_plan_knows_no_step() -> None:
+    """What a step's settings have to say of a plan, they say themselves (`StepSettings`)."""
+    rooms = ("synthkd.curate", "synthkd.recipes")
+    assert not {name for name in imports_of(PACKAGE / "plan.py") if name.startswith(rooms)}
+
+
 @every_module
 def test_nothing_foreign_runs(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports_of(path)} & EXECUTES

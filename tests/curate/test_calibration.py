@@ -12,10 +12,13 @@ from typer.testing import CliRunner, Result
 
 from synthkd import steps
 from synthkd.cli import app
-from synthkd.curate.calibration import Calibrated, read_calibration
+from synthkd.cli.judging import _gives_verdicts
+from synthkd.config import TeacherConfig
+from synthkd.curate.calibration import Calibrated, judge_record, read_calibration
+from synthkd.curate.judges.reward import preferred
 from synthkd.errors import UserError
 from synthkd.rows import Json, Row
-from synthkd.steps import Kit, inputs_of, step
+from synthkd.steps import Kit, find_step, inputs_of, step
 
 N = 120
 SIDES = ("second", "first")
@@ -154,6 +157,7 @@ def test_verdicts_of_a_file_name_no_judge(judged: Path) -> None:
         ({"calibration": "nowhere.json", "floor": {"kappa": 0.1}}, "nowhere.json: no such file"),
         ({"calibration": "rows.jsonl", "floor": {"kappa": 0.1}}, "is no calibration of this"),
         ({"calibration": "c.json", "floor": {"kapa": 0.1}}, "none on 'kapa'; did you mean kappa"),
+        ({"calibration": "c.json", "floor": {"alpha": 0.1}}, "does not lower it; take accuracy"),
         ({"calibration": "c.json"}, "calibration and floor go together"),
         ({"floor": {"kappa": 0.1}}, "calibration and floor go together"),
     ],
@@ -162,6 +166,16 @@ def test_settings_that_say_nothing(judged: Path, settings: dict[str, Any], messa
     result = run("again", **settings)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_a_floor_takes_a_hundred_items(judged: Path) -> None:
+    people = Path("people.jsonl").read_text(encoding="utf-8").splitlines()[:99]
+    Path("people.jsonl").write_text("\n".join(people), encoding="utf-8")
+    calibrated(judged)
+    result = run("again", calibration="out/calibration.json", floor={"accuracy": 0.1})
+    assert result.exit_code == 2
+    assert "accuracy is of 99 items" in result.output
+    assert "a floor takes 100 at least: label more" in result.output
 
 
 def test_a_figure_that_the_file_does_not_have(judged: Path) -> None:
@@ -203,3 +217,97 @@ def test_json_is_the_file(judged: Path) -> None:
 def test_a_calibration_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_calibration(tmp_path / "none.json")
+
+
+# --- which judge it is: what changes a verdict, and nothing else
+
+RUBRIC = {"name": "a", "criteria": [{"name": "good", "asks": "?", "scale": [0, 9]}]}
+
+
+def judge(use: str, known: dict[str, Any], **settings: Any) -> str:
+    """The hash of a judge."""
+    config = find_step(use).config.model_validate(settings)
+    assert isinstance(config, Calibrated)
+    blocks = {name: TeacherConfig.model_validate(block) for name, block in known.items()}
+    prompts = {"judges/rubric": "1", "mine": "1", "new": "2"}
+    return judge_record(use, config, blocks, prompts).sha256
+
+
+def simulated(**more: Any) -> dict[str, Any]:
+    return {"simulated": {"world": "arithmetic", **more}}
+
+
+WHO = {"j": simulated(seed=1), "k": simulated(seed=2), "l": simulated(seed=3)}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"keep_at_least": 0.3, "into": "opinion"}, True),
+        ({"prompt": "mine"}, True),  # the same words under another name
+        ({"rubric": RUBRIC | {"name": "b"}}, True),
+        ({"prompt": "new"}, False),
+        ({"rubric": RUBRIC | {"about": "Be strict."}}, False),
+        ({"samples": 3}, False),
+        ({"field": "answer"}, False),
+        ({"teacher": "k"}, False),
+    ],
+)
+def test_a_judge_is_what_changes_its_verdict(change: dict[str, Any], same: bool) -> None:
+    known = {"teacher": "j", "rubric": RUBRIC}
+    one, other = (judge("judge.rubric", WHO, **(known | more)) for more in ({}, change))
+    assert (one == other) is same
+
+
+def test_a_teacher_is_who_answers_not_what_it_is_called() -> None:
+    first = judge("judge.rubric", {"j": simulated(seed=1)}, teacher="j", rubric=RUBRIC)
+    slower = simulated(seed=1, latency_s=0.5, rate_limit_rate=0.1) | {"concurrency": 3}
+    assert judge("judge.rubric", {"main": slower}, teacher="main", rubric=RUBRIC) == first
+    worse = simulated(seed=1, error_rate=0.1)
+    assert judge("judge.rubric", {"j": worse}, teacher="j", rubric=RUBRIC) != first
+    endpoint: dict[str, Any] = {"endpoint": "http://127.0.0.1:1/v1", "model": "m"}
+    there = judge("judge.rubric", {"j": endpoint}, teacher="j", rubric=RUBRIC)
+    changes: list[dict[str, Any]] = [
+        {"model": "n"}, {"params": {"temperature": 1}}, {"headers": {"x-a": "b"}}
+    ]  # fmt: skip
+    for change in changes:
+        assert judge("judge.rubric", {"j": endpoint | change}, teacher="j", rubric=RUBRIC) != there
+    quicker = endpoint | {"timeout_s": 9, "endpoint": "http://127.0.0.1:1/v1/"}
+    assert judge("judge.rubric", {"j": quicker}, teacher="j", rubric=RUBRIC) == there
+
+
+def test_a_panel_is_its_teachers_and_families_and_what_a_yes_takes() -> None:
+    panel: dict[str, Any] = {"rubric": RUBRIC, "vote": "majority", "yes_from": 0.7}
+    families = {"j": "ant", "k": "ant"}
+    first = judge("judge.panel", WHO, teachers=["j", "k", "l"], families=families, **panel)
+    renamed = {"c": WHO["l"], "a": WHO["j"], "b": WHO["k"]}
+
+    def again(families: dict[str, str], **more: Any) -> str:
+        settings = {**panel, "families": families, **more}
+        return judge("judge.panel", renamed, teachers=["c", "a", "b"], **settings)
+
+    assert again({"b": "ant", "a": "ant"}, keep_at_least=0.51) == first
+    assert again({"b": "ant", "a": "ant"}, yes_from=0.8) != first
+    assert again({"c": "ant", "a": "ant"}) != first
+
+
+def test_who_only_looks_on_is_no_judge() -> None:
+    best: dict[str, Any] = {"teacher": "j", "rubric": RUBRIC, "prompt": "judges/rubric"}
+    alone = judge("judge.best_of", WHO, **best)
+    assert judge("judge.best_of", WHO, **best, check_teacher="k", into="text") == alone
+    settings = find_step("judge.best_of").config.model_validate(best | {"into": "text"})
+    assert settings.verdict_field == "verdict"
+
+
+def test_the_middle_of_a_reward_moves_its_score_so_it_is_part_of_the_judge() -> None:
+    """The score of the same reward is another, and with it what `keep_at_least` keeps."""
+    reward = {"r": {"endpoint": "http://127.0.0.1:1/v1", "model": "m"}}
+    one, other = (judge("judge.reward", reward, teacher="r", middle=m) for m in (0.0, 2.0))
+    assert one != other
+    assert preferred(1.0 - 0.0) > 0.5 > preferred(1.0 - 2.0)
+
+
+def test_only_what_gives_verdicts_is_a_judge() -> None:
+    assert _gives_verdicts("judge.best_of")
+    assert not _gives_verdicts("judge.selfj")
+    assert not _gives_verdicts("nowhere.to_be_found")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synthkd.errors import UserError
-from synthkd.evaluate.calibration import Calibration, calibrate
+from synthkd.evaluate.calibration import Calibration, LeftOut, calibrate
 from synthkd.evaluate.figures import Figure
 from synthkd.evaluate.judged import Item, Pair
 from synthkd.evaluate.people import Where, read_judgements, read_labels
@@ -216,3 +216,52 @@ def test_scores_alone_become_verdicts_where_the_threshold_was_not_chosen() -> No
     assert found.n == found.threshold.test.n < 200
     assert set(found.labels) == {"good", "not good"}
     assert figure(found, "accuracy").value > 0.9
+
+
+def test_people_s_labels_become_good_or_not_before_there_is_a_majority() -> None:
+    """`fine` and `great` are two voices for good: for the threshold and for the figures alike."""
+    split = ({"p": "fine", "q": "great", "r": "poor"}, {"p": "poor", "q": "bad", "r": "great"})
+    judged = [
+        Item(id=str(n), verdict=None, score=n % 2, labels=split[n % 2 == 0]) for n in range(200)
+    ]
+    wanted = Wanted(precision=0.9, good=("fine", "great"))
+    found = calibrate(judged, wanted=wanted, resamples=50)
+    assert found.threshold is not None
+    assert found.threshold.test is not None
+    assert found.threshold.validation.n + found.threshold.test.n == 200
+    assert (found.no_majority, found.n) == (0, found.threshold.test.n)
+    assert (found.threshold.threshold, value(found, "accuracy")) == (1, 1.0)
+
+
+def test_the_precision_on_the_test_part_has_an_interval() -> None:
+    found = calibrate(scored(400), wanted=Wanted(precision=0.9), resamples=50)
+    assert found.threshold is not None
+    assert found.threshold.test is not None
+    precision = figure(found, "precision")
+    assert precision.value == pytest.approx(found.threshold.test.precision)
+    assert precision.n == found.threshold.test.kept
+    assert precision.low < precision.value < precision.high
+    assert calibrate(items("12", "12"), resamples=50).figures["precision"] is None
+
+
+def test_silence_does_not_pass_for_agreement() -> None:
+    """Alpha takes an unreadable verdict for missing; what a floor may be on does not."""
+    spoken = calibrate(items("12" * 20, "12" * 20, "12" * 20), resamples=50)
+    silent = calibrate(items("12" + "--" * 19, "12" * 20, "12" * 20), resamples=50)
+    assert value(spoken, "alpha") == value(silent, "alpha") == 1.0
+    assert value(silent, "accuracy") == pytest.approx(0.05)
+    assert figure(silent, "kappa").value < 0.1
+
+
+def test_labels_that_spare_the_judge_are_noticed() -> None:
+    some = items("12" * 50, "12" * 50)
+    spared = LeftOut(unlabelled=20, unlabelled_unreadable=20)
+    by_chance = LeftOut(unlabelled=1000, unlabelled_unreadable=3)
+    assert calibrate(some, left_out=spared, resamples=50).hides_unreadable
+    assert not calibrate(some, left_out=by_chance, resamples=50).hides_unreadable
+
+
+def test_nothing_that_can_be_read() -> None:
+    found = calibrate(items("----", "1212"), resamples=50)
+    assert value(found, "accuracy") == 0.0
+    assert any("no verdict of the judge can be read" in note for note in found.notes)

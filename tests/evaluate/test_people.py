@@ -17,6 +17,7 @@ from synthkd.evaluate.people import (
     fields_of_verdict,
     read_judgements,
     read_labels,
+    unreadable_rows,
 )
 from synthkd.rows import Json
 
@@ -142,3 +143,45 @@ def test_names_of_two_answers_are_numbers_where_labels_are() -> None:
     one = Item(id="a", verdict="1", labels={"ann": "1"})
     with pytest.raises(UserError, match="the label 'b' is no number"):
         check_labels([one], "ordinal", Pair(first="1", second="b"))
+
+
+def rejected(*reasons: str) -> Path:
+    """A run's folder in which `judge` rejected rows 0, 1, ... for these, and a gate one more."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lost = [
+        {"row_id": str(n), "roots": [str(n)], "step": "judge", "reason": reason, "detail": ""}
+        for n, reason in enumerate(reasons)
+    ]
+    lost.append({**lost[0], "row_id": "g", "step": "gate.length", "reason": "too_long"})
+    pq.write_table(pa.Table.from_pylist(lost), "rejected.parquet")
+    return Path()
+
+
+def test_what_a_judge_did_not_say_stands_among_the_losses() -> None:
+    run = rejected("no_verdict", "nothing_to_judge", "refused", "no_quorum")
+    assert unreadable_rows(run, "judge") == ["0", "2", "3"]  # of nothing, nobody was asked
+
+
+@pytest.mark.parametrize(
+    ("reason", "way_out"),
+    [("low_score", "without `keep_at_least`"), ("undecided", "without `ties: reject`")],
+)
+def test_a_run_whose_judge_threw_rows_out_is_refused(reason: str, way_out: str) -> None:
+    run = rejected("no_verdict", reason, reason)
+    with pytest.raises(UserError, match=f"judge rejected 2 rows as {reason}.*{way_out}"):
+        unreadable_rows(run, "judge")
+
+
+def test_unreadable_rows_are_wrong_where_labelled_and_counted_where_not() -> None:
+    verdicts = written("v.jsonl", {"id": "a", "v": "1"}, {"id": "b", "v": None}, {"id": "c"})
+    found = read_judgements(
+        verdicts,
+        Where(verdict="v"),
+        {"a": {"p": "1"}, "x": {"p": "1"}},
+        people_path=verdicts,
+        unreadable=["x", "y"],
+    )
+    assert {item.id: item.verdict for item in found.items} == {"a": "1", "x": None}
+    assert (found.left_out.unlabelled, found.left_out.unlabelled_unreadable) == (3, 3)
