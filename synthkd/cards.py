@@ -10,6 +10,7 @@ from typing import Any
 
 from synthkd.manifest import Counts, StepCounts
 from synthkd.plan import Plan
+from synthkd.teachers.students import taught_by
 
 # `load_dataset` must not guess between the two files of the same rows.
 HEADER = """---
@@ -74,6 +75,10 @@ def teacher_in_words(plan: Plan, name: str) -> str:
     if teacher.recorded is not None:
         file = teacher.recorded.parquet or teacher.recorded.jsonl
         return f"{name}: recorded answers, column `{teacher.recorded.text}` of `{file}`"
+    if teacher.student is not None:
+        by = taught_by(teacher.student, plan.folder)
+        taught = f", taught by: {by}" if by else ""
+        return f"{name}: the model in `{teacher.student.folder}`{taught}"
     return f"{name}: `{teacher.model}`" + (f" as {teacher.served_by}" if teacher.served_by else "")
 
 

@@ -34,6 +34,7 @@ from synthkd.survey import rows_of
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.prices import FREE, nano_usd
 from synthkd.teachers.request import Completion, Request, Teacher
+from synthkd.teachers.students import is_simulated
 from synthkd.text import answer_text
 
 
@@ -134,7 +135,7 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
     return Answers(
         role="student",
         given=predictions,
-        simulated=any(t.simulated is not None for t in plan.config.teachers.values()),
+        simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
         ms_per_row=1000 * (time.perf_counter() - started) / max(1, len(rows)),
         usd_per_1000=0.0,
     )

@@ -376,7 +376,7 @@ def _calls(
         max_tokens = 0  # neither a vector nor a reward has tokens
     elif not isinstance(max_tokens, int):
         max_tokens = None
-        if config.kind in {"http", "vllm"}:
+        if config.kind in {"http", "vllm", "student"}:
             unknown.append(f"the length of answers of {teacher}: params.max_tokens is not set")
     completion_tokens = None if max_tokens is None else questions * max_tokens
     price = _known_price(teacher, config, unknown)

@@ -17,6 +17,7 @@ from synthkd.prompts import Prompt
 from synthkd.rows import Fields
 from synthkd.schemas import Schema
 from synthkd.teachers.embeddings import vector_of
+from synthkd.teachers.likelihood import Likelihood, likelihood
 from synthkd.teachers.parts import with_images
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.structured import InShape, Lengthened
@@ -207,6 +208,28 @@ class Kit:
             raise
         self.keys += completion.keys
         return completion
+
+    async def likelihood(
+        self, prompt: str, inputs: Fields, response: str, *, teacher: str, alone: bool = False
+    ) -> Likelihood:
+        """How likely a teacher itself is to answer so: see `synthkd.teachers.likelihood`.
+
+        Args:
+            prompt: its name.
+            inputs: what it declares.
+            response: the answer whose tokens count; not empty.
+            teacher: a student, or a model that vLLM serves.
+            alone: without the prompt, as a text that stands for itself.
+
+        Raises:
+            TeacherError: there is no answer; left alone, it fails the row.
+            Unrenderable: a value does not fit the prompt; left alone, it fails the row.
+        """
+        asked = self.desk.prompts[prompt]
+        request = self._request(asked, asked.question(inputs), inputs, teacher, 0)
+        told = await likelihood(self.desk.teachers[teacher], request, response, alone=alone)
+        self.keys += told.keys
+        return told
 
     async def embed(self, texts: Sequence[str], *, teacher: str) -> list[Sequence[float]]:
         """A vector of unit length for each text, in order; many travel in one request.

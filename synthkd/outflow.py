@@ -53,7 +53,7 @@ class Outflow:
     step: str
     teacher: str
     to: Literal["elsewhere", "this machine", "nobody"]
-    """nobody: recorded and simulated teachers answer from a file and from code."""
+    """nobody: recorded and simulated teachers and students answer from files and from code."""
     hosts: tuple[str, ...] = ()
     """Those elsewhere, as the endpoints name them."""
     fields: tuple[Sent, ...] = ()
@@ -126,7 +126,7 @@ def destination(
     config: TeacherConfig,
 ) -> tuple[Literal["elsewhere", "this machine", "nobody"], tuple[str, ...]]:
     """Where a teacher's requests go, and the hosts among that which are elsewhere."""
-    if config.kind in {"recorded", "simulated"}:
+    if config.kind in {"recorded", "simulated", "student"}:
         return "nobody", ()
     named = [urlsplit(url).hostname or url for url in base_urls(config)]
     hosts = tuple(dict.fromkeys(host for host in named if not is_this_machine(host)))

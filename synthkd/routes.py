@@ -51,7 +51,7 @@ class Asked:
 
     @property
     def way(self) -> Way | None:
-        """How the pipeline file has it; None = it is recorded or simulated."""
+        """How the pipeline file has it; None = it is recorded, simulated or a student."""
         if self.config.kind == "vllm":
             return "local"
         if self.config.kind != "http":

@@ -50,11 +50,13 @@ from synthkd.results import ROWS, figures_of, resolved, warnings_of, write_losse
 from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
+from synthkd.students.local import open_student
 from synthkd.students.ready import ready
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
 from synthkd.teachers.prices import price_record
+from synthkd.teachers.students import is_simulated
 from synthkd.training import student_in_words, train
 
 TICK_S = 0.25
@@ -259,6 +261,7 @@ class Run:
             offline=self._ways.offline,
             retry_failed=self._ways.retry_failed,
             refused_now=self._ways.refused_now,
+            open_student=open_student,
         ) as gateway:
             self._gateway = gateway
             self._folder.will_ask()
@@ -418,7 +421,7 @@ class Run:
             name=config.name,
             pipeline=self._plan.place,
             run_id=self._folder.run_id,
-            simulated=[n for n, t in config.teachers.items() if t.simulated is not None],
+            simulated=[n for n, t in config.teachers.items() if is_simulated(t, self._plan.folder)],
             counts=counts,
             funnel=progress.funnel,
             figures=figures,

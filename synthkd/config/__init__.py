@@ -3,6 +3,7 @@
     config/settings.py   what every block has in common
     config/teacher.py    the block of one teacher
     config/vllm.py       the block of a vLLM server that the run starts
+    config/local.py      the block of a student that answers in this process
     config/student.py    the block of the student, by kind
     config/pipeline.py   all the others
 
@@ -12,6 +13,7 @@ step's own model and is checked by `synthkd.plan`.
 
 from __future__ import annotations
 
+from synthkd.config.local import LocalConfig, SamplingConfig
 from synthkd.config.pipeline import (
     COLUMNS_OF_FORMAT,
     BudgetConfig,
@@ -66,6 +68,7 @@ __all__ = [
     "LedgerConfig",
     "LimitsConfig",
     "LinearConfig",
+    "LocalConfig",
     "LoraConfig",
     "Name",
     "NetworkConfig",
@@ -73,6 +76,7 @@ __all__ = [
     "Price",
     "RecordedConfig",
     "Samples",
+    "SamplingConfig",
     "ScratchConfig",
     "Seed",
     "Seq2SeqConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
@@ -14,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from synthkd.config.local import LocalConfig, SamplingConfig
 from synthkd.config.settings import Count, InFlight, Name, Seed, Settings, Share
 from synthkd.config.vllm import BASE, VllmConfig
 from synthkd.rows import MAX_DEPTH, Json, clean
@@ -138,7 +140,7 @@ class BatchConfig(Settings):
 
 
 class TeacherConfig(Settings):
-    """A teacher: an endpoint and a model, or `vllm`, or `recorded`, or `simulated`."""
+    """A teacher: an endpoint and a model, or `vllm`, `student`, `recorded`, `simulated`."""
 
     endpoint: str | list[str] | None = None
     """Base URL of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1."""
@@ -154,6 +156,8 @@ class TeacherConfig(Settings):
     """Extra headers; part of who answers."""
     vllm: VllmConfig | None = None
     """A vLLM server that the run starts and stops; `model` may name one of its adapters."""
+    student: LocalConfig | None = None
+    """A trained student, asked in this process."""
     recorded: RecordedConfig | None = None
     simulated: SimulatedConfig | None = None
     concurrency: Literal["auto"] | InFlight = "auto"
@@ -204,17 +208,19 @@ class TeacherConfig(Settings):
         return {name: value for name, value in self.params.items() if name != self.length_param}
 
     @property
-    def kind(self) -> Literal["http", "vllm", "recorded", "simulated"]:
+    def kind(self) -> Literal["http", "vllm", "student", "recorded", "simulated"]:
         """Which implementation answers."""
         if self.recorded is not None:
             return "recorded"
         if self.vllm is not None:
             return "vllm"
+        if self.student is not None:
+            return "student"
         return "simulated" if self.simulated is not None else "http"
 
     @model_validator(mode="after")
     def _one_kind(self) -> TeacherConfig:
-        kinds = ("endpoint", "vllm", "recorded", "simulated")
+        kinds = ("endpoint", "vllm", "student", "recorded", "simulated")
         has = [kind for kind in kinds if getattr(self, kind) is not None]
         if len(has) != 1:
             found = ", ".join(has) or "none of them"
@@ -241,10 +247,7 @@ class TeacherConfig(Settings):
                     )
         if self.vllm is None:
             return self
-        # By value, not by what was written: a manifest has every default filled in.
-        fields = type(self).model_fields
-        if given := [n for n in OF_ENDPOINTS if getattr(self, n) != fields[n].get_default()]:
-            raise ValueError(f"{given[0]} belongs to an `endpoint`; with `vllm` synthkd knows it")
+        self._refuse(OF_ENDPOINTS, "vllm")
         if BASE in self.vllm.lora:
             raise ValueError(f"vllm.lora: an adapter may not be called {BASE}, as the model is")
         if self.model not in {None, BASE, *self.vllm.lora}:
@@ -253,6 +256,28 @@ class TeacherConfig(Settings):
                 f"model must name what `vllm` serves: one of {names}; got {self.model!r:.100}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _of_student(self) -> TeacherConfig:
+        if self.student is None:
+            return self
+        self._refuse(("model", *OF_ENDPOINTS), "student")
+        known = SamplingConfig.model_fields
+        if strange := [name for name in self.sampling if name not in known]:
+            raise ValueError(
+                f"params.{strange[0]} is unknown to a student, which takes max_tokens,"
+                f" {', '.join(known)}; a server of it takes more: `vllm: {{model: FOLDER}}`"
+            )
+        SamplingConfig.model_validate(self.sampling)
+        return self
+
+    def _refuse(self, settings: Sequence[str], block: str) -> None:
+        # By value, not by what was written: a manifest has every default filled in.
+        fields = type(self).model_fields
+        if given := [n for n in settings if getattr(self, n) != fields[n].get_default()]:
+            raise ValueError(
+                f"{given[0]} belongs to an `endpoint`; with `{block}` synthkd knows it"
+            )
 
     @property
     def asked_model(self) -> str:

@@ -30,6 +30,7 @@ from synthkd.rows import Json
 from synthkd.teachers.open import check_teachers
 from synthkd.teachers.prices import free_because, price_record
 from synthkd.teachers.recorded import RecordedTeacher
+from synthkd.teachers.students import about, find_student
 
 MOST_ENDPOINTS = 4
 """Further ones are not asked, so that a long list costs no more."""
@@ -74,6 +75,10 @@ async def examine_teacher(
         faults = config.simulated.model_dump(exclude={"world"}, exclude_defaults=True)
         settings = "".join(f", {key} {value:g}" for key, value in faults.items())
         found.add("world", "fine", f"simulated: {config.simulated.world}{settings}")
+    elif config.student is not None:
+        folder = find_student(name, config.student, base)
+        kind = about(folder).get("kind", "a causal model")
+        found.add("folder", "fine", f"{kind}, answers in this process: {folder}")
     elif config.vllm is not None:
         await in_thread(lambda: examine_vllm(found, config, base))
     else:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkd.config import BudgetConfig, Price, RecordedConfig, TeacherConfig
+from synthkd.config import BudgetConfig, LocalConfig, Price, RecordedConfig, TeacherConfig
 from synthkd.errors import UserError
 from synthkd.io.paths import find_file
 from synthkd.ledger.outbox import LedgerWithOutbox, Sender
@@ -37,6 +36,8 @@ from synthkd.teachers.patience import Patience
 from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
+from synthkd.teachers.students import InProcess, OpenStudent, find_student, is_simulated
+from synthkd.teachers.weights import identities_of_weights
 
 if TYPE_CHECKING:
     from synthkd.teachers.vllm.fleet import Fleet
@@ -103,6 +104,8 @@ class Gateway:
     batches: Batches
     fleets: Mapping[str, Fleet] = field(default_factory=dict)
     """The vLLM servers of the run, by what they serve."""
+    students: Sequence[InProcess] = ()
+    """The teachers that answer in this process."""
 
     @property
     def starting(self) -> list[str]:
@@ -110,9 +113,14 @@ class Gateway:
         return [said for fleet in self.fleets.values() if (said := fleet.said)]
 
     async def release(self) -> None:
-        """Stop the run's own servers, so that a GPU is free; a later question starts them again."""
+        """Stop the run's own servers and models, so that a GPU and memory are free.
+
+        A later question starts them again.
+        """
         for fleet in self.fleets.values():
             await fleet.stop()
+        for student in self.students:
+            await student.free()
 
 
 @asynccontextmanager
@@ -128,6 +136,7 @@ async def open_teachers(
     retry_failed: bool = False,
     refused_now: set[str] | None = None,
     sleep: Sleep = asyncio.sleep,
+    open_student: OpenStudent | None = None,
 ) -> AsyncIterator[Gateway]:
     """Open every teacher of a pipeline; the ledger stays the caller's to close.
 
@@ -142,12 +151,13 @@ async def open_teachers(
         retry_failed: ask again what was refused for good.
         refused_now: keys that were refused since the command began: for these that was done.
         sleep: how waiting for a retry is done.
+        open_student: opens a teacher that is a student; needed where one is.
 
     Raises:
         UserError: a teacher that cannot be opened, or that the budget cannot be kept for.
     """
     check_teachers(configs, base=base, budget=budget, offline=offline, wordless=wordless)
-    answering = await _vllm_identities(configs, base, offline)
+    answering = await identities_of_weights(configs, base, offline)
     shared = _Shared(
         run_id=run_id,
         ledger=ledger,
@@ -157,7 +167,8 @@ async def open_teachers(
         retry_failed=retry_failed,
         refused_now=set() if refused_now is None else refused_now,
         sleep=sleep,
-        vllm_identities=answering,
+        identities=answering,
+        open_student=open_student,
     )
     async with AsyncExitStack() as stack:
         teachers = {
@@ -170,6 +181,7 @@ async def open_teachers(
                 closing=shared.closing,
                 batches=Batches(ledger, run_id, shared.dispatches, shared.budget, shared.awaited),
                 fleets=shared.fleets,
+                students=shared.students,
             )
         finally:
             await ledger.flush()
@@ -187,8 +199,10 @@ class _Shared:
     retry_failed: bool
     refused_now: set[str]
     sleep: Sleep
-    vllm_identities: Mapping[str, Identity]
-    """Who answers, of the teachers whose servers are ours."""
+    identities: Mapping[str, Identity]
+    """Who answers, of the teachers whose weights are here."""
+    open_student: OpenStudent | None
+    students: list[InProcess] = field(default_factory=list)
     fleets: dict[str, Fleet] = field(default_factory=dict)
     """The run's own servers, by what they serve."""
     in_air: InAir = field(default_factory=dict)
@@ -202,7 +216,7 @@ class _Shared:
         """One teacher, all its layers on each other."""
         price = price_for(config)
         stats = TeacherStats(
-            nano_usd=None if price is None else 0, simulated=config.kind == "simulated"
+            nano_usd=None if price is None else 0, simulated=is_simulated(config, base)
         )
         retrying, identity = self._asking(name, config, stats, base, stack)
         asked: Teacher = retrying
@@ -220,7 +234,7 @@ class _Shared:
             stats=stats,
             price=price,
             batch=config.mode == "batch",
-            concurrency=CEILING if config.concurrency == "auto" else config.concurrency,
+            concurrency=_slots(config),
         )
 
     def _asking(
@@ -233,19 +247,22 @@ class _Shared:
     ) -> tuple[Teacher, Identity]:
         """Who asks until there is an answer, within budget and limits; and who answers."""
         concurrency: Concurrency
-        if config.concurrency == "auto":
+        if config.concurrency == "auto" and config.student is None:
             concurrency = stats.concurrency = Adaptive(CEILING)
         else:
-            concurrency = Fixed(config.concurrency)
+            concurrency = Fixed(_slots(config))
         limits = Limits(concurrency, config.requests_per_minute, config.tokens_per_minute)
         self.closing.limits.append(limits)
         fleet = self.fleet(name, config, base, stack)
-        if fleet is None:
+        attempt: Teacher
+        if config.student is not None:
+            attempt, identity = self.student(name, config.student, base, stack)
+        elif fleet is None:
             attempt, identity = _open_attempt(name, config, base, stack, stats.concurrency)
         else:
             tell = None if stats.concurrency is None else stats.concurrency.told_load
             attempt = _Late(functools.partial(fleet.opened, config, tell), stack)
-            identity = self.vllm_identities[name]
+            identity = self.identities[name]
         budgeted = Budgeted(
             attempt,
             budget=self.budget,
@@ -325,6 +342,16 @@ class _Shared:
         )
         return unless(retrying), unless(Gathering(retrying))
 
+    def student(
+        self, name: str, config: LocalConfig, base: Path, stack: AsyncExitStack
+    ) -> tuple[Teacher, Identity]:
+        """A model of this process."""
+        assert self.open_student is not None  # noqa: S101  whoever has students says how
+        opened = self.open_student(config, find_student(name, config, base))
+        self.students.append(opened)
+        stack.push_async_callback(opened.free)
+        return opened, self.identities[name]
+
     def fleet(
         self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
     ) -> Fleet | None:
@@ -339,6 +366,14 @@ class _Shared:
             fleet = self.fleets[same] = Fleet(block, self.run_id)
             stack.push_async_callback(fleet.stop)
         return self.fleets[same]
+
+
+def _slots(config: TeacherConfig) -> int:
+    """Requests in the air at once, at most."""
+    if config.concurrency != "auto":
+        return config.concurrency
+    # Of a student one batch is answered while another gathers.
+    return CEILING if config.student is None else 2 * config.student.batch_size
 
 
 def check_teachers(
@@ -365,6 +400,8 @@ def check_teachers(
             from synthkd.teachers.simulated import open_world
 
             open_world(config.simulated)
+        if config.student is not None:
+            find_student(name, config.student, base)
         if config.vllm is not None:
             from synthkd.teachers.vllm.model import find_adapters, find_model
 
@@ -402,22 +439,6 @@ def _open_attempt(
         return open_http(name, config, tell)
 
     return _Late(opened, stack), http_identity(config)
-
-
-async def _vllm_identities(
-    configs: Mapping[str, TeacherConfig], base: Path, offline: bool
-) -> dict[str, Identity]:
-    """Who answers, of the teachers whose servers are ours; reads their weights, once."""
-    ours = {name: config for name, config in configs.items() if config.vllm is not None}
-    if not ours:
-        return {}
-    from synthkd.teachers.vllm.identity import identities
-
-    left = threading.Event()
-    try:
-        return await asyncio.to_thread(identities, ours, base, offline, left)
-    finally:
-        left.set()
 
 
 def _recorded_file(config: RecordedConfig, base: Path) -> Path:

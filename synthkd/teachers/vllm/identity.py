@@ -21,13 +21,13 @@ from synthkd.teachers.request import Identity
 from synthkd.teachers.vllm.hashes import Hashes
 from synthkd.teachers.vllm.model import Adapter, Model, find_adapters, find_model
 
-PARTS = {".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken"}
+PARTS = {".safetensors", ".skops", ".json", ".jinja", ".txt", ".model", ".tiktoken"}
 """Endings of what a model is made of: weights, config, generation config, tokenizer, template."""
 TEMPLATES = ("chat_templates", "additional_chat_templates")
 """Folders of further chat templates."""
 LEFT_BY_TRAINING = {
     *("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json"),
-    "requirements.txt",
+    *("requirements.txt", "student.json"),
 }
 
 _RUNNING = """

@@ -84,7 +84,7 @@ def model_named(
     if folder is not None:
         if revision is not None:
             raise UserError(f"{setting} is a folder, so it has no `revision`: remove it")
-        _check_model(folder, setting, allow_pickle=allow_pickle)
+        check_model(folder, setting, allow_pickle=allow_pickle)
         return Model(name=folder.name, place=str(folder), folder=folder)
     if not HUB_ID.fullmatch(written):
         tried = ", ".join(str(place) for place in _places(written, base))
@@ -134,7 +134,12 @@ def _folder(written: str, base: Path) -> Path | None:
     return None
 
 
-def _check_model(folder: Path, setting: str, *, allow_pickle: bool) -> None:
+def check_model(folder: Path, setting: str, *, allow_pickle: bool = False) -> None:
+    """Find what would keep the model in a folder from loading, as far as that is quick.
+
+    Raises:
+        UserError: there is none, or it is damaged, or its weights are pickles and may not be.
+    """
     config = _json(folder / "config.json", f"{setting}: {folder} is no model")
     if not config.get("architectures") and not config.get("model_type"):
         raise UserError(f"{setting}: {folder}/config.json names no architecture: it is no model's")

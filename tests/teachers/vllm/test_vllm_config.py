@@ -126,7 +126,7 @@ def test_settings_of_endpoints_are_refused(setting: str, value: Any) -> None:
 def test_it_is_one_kind_of_teacher() -> None:
     assert block().kind == "vllm"
     assert fault(vllm={"model": "m"}, endpoint="http://x/v1", model="m") == (
-        "must have exactly one of endpoint, vllm, recorded, simulated; has endpoint, vllm"
+        "must have exactly one of endpoint, vllm, student, recorded, simulated; has endpoint, vllm"
     )
 
 
