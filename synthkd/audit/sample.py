@@ -16,7 +16,7 @@ from typing import Any
 from synthkd.audit.labels import Side
 from synthkd.config import SourceConfig
 from synthkd.errors import SourceError
-from synthkd.io.rows_file import read_rows, row_ids
+from synthkd.io.rows_file import read_losses, read_rows, row_ids
 from synthkd.io.sources import SourceRow, open_source
 from synthkd.manifest import Manifest
 from synthkd.rows import Fields, canonical
@@ -46,7 +46,7 @@ class Sample:
         self._manifest = manifest
         self.kept = _drawn(row_ids(folder / ROWS), seed)
         """Ids of the kept rows, as drawn."""
-        self._losses = {_key(loss): loss for loss in _losses(folder / REJECTED)}
+        self._losses = {_key(loss): loss for loss in read_losses(folder / REJECTED)}
         self.rejected = _drawn(self._losses, seed)
         """Keys of the rejected rows, as drawn."""
 
@@ -104,15 +104,3 @@ def _drawn(keys: Iterator[str] | Mapping[str, Any], seed: int) -> list[str]:
 
 def _key(loss: Mapping[str, Any]) -> str:
     return f"{loss['row_id']} {loss['step']}"
-
-
-def _losses(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise SourceError(f"{path}: the losses of the run cannot be read: {error}") from error

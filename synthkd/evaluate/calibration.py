@@ -126,7 +126,7 @@ def calibrate(
     left_out = left_out or LeftOut()
     hides = _hides_unreadable(items, left_out)
     threshold = None if wanted is None else threshold_for(items, wanted, scale)
-    by_threshold = _only_scores(items)
+    by_threshold = wanted is not None and _only_scores(items)
     if wanted is not None and threshold is not None and by_threshold:
         items, scale = decided(items, wanted, threshold), "nominal"
     if not items:
