@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synthkd.feedback import Feedback
 from synthkd.prompts import Prompt
 from synthkd.rows import canonical
 from synthkd.teachers.open import OpenTeacher
+
+ROUND_OFFSET = 10**6
+"""Round R asks for samples R * 10^6 and up, so that it buys new answers, and its children have
+numbers from there on, so that they are new rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,8 @@ class Desk:
     rank: int = 0
     seed: int = 0
     round: int = 0
+    feedback: Feedback | None = None
+    """Where the student of the last round is weak; None = there is none yet."""
     teachers: Mapping[str, OpenTeacher] = field(default_factory=dict)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     work: Path = Path(".work")

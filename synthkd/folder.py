@@ -2,7 +2,7 @@
 
     DIR/run.json        the run's id and its ledger: together they are what the run has spent
     DIR/.work/          scratch of the run that is going on; gone when it is done
-    DIR/.trained/       a student that is ready while the run is not; resuming finds it
+    DIR/.trained/       students that are ready while the run is not; resuming finds them
     DIR/manifest.json   written last: a folder that has one is complete
     DIR/.before.json    the manifest while `train` or `eval` replaces results; its rows still hold
     DIR/stopped/        why the last run ended early, and the rows lost so far
@@ -35,6 +35,7 @@ MANIFEST = "manifest.json"
 BEFORE = ".before.json"
 WORK = ".work"
 TRAINED = ".trained"
+ROUNDS = "rounds"
 STOPPED = "stopped"
 RUN = "run.json"
 
@@ -67,6 +68,8 @@ class RunFolder:
         self.trained = path / TRAINED / "student"
         self.learning = path / TRAINED / "learning"
         """Checkpoints of a training that goes on; gone when the student is published."""
+        self.rounds = path / TRAINED / ROUNDS
+        """The students of rounds, until all rounds are published."""
         self.keeps = False
         """Whether something worth keeping may be inside; until then a mistake leaves no trace."""
 
@@ -82,14 +85,27 @@ class RunFolder:
             self._run = self._run.model_copy(update={"has_asked": True})
             _write_run(self.path, self._run)
 
-    def take_up_student(self) -> None:
-        """Have the published student at `trained`, where it is not trained again if it is right."""
-        published = self.path / "student"
-        if published.is_dir() and not self.trained.exists():
-            copy = self.work / "student"  # a kill must not leave half a student that looks whole
-            shutil.copytree(published, copy)
-            self.trained.parent.mkdir(exist_ok=True)
-            copy.rename(self.trained)
+    def take_up_students(self) -> None:
+        """Have the published students where they are not trained again if they are right."""
+        published = {self.path / "student": self.trained}
+        for own in (self.path / ROUNDS).glob("*/student"):
+            published[own] = self.rounds / own.parent.name / "student"
+        for student, place in published.items():
+            if student.is_dir() and not place.exists():
+                copy = self.work / "student"  # a kill must not leave half that looks whole
+                shutil.copytree(student, copy)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                copy.rename(place)
+
+    def stage_rounds(self, count: int, best: int) -> None:
+        """Have the students of the first `count` rounds published, the best one as the run's."""
+        shutil.rmtree(self.trained, ignore_errors=True)
+        copy = self.work / "student"
+        shutil.copytree(self.rounds / str(best) / "student", copy)
+        copy.rename(self.trained)
+        for number in range(count):
+            student = self.rounds / str(number) / "student"
+            shutil.copytree(student, self.staged / ROUNDS / str(number) / "student")
 
     def publish(
         self, manifest: Callable[[], Manifest], *, student: StudentPlace, same_rows: bool = False
@@ -110,6 +126,8 @@ class RunFolder:
             self.trained.rename(self.staged / "student")
         elif student == "none" and (self.path / "student").exists():
             (self.path / "student").rename(self.work / "old-student")
+        if not same_rows and (self.path / ROUNDS).exists():
+            (self.path / ROUNDS).rename(self.work / f"old-{ROUNDS}")
         for new in sorted(self.staged.iterdir()):
             old = self.path / new.name
             if old.is_dir():

@@ -16,12 +16,16 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from synthkd.errors import Interrupted
+from synthkd.errors import BudgetReached, Interrupted
+from synthkd.flow import ticking
 
+WALL_TICK_S = 1.0
+"""Seconds of wall time that a kill can give back to `budget.wall_s`."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logging.getLogger("synthkd")  # without any set-up, warnings go to stderr
 
@@ -63,6 +67,43 @@ async def interruptible(
         for number in ours:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])
+
+
+@asynccontextmanager
+async def within_wall(
+    limit_s: float | None, before_s: float, add: Callable[[float], None]
+) -> AsyncIterator[None]:
+    """Stop the body when a run has used up its wall time, over all its restarts.
+
+    Args:
+        limit_s: `budget.wall_s`; None = no limit.
+        before_s: what earlier starts of the run took.
+        add: notes seconds as they pass, so that a kill does not give them back.
+
+    Raises:
+        BudgetReached: the time is used up.
+    """
+    left_s = None if limit_s is None else max(0.0, limit_s - before_s)
+    noted = time.monotonic()
+
+    def note() -> None:
+        nonlocal noted
+        add(time.monotonic() - noted)
+        noted = time.monotonic()
+
+    timeout = asyncio.timeout(left_s)
+    try:
+        async with timeout, ticking(note, WALL_TICK_S):
+            yield
+    except TimeoutError:
+        if timeout.expired():
+            raise BudgetReached(
+                f"the run has taken its budget.wall_s of {limit_s:g} s; what was bought is"
+                " kept: raise the limit and run again to go on"
+            ) from None
+        raise
+    finally:
+        note()
 
 
 class _Stopping:

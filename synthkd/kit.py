@@ -11,8 +11,9 @@ import random
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from synthkd.desk import Desk
+from synthkd.desk import ROUND_OFFSET, Desk
 from synthkd.errors import TeacherError, Waiting
+from synthkd.feedback import Feedback
 from synthkd.prompts import Prompt
 from synthkd.rows import Fields
 from synthkd.schemas import Schema
@@ -21,9 +22,6 @@ from synthkd.teachers.likelihood import Likelihood, likelihood
 from synthkd.teachers.parts import with_images
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.structured import InShape, Lengthened
-
-ROUND_SAMPLES = 10**6
-"""Round R asks for samples R * 10^6 and up, so that a new round buys new answers."""
 
 
 class Kit:
@@ -53,6 +51,11 @@ class Kit:
     def round(self) -> int:
         """The round that is running, from 0."""
         return self.desk.round
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """Where the student of the round before is weak; None in round 0."""
+        return self.desk.feedback
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
@@ -261,7 +264,7 @@ class Kit:
             api=asked.api,
             body={"model": who.model, **question, **who.params},
             max_tokens=who.max_tokens,
-            sample=sample + self.desk.round * ROUND_SAMPLES,
+            sample=sample + self.desk.round * ROUND_OFFSET,
             prompt=asked.name,
             inputs=inputs,
             rank=self.desk.rank,

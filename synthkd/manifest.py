@@ -162,6 +162,20 @@ class Evaluation(Record):
     """What became of the held-out rows in the step that asked the teachers."""
 
 
+class RoundRecord(Record):
+    """One round of a run."""
+
+    round: int
+    rows: int
+    """Rows that it made."""
+    rows_so_far: int
+    """Rows of this round and those before, by id: what its student learnt from."""
+    student: str
+    """The fingerprint of its student."""
+    scores: Mapping[str, float]
+    """accuracy and macro_f1 on the dev rows, from which the next round learns: not for claims."""
+
+
 class Progress(Record):
     """A moment of a run, for displays."""
 
@@ -178,6 +192,8 @@ class Progress(Record):
     """How the start of each server of our own that is not up goes, in words."""
     training: str = ""
     """How far the student is, in words."""
+    round: int | None = None
+    """Of several rounds the one that is going on, from 0."""
 
 
 class Stopped(Record):
@@ -217,6 +233,8 @@ class Manifest(Record):
     """Rows and columns of dataset/."""
     student: Mapping[str, Any] | None = None
     evaluation: Evaluation | None = None
+    rounds: list[RoundRecord] = []
+    """Of a pipeline with several."""
     config: Mapping[str, Any]
     prompts: Mapping[str, str]
     """Prompt name -> SHA-256 of its file."""

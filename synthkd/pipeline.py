@@ -196,7 +196,16 @@ class Pipeline:
     def stream(
         self, *, offline: bool = False, retry_failed: bool = False
     ) -> AsyncGenerator[Row, None]:
-        """The final rows as they come, in no order; writes no dataset. Starting again resumes."""
+        """The final rows as they come, in no order; writes no dataset. Starting again resumes.
+
+        Raises:
+            UserError: the pipeline has rounds, between which a student is trained: `run` it.
+        """
+        if self._plan.config.rounds.count > 1:
+            raise UserError(
+                f"{self._plan.place}: has rounds, and between rounds a student is trained: use"
+                " `run`, which does"
+            )
         ways = Ways(offline=offline, retry_failed=retry_failed)
 
         async def ask(emit: Emit[Row]) -> None:

@@ -113,7 +113,7 @@ def compile_plan(raw: Mapping[str, Any], path: Path) -> Plan:
     if config is None or faults:
         raise ConfigError(faults)
     plan = Plan(config=config, place=str(path), folder=path.parent, steps=steps)
-    faults += list(_evaluation_faults(plan))
+    faults += [*_evaluation_faults(plan), *_round_faults(plan)]
     if faults:
         raise ConfigError(faults)
     return plan
@@ -288,6 +288,21 @@ def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -
     return tuple(dict.fromkeys(needs))
 
 
+def _round_faults(plan: Plan) -> Iterable[str]:
+    config, holdout = plan.config, plan.config.source.holdout
+    if config.rounds.count == 1:
+        return
+    if config.student is None:
+        yield f"{plan.place}: rounds need a `student` block: a round learns from its mistakes"
+    if holdout is None or holdout.dev == 0:
+        yield (
+            f"{plan.place}: rounds learn from rows held out as dev, and source.holdout sets none"
+            " aside: add `holdout: {dev: 0.1, by: [...]}`"
+        )
+    if gold_field(plan) is None:
+        yield f"{plan.place}: rounds need `evaluate.gold`: which field has the right answer?"
+
+
 def _evaluation_faults(plan: Plan) -> Iterable[str]:
     evaluate = plan.config.evaluate
     if evaluate is None:
@@ -405,6 +420,10 @@ def check_sides(plan: Plan, sides: Mapping[str, int], unreadable: int) -> None:
             f" {sum(sides.values())}: raise source.holdout.{evaluate.on}"
         )
         raise ConfigError([fault])
+    if plan.config.rounds.count > 1 and not sides.get("dev"):
+        raise ConfigError(
+            [f"{plan.place}: rounds: no row is held out as dev: raise source.holdout.dev"]
+        )
 
 
 def check_held_out(plan: Plan, row: Row, side: str) -> None:
@@ -413,7 +432,10 @@ def check_held_out(plan: Plan, row: Row, side: str) -> None:
     Raises:
         UserError: it is held out for the evaluation and lacks gold, or text for the student.
     """
-    if plan.config.evaluate is None or side != plan.config.evaluate.on:
+    used = {plan.config.evaluate.on} if plan.config.evaluate else set()
+    if plan.config.rounds.count > 1:
+        used.add("dev")
+    if side not in used:
         return
     for setting, name in fields_of_evaluation(plan):
         value = row.fields.get(name)

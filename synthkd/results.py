@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from synthkd.account import Account, Kind
 from synthkd.cards import dataset_card
+from synthkd.folder import BEFORE, RunFolder, sha256_of
 from synthkd.io.exports import export_dataset, write_records
 from synthkd.io.rows_file import open_rows
 from synthkd.io.spool import RowSpool
-from synthkd.manifest import Counts
+from synthkd.manifest import Counts, Evaluation, Manifest, Progress, RoundRecord
 from synthkd.plan import BoundRowStep, Plan
 from synthkd.rows import Json
+from synthkd.students.artefact import Student
+from synthkd.teachers.prices import price_record
+from synthkd.teachers.students import is_simulated
+from synthkd.training import student_in_words
 
 ROWS = Path("rows", "rows.parquet")
+PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
+"""Whose versions a reader of the manifest may need to get the same bytes."""
+UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
+    "manifest.json.tmp",  # of a run that was killed while it wrote it
+    *("audit", "calibration.json"),  # what people said of it, at any time later
+}
 
 
 def write_results(
@@ -47,6 +59,47 @@ def write_losses(account: Account, into: Path) -> None:
         columns = {"row_id": pa.string(), "roots": pa.list_(pa.string()), "step": pa.string()}
         schema = pa.schema({**columns, why: pa.string(), more: pa.string()})
         write_records(into / f"{kind}.parquet", schema, account.losses(kind))
+
+
+def manifest_of(
+    plan: Plan,
+    folder: RunFolder,
+    account: Account,
+    progress: Progress,
+    *,
+    counts: Counts,
+    cpu_s: float,
+    dataset: Mapping[str, Any],
+    student: Student | None,
+    evaluation: Evaluation | None,
+    rounds: Sequence[RoundRecord],
+) -> Manifest:
+    """What manifest.json says, once everything is in its place."""
+    config = plan.config
+    figures = figures_of(plan, account.figures)
+    return Manifest(
+        name=config.name,
+        pipeline=plan.place,
+        run_id=folder.run_id,
+        simulated=[n for n, t in config.teachers.items() if is_simulated(t, plan.folder)],
+        counts=counts,
+        funnel=progress.funnel,
+        figures=figures,
+        warnings=[*warnings_of(plan, figures)],
+        teachers=progress.teachers,
+        spend=progress.spend,
+        prices={name: price_record(teacher) for name, teacher in config.teachers.items()},
+        wall_s=round(progress.elapsed_s, 3),
+        cpu_s=cpu_s,
+        dataset=dataset,
+        student=None if student is None else student_in_words(student),
+        evaluation=evaluation,
+        rounds=list(rounds),
+        config=resolved(plan),
+        prompts={name: prompt.sha256 for name, prompt in sorted(plan.prompts.items())},
+        versions={package: version(package) for package in PACKAGES},
+        files=sha256_of(folder.path, UNHASHED),
+    )
 
 
 def resolved(plan: Plan) -> dict[str, Any]:

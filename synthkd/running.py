@@ -11,13 +11,11 @@ done       manifest.json
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,27 @@ from synthkd.account import EXPORT, Account
 from synthkd.config import PipelineConfig
 from synthkd.desk import Desk
 from synthkd.engines.local import SpoolSink, carry_out
-from synthkd.errors import BudgetReached, DiskFailed, Rejected, RunStopped, TooManyLost, UserError
+from synthkd.errors import DiskFailed, Rejected, RunStopped, TooManyLost, UserError
 from synthkd.evaluation import evaluate
+from synthkd.feedback import Feedback
 from synthkd.flow import Emit, in_thread, ticking
-from synthkd.folder import BEFORE, RunFolder, sha256_of
-from synthkd.interrupts import interruptible
+from synthkd.folder import RunFolder, sha256_of
+from synthkd.interrupts import interruptible, within_wall
 from synthkd.io.exports import missing_text
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
-from synthkd.ledger import Cost, Ledger
+from synthkd.ledger import Cost
 from synthkd.ledger.outbox import LedgerWithOutbox
 from synthkd.ledger.sqlite import open_ledger
-from synthkd.manifest import Counts, Evaluation, Manifest, Progress, Spend, Stopped
+from synthkd.manifest import (
+    Counts,
+    Evaluation,
+    Manifest,
+    Progress,
+    RoundRecord,
+    Spend,
+    Stopped,
+)
 from synthkd.plan import (
     BoundRowStep,
     BoundTableStep,
@@ -46,7 +53,8 @@ from synthkd.plan import (
     check_wiring,
     wordless_teachers,
 )
-from synthkd.results import ROWS, figures_of, resolved, warnings_of, write_losses, write_results
+from synthkd.results import ROWS, UNHASHED, manifest_of, write_losses, write_results
+from synthkd.rounds import Rounds
 from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
@@ -55,20 +63,11 @@ from synthkd.students.ready import ready
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
-from synthkd.teachers.prices import price_record
-from synthkd.teachers.students import is_simulated
-from synthkd.training import student_in_words, train
+from synthkd.training import held_out_rows, student_in_words, train
 
 TICK_S = 0.25
 """Seconds between reports of progress."""
-WALL_TICK_S = 1.0
-"""Seconds of wall time that a kill can give back to `budget.wall_s`."""
-PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
-"""Whose versions a reader of the manifest may need to get the same bytes."""
-UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
-    "manifest.json.tmp",  # of a run that was killed while it wrote it
-    *("audit", "calibration.json"),  # what people said of it, at any time later
-}
+
 
 Tell = Callable[[Progress], None]
 
@@ -93,6 +92,8 @@ class Run:
         self._tell = tell
         self._stage = "reading"
         self._training = ""
+        self._round = 0
+        self._feedback: Feedback | None = None
         self._source: Source = open_source(plan.config.source, base=plan.folder)
         self._account = Account(
             folder.work / "account.scratch",
@@ -112,7 +113,8 @@ class Run:
         await self._can_train()
         async with self._working():
             with RowSpool(self._folder.work / "rows.scratch") as spool:
-                counts = await self._ask(SpoolSink(spool))
+                rounds = await self._rounds(spool)
+                counts = self._reconciled()
                 self._enter("exporting")
                 dataset = await in_thread(
                     lambda: write_results(
@@ -120,11 +122,22 @@ class Run:
                     )
                 )
             rows_file = self._folder.staged / ROWS
-            student = await self._train(rows_file)
+            student = await self._student(rows_file, rounds)
             evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             return self._folder.publish(
-                lambda: self._manifest(counts, dataset, student, evaluation),
+                lambda: manifest_of(
+                    self._plan,
+                    self._folder,
+                    self._account,
+                    self._progress(),
+                    counts=counts,
+                    cpu_s=round(time.process_time() - self._started_cpu, 3),
+                    dataset=dataset,
+                    student=student,
+                    evaluation=evaluation,
+                    rounds=rounds,
+                ),
                 student="none" if student is None else "trained",
             )
 
@@ -146,7 +159,7 @@ class Run:
             rows_file = self._folder.path / ROWS
             student = None
             if training:
-                student = await self._train(rows_file)
+                student = await self._student(rows_file, ())
             elif old.student is not None:
                 student = await in_thread(lambda: kinds.load(self._folder.path / "student"))
                 _check_student(student, old)
@@ -180,7 +193,11 @@ class Run:
                         self._alone(ledger),
                         self._teachers(ledger) as gateway,
                         ticking(self._report, TICK_S),
-                        self._within_wall(ledger),
+                        within_wall(
+                            self._plan.config.budget.wall_s,
+                            self._wall_before_s,
+                            lambda wall_s: ledger.add_wall(self._folder.run_id, wall_s),
+                        ),
                     ):
                         yield gateway
                 finally:
@@ -276,32 +293,6 @@ class Run:
                 raise
             await gateway.batches.forget()
 
-    @asynccontextmanager
-    async def _within_wall(self, ledger: Ledger) -> AsyncIterator[None]:
-        """Stop when `budget.wall_s` is used up, over all restarts of the run."""
-        limit_s = self._plan.config.budget.wall_s
-        left_s = None if limit_s is None else max(0.0, limit_s - self._wall_before_s)
-        noted = time.monotonic()
-
-        def note() -> None:  # as it passes: a kill must not give the time back
-            nonlocal noted
-            ledger.add_wall(self._folder.run_id, time.monotonic() - noted)
-            noted = time.monotonic()
-
-        timeout = asyncio.timeout(left_s)
-        try:
-            async with timeout, ticking(note, WALL_TICK_S):
-                yield
-        except TimeoutError:
-            if timeout.expired():
-                raise BudgetReached(
-                    f"the run has taken its budget.wall_s of {limit_s:g} s; what was bought is"
-                    " kept: raise the limit and run again to go on"
-                ) from None
-            raise
-        finally:
-            note()
-
     def _desk(self, bound: BoundRowStep | BoundTableStep) -> Desk:
         assert self._gateway is not None  # noqa: S101  set before any step is asked for
         return Desk(
@@ -309,6 +300,8 @@ class Run:
             folder=self._plan.folder,
             rank=bound.rank,
             seed=self._plan.config.seed,
+            round=self._round,
+            feedback=self._feedback,
             teachers=self._gateway.teachers,
             prompts=bound.prompts,
             work=self._folder.work,
@@ -322,11 +315,27 @@ class Run:
             self._enter("sending")
             await self._gateway.batches.wait_for(rows)
 
-    async def _ask(self, into: SpoolSink) -> Counts:
-        await self._carry_out(into.emit)
+    async def _rounds(self, into: RowSpool) -> Sequence[RoundRecord]:
+        """Ask once, or in rounds with a student between; what each round came to, if several."""
+        config = self._plan.config.rounds
+        if config.count == 1:
+            await self._ask(0, None, into)
+            return ()
+        await in_thread(self._folder.take_up_students)
+        dev = await held_out_rows(self._plan, self._source, ("dev",))
+        rounds = Rounds(config, self._folder, self._ask, self._train, dev)
+        await rounds.carry_out(into)
+        return rounds.records
+
+    async def _ask(self, number: int, feedback: Feedback | None, into: RowSpool) -> None:
+        self._round, self._feedback = number, feedback
+        sink = SpoolSink(into)
+        await self._carry_out(sink.emit)
         await self._wait_for(self._account.waiting)
         self._enter("sorting")
-        await in_thread(into.finish)
+        await in_thread(sink.finish)
+
+    def _reconciled(self) -> Counts:
         assert self._survey is not None  # noqa: S101  the source was surveyed
         return self._survey.complete(self._account.reconcile())
 
@@ -372,13 +381,21 @@ class Run:
         if config is not None:
             await in_thread(lambda: ready(config, folder, offline=offline))
 
-    async def _train(self, rows_file: Path) -> Student | None:
+    async def _student(self, rows_file: Path, rounds: Sequence[RoundRecord]) -> Student | None:
+        """The student of these rows, or the best of the rounds; None = none is wanted."""
         if self._plan.config.student is None:
             return None
+        if rounds:
+            return await in_thread(lambda: kinds.load(self._folder.trained))
+        await in_thread(self._folder.take_up_students)
+        return await self._train(
+            rows_file=rows_file, folder=self._folder.trained, work=self._folder.learning
+        )
+
+    async def _train(self, *, rows_file: Path, folder: Path, work: Path) -> Student:
         self._enter("training")
         if self._gateway is not None:
             await self._gateway.release()  # the student may want the GPU
-        await in_thread(self._folder.take_up_student)
 
         def tell(line: str) -> None:
             self._training = line
@@ -387,8 +404,8 @@ class Run:
             self._plan,
             self._source,
             rows_file=rows_file,
-            folder=self._folder.trained,
-            work=self._folder.learning,
+            folder=folder,
+            work=work,
             offline=self._ways.offline,
             tell=tell,
         )
@@ -405,39 +422,6 @@ class Run:
             rows_file=rows_file,
             work=self._folder.work,
             wait_for=self._wait_for,
-        )
-
-    def _manifest(
-        self,
-        counts: Counts,
-        dataset: Mapping[str, Any],
-        student: Student | None,
-        evaluation: Evaluation | None,
-    ) -> Manifest:
-        figures = figures_of(self._plan, self._account.figures)
-        config = self._plan.config
-        progress = self._progress()
-        return Manifest(
-            name=config.name,
-            pipeline=self._plan.place,
-            run_id=self._folder.run_id,
-            simulated=[n for n, t in config.teachers.items() if is_simulated(t, self._plan.folder)],
-            counts=counts,
-            funnel=progress.funnel,
-            figures=figures,
-            warnings=[*warnings_of(self._plan, figures)],
-            teachers=progress.teachers,
-            spend=progress.spend,
-            prices={name: price_record(teacher) for name, teacher in config.teachers.items()},
-            wall_s=round(progress.elapsed_s, 3),
-            cpu_s=round(time.process_time() - self._started_cpu, 3),
-            dataset=dataset,
-            student=None if student is None else student_in_words(student),
-            evaluation=evaluation,
-            config=resolved(self._plan),
-            prompts={name: prompt.sha256 for name, prompt in sorted(self._plan.prompts.items())},
-            versions={package: version(package) for package in PACKAGES},
-            files=sha256_of(self._folder.path, UNHASHED),
         )
 
     # --- progress
@@ -466,6 +450,7 @@ class Run:
             spend=self._spend(Cost() if gateway is None else gateway.budget.spent, elapsed_s),
             starting=[] if gateway is None else gateway.starting,
             training=self._training if self._stage == "training" else "",
+            round=self._round if self._plan.config.rounds.count > 1 else None,
         )
 
     def _spend(self, spent: Cost, elapsed_s: float) -> Spend:

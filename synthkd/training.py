@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from synthkd.cards import teacher_in_words
-from synthkd.config import NetworkConfig, StudentConfig
+from synthkd.config import NetworkConfig
 from synthkd.flow import in_thread
 from synthkd.io.sources import Source
 from synthkd.plan import Plan, gold_field
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
 from synthkd.students.job import train_apart
-from synthkd.students.lesson import SIDES, HeldOutRow, Lesson, Tell, write_held_out
+from synthkd.students.lesson import SIDES, HeldOutRow, Lesson, Side, Tell, write_held_out
 from synthkd.students.ready import ready
 from synthkd.survey import rows_of
 from synthkd.text import answer_text
@@ -59,7 +59,7 @@ async def train(
         folder=folder,
         work=work,
     )
-    held_out = [row async for row in _held_out(plan, source, config)]
+    held_out = await held_out_rows(plan, source, SIDES)
     await in_thread(lambda: write_held_out(lesson.held_out, held_out))
     if isinstance(config, NetworkConfig):
         await train_apart(lesson, tell)
@@ -73,19 +73,28 @@ def student_in_words(student: Student) -> Mapping[str, Any]:
     return {name: student.about[name] for name in TOLD if name in student.about}
 
 
-async def _held_out(plan: Plan, source: Source, config: StudentConfig) -> AsyncIterator[HeldOutRow]:
-    """The rows that were held out and have what the student is asked with, side by side."""
+async def held_out_rows(plan: Plan, source: Source, sides: Iterable[Side]) -> list[HeldOutRow]:
+    """The rows that were held out and have text for the student, side by side.
+
+    Args:
+        plan: with a `student` block.
+        source: surveyed.
+        sides: which of them.
+    """
+    assert plan.config.student is not None  # noqa: S101  asked only where there is one
     if plan.config.source.holdout is None:
-        return
-    _, asked_with = config.asked_with
+        return []
+    _, asked_with = plan.config.student.asked_with
     gold = gold_field(plan) or ""
-    for side in SIDES:
+    found = []
+    for side in sides:
         async for rows in rows_of(source, side):
             for row in rows:
                 text = row.fields.get(asked_with)
                 if isinstance(text, str):
                     answer = answer_text(row.fields.get(gold))
-                    yield HeldOutRow(id=row.id, side=side, text=text, gold=answer)
+                    found.append(HeldOutRow(id=row.id, side=side, text=text, gold=answer))
+    return found
 
 
 def _made_from(plan: Plan) -> Mapping[str, str]:

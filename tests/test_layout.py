@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "rows text hints fence",
+        "rows text hints fence feedback",
         "manifest",
         "templates schemas",
         "config",
@@ -44,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "training evaluation",
         "forecast doctor audit",
         "results",
+        "rounds",
         "running",
         "waiting",
         "pipeline",

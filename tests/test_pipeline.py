@@ -165,12 +165,12 @@ async def test_how_runs_end_early_and_what_they_leave(
 
 
 @pytest.mark.parametrize(
-    "where", ["results.export_dataset", "results.open_rows", "running.train", "running.sha256_of"]
+    "where", ["results.export_dataset", "results.open_rows", "running.train", "results.sha256_of"]
 )
 async def test_a_full_disk_ends_the_run_resumably_with_a_code_of_its_own(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere/on/the.disk")
 
     student = {"kind": "linear", "text": "instruction", "label": "gold"}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from synthkd import steps
-from synthkd.desk import Desk
+from synthkd.desk import ROUND_OFFSET, Desk
 from synthkd.errors import (
     BudgetReached,
     MissingField,
@@ -29,7 +29,7 @@ from synthkd.errors import (
 )
 from synthkd.inputs import inputs_of
 from synthkd.io.spool import Table
-from synthkd.kit import ROUND_SAMPLES, Kit
+from synthkd.kit import Kit
 from synthkd.prompts import Prompt, load_prompt
 from synthkd.rows import Json, Row, source_row
 from synthkd.schemas import Schema
@@ -159,7 +159,7 @@ class Slow:
 
     async def complete(self, request: Request) -> Completion:
         self.asked.append(request)
-        turns = self.turns[request.sample % ROUND_SAMPLES]
+        turns = self.turns[request.sample % ROUND_OFFSET]
         if isinstance(turns, BaseException):
             raise turns
         for _ in range(turns):
@@ -265,7 +265,7 @@ async def test_a_new_round_asks_for_new_samples(prompt: Prompt) -> None:
     kit = kit_for(prompt, slow, round=2)
     await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=2)
     await kit.ask("p", {"tags": []}, teacher="a", sample=1)
-    base = 2 * ROUND_SAMPLES
+    base = 2 * ROUND_OFFSET
     assert [request.sample for request in slow.asked] == [base, base + 1, base + 1]
     assert kit.round == 2
 

@@ -23,6 +23,7 @@ from synthkd.config.pipeline import (
     LedgerConfig,
     LimitsConfig,
     PipelineConfig,
+    RoundsConfig,
     SourceConfig,
     StepConfig,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "PipelineConfig",
     "Price",
     "RecordedConfig",
+    "RoundsConfig",
     "Samples",
     "SamplingConfig",
     "ScratchConfig",

@@ -175,6 +175,21 @@ class LimitsConfig(Settings):
     max_rejected: Share = 0.9
 
 
+class RoundsConfig(Settings):
+    """How often the loop goes round; `rounds: 3` is short for `rounds: {count: 3}`."""
+
+    count: Annotated[int, Field(ge=1, le=100)] = 1
+    by: Literal["accuracy", "macro_f1"] = "macro_f1"
+    """What a student is compared by, on the dev rows."""
+    patience: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Stop when so many rounds brought no better student."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"count": value} if isinstance(value, int) else value
+
+
 class PipelineConfig(Settings):
     """A whole pipeline file."""
 
@@ -187,8 +202,7 @@ class PipelineConfig(Settings):
     export: ExportConfig = ExportConfig()
     student: StudentConfig | None = None
     evaluate: EvaluateConfig | None = None
-    rounds: Annotated[int, Field(ge=1, le=1)] = 1
-    """Only 1 in this version."""
+    rounds: RoundsConfig = RoundsConfig()
     limits: LimitsConfig = LimitsConfig()
     ledger: LedgerConfig = LedgerConfig()
 

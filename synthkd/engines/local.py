@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from synthkd.account import Account
-from synthkd.desk import Desk
+from synthkd.desk import ROUND_OFFSET, Desk
 from synthkd.errors import Rejected, RowError, Waiting
 from synthkd.flow import Emit, Stage, from_thread, pour
 from synthkd.io.spool import RowSpool, Table
@@ -107,7 +107,8 @@ def row_stage(bound: BoundRowStep, desk: Desk, account: Account) -> Stage[Row]:
             _book_asides(kit, row, bound.label, account)
         tally.made += made - 1 if lost is None else made
         if lost is not None:
-            account.lose(bound.label, row if made == 0 else row.child(bound.label, made), lost)
+            child_of = row.child(bound.label, desk.round * ROUND_OFFSET + made)
+            account.lose(bound.label, child_of if made else row, lost)
 
     return Stage(work=work, in_flight=bound.in_flight)
 
@@ -141,7 +142,8 @@ def _settled(child: Row, row: Row, index: int, kit: Kit, bound: BoundRowStep) ->
     """What the step yielded, with id, place and lineage as they must be, and only JSON in it."""
     row_id, order = row.id, row.order
     if bound.step.fans_out:
-        row_id, order = digest(row.id, bound.label, index), (*row.order, index)
+        number = kit.round * ROUND_OFFSET + index
+        row_id, order = digest(row.id, bound.label, number), (*row.order, number)
     elif index > 0:
         raise RuntimeError(f"step {bound.label!r} yields several rows: declare fans_out=True")
     fields = checked(child.fields, row.fields, bound.label)

@@ -30,7 +30,7 @@ from synthkd.cli.audit import edited_with, is_text
 from synthkd.errors import DiskFailed, SourceError
 from synthkd.folder import sha256_of
 from synthkd.pipeline import read_manifest
-from synthkd.running import UNHASHED
+from synthkd.results import UNHASHED
 from tests.runs import DEADLINE_S, command
 
 PIPELINE = """
