@@ -67,7 +67,7 @@ def line(judge: str, found: list[Replay]) -> str:
     pairs = sum(len(one.pairs) for one in found)
     figures: Counter[str] = Counter()
     for one in found:
-        figures.update(dict(one.figures))
+        figures.update({name: n for name, n in one.figures.items() if isinstance(n, int)})
     single = sum(one.single_accuracy * len(one.pairs) for one in found) / pairs
     steady = sum(one.consistency * len(one.pairs) for one in found) / pairs
     both: list[bool] = [

@@ -29,9 +29,9 @@ from synthkd.curate.judges.scoring import (
     LEAST_TO_WARN,
     ROUNDING,
     SUPPLIES,
+    as_text,
     fields_of,
     score_of,
-    text_of,
 )
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
 from synthkd.errors import MissingField, Rejected, RowError, TeacherError
@@ -198,7 +198,7 @@ async def _opinions(
         TeacherError: nobody answered.
     """
     common: dict[str, Json] = {
-        "question": text_of(row, config.question),
+        "question": as_text(row, config.question),
         "criteria": config.rubric.shown,
         "about": config.rubric.about,
     }

@@ -21,13 +21,13 @@ from synthkd.config import Samples
 from synthkd.curate.judges.reference import SAME
 from synthkd.curate.judges.scoring import (
     ScoredSettings,
+    as_text,
     judged_text,
     pass_on,
     same_score,
     seen,
-    text_of,
 )
-from synthkd.curate.judges.verdict import NO_VERDICT, OFF_SCALE, mean, unusable
+from synthkd.curate.judges.verdict import NO_VERDICT, OFF_SCALE, answer_of, mean, unusable
 from synthkd.errors import TeacherError
 from synthkd.recipes.replies import Loss, discard_all, give_up
 from synthkd.rows import Json, Row
@@ -85,11 +85,11 @@ async def expected(row: Row, kit: Kit, config: ExpectedSettings, /) -> AsyncIter
     where no answer can be read, `no_verdict`, `off_scale`, `refused`, `empty_answer` and its kin.
     """
     inputs: dict[str, Json] = {
-        "question": text_of(row, config.question),
+        "question": as_text(row, config.question),
         "candidate": judged_text(row, config.field),
     }
     if config.reference is not None:
-        inputs["reference"] = text_of(row, config.reference)
+        inputs["reference"] = as_text(row, config.reference)
         if normalised(str(inputs["reference"])) == normalised(str(inputs["candidate"])):
             kit.count(SAME)
             yield pass_on(row, kit, config, _verdict([float(MOST)], "definition", []))
@@ -106,7 +106,15 @@ async def expected(row: Row, kit: Kit, config: ExpectedSettings, /) -> AsyncIter
         give_up(replies, losses)
     discard_all(kit, losses)
     answers: list[Json] = [
-        _told(config.teacher, sample, reply, digits[sample]) for sample, reply in enumerate(replies)
+        answer_of(
+            reply,
+            digit.loss,
+            teacher=config.teacher,
+            sample=sample,
+            number=digit.number,
+            by=digit.by,
+        )
+        for sample, (reply, digit) in enumerate(zip(replies, digits, strict=True))
     ]
     read = [digit for digit in digits if digit.number is not None]
     numbers = [digit.number for digit in read if digit.number is not None]
@@ -161,16 +169,3 @@ def _digit(token: str) -> int | None:
 def _verdict(numbers: list[float], by: str, answers: list[Json]) -> dict[str, Json]:
     number = mean(numbers)
     return {"score": number / MOST, "number": number, "by": by, "answers": answers}
-
-
-def _told(teacher: str, sample: int, reply: Completion | TeacherError, digit: Digit) -> Json:
-    text, key = (reply.text, reply.key) if isinstance(reply, Completion) else (None, None)
-    return {
-        "teacher": teacher,
-        "sample": sample,
-        "text": text,
-        "key": key,
-        "number": digit.number,
-        "by": digit.by,
-        "fault": None if digit.loss is None else digit.loss.reason,
-    }

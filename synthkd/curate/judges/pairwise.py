@@ -23,10 +23,10 @@ from synthkd.config import Samples
 from synthkd.curate.calibration import Calibrated
 from synthkd.curate.judges.choices import FLIPPED, SCHEMA, Choice, Outcome, read_choice
 from synthkd.curate.judges.margins import count_margin, length_wins, with_win_rate
-from synthkd.curate.judges.scoring import LEAST_TO_WARN, text_of
-from synthkd.curate.judges.verdict import unusable
+from synthkd.curate.judges.scoring import LEAST_TO_WARN, as_text
+from synthkd.curate.judges.verdict import answer_of, unusable
 from synthkd.errors import Rejected, TeacherError
-from synthkd.recipes.replies import Loss, discard_all, give_up
+from synthkd.recipes.replies import discard_all, give_up
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
 from synthkd.teachers.request import Completion
@@ -101,8 +101,7 @@ class Pick:
     teacher: str
     sample: int
     order: Order
-    text: str | None
-    key: str | None
+    reply: Completion | TeacherError
     choice: Choice
 
     @property
@@ -116,16 +115,15 @@ class Pick:
     @property
     def told(self) -> dict[str, Json]:
         """As it stands in the row."""
-        return {
-            "teacher": self.teacher,
-            "sample": self.sample,
-            "order": self.order,
-            "text": self.text,
-            "key": self.key,
-            "reasoning": self.choice.reasoning,
-            "outcome": self.outcome,
-            "fault": None if self.choice.loss is None else self.choice.loss.reason,
-        }
+        return answer_of(
+            self.reply,
+            self.choice.loss,
+            teacher=self.teacher,
+            sample=self.sample,
+            order=self.order,
+            reasoning=self.choice.reasoning,
+            outcome=self.outcome,
+        )
 
 
 def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
@@ -159,7 +157,7 @@ async def pairwise(row: Row, kit: Kit, config: PairwiseSettings, /) -> AsyncIter
     `undecided` with `ties: reject`; where no pair can be read, `no_verdict`, `several_verdicts`,
     `refused`, `empty_answer` and its kin.
     """
-    texts = text_of(row, config.first), text_of(row, config.second)
+    texts = as_text(row, config.first), as_text(row, config.second)
     kit.count(PAIRS)
     if normalised(texts[0]) == normalised(texts[1]):
         kit.count(IDENTICAL)
@@ -176,7 +174,7 @@ async def _picks(
 ) -> list[Pick]:
     """What the judges say, order by order, judge by judge; at least one pair can be read."""
     asked = kit.prompts[config.prompt].inputs
-    question = text_of(row, config.question)
+    question = as_text(row, config.question)
     shown = {"as_is": texts, "swapped": texts[::-1]}
     replies = await kit.ask_each(
         config.prompt,
@@ -203,10 +201,12 @@ async def _picks(
 
 
 def _pick(reply: Completion | TeacherError, way: Order, teacher: str, sample: int) -> Pick:
-    text, key = (reply.text, reply.key) if isinstance(reply, Completion) else (None, None)
-    loss: Loss | None = unusable(reply)
-    choice = Choice(loss=loss) if loss is not None else read_choice(text or "")
-    return Pick(teacher=teacher, sample=sample, order=way, text=text, key=key, choice=choice)
+    loss = unusable(reply)
+    if isinstance(reply, Completion) and loss is None:
+        choice = read_choice(reply.text)
+    else:
+        choice = Choice(loss=loss)
+    return Pick(teacher=teacher, sample=sample, order=way, reply=reply, choice=choice)
 
 
 def outcomes(picks: Iterable[Pick]) -> list[Outcome | None]:

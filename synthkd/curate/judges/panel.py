@@ -53,7 +53,7 @@ class PanelSettings(JudgedSettings):
     vote: Literal["mean", "majority"] = "mean"
     yes_from: Share | None = None
     """Of a majority: the score from which a family says yes. `keep_at_least` is then the share of
-    all families that are asked that must, such as 0.51 for more than half."""
+    all families that are asked that must: more than half, such as 0.51, or 1 for all of them."""
     prompt: str = "judges/rubric"
     """The prompt, the same for all of them."""
     rubric: RubricSetting = Field(default="judges/helpsteer2", validate_default=True)
@@ -71,6 +71,11 @@ class PanelSettings(JudgedSettings):
             raise ValueError(
                 "a majority, and nothing else, needs `yes_from`: the score from which a family says"
                 " yes; `keep_at_least` is the share of families that must, such as 0.51"
+            )
+        if self.vote == "majority" and self.keep_at_least is not None and self.keep_at_least <= 0.5:
+            raise ValueError(
+                f"keep_at_least of a majority must be above 0.5, such as 0.51: {self.keep_at_least}"
+                " lets a row pass that half of the families or more did not"
             )
         return self
 

@@ -19,12 +19,12 @@ from synthkd.curate.judges.rubrics import Rubric, RubricSetting
 from synthkd.curate.judges.scoring import (
     SUPPLIES,
     JudgedSettings,
+    as_text,
     opinions_on,
     pass_on,
     same_score,
     seen,
     shown,
-    text_of,
     verdict_of,
 )
 from synthkd.rows import Json, Row
@@ -77,7 +77,7 @@ async def reference(row: Row, kit: Kit, config: ReferenceSettings, /) -> AsyncIt
     reference itself, which scores 1 without asking. Rejects what `judge.rubric` rejects.
     """
     inputs = shown(row, config, config.rubric)
-    known = text_of(row, config.reference)
+    known = as_text(row, config.reference)
     if same := normalised(str(inputs["candidate"])) == normalised(known):
         kit.count(SAME)
         verdict = best(config.rubric)

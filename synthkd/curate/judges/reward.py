@@ -21,11 +21,11 @@ import orjson
 from synthkd.config import TeacherConfig
 from synthkd.curate.judges.scoring import (
     ScoredSettings,
+    as_text,
     judged_text,
     pass_on,
     same_score,
     seen,
-    text_of,
 )
 from synthkd.curate.judges.verdict import Opinion, Reading
 from synthkd.errors import TeacherError, TeacherRefused
@@ -88,7 +88,7 @@ async def reward(row: Row, kit: Kit, config: RewardSettings, /) -> AsyncIterator
     inputs = inputs_of(
         row,
         kit.prompts[config.prompt].inputs,
-        question=text_of(row, config.question),
+        question=as_text(row, config.question),
         candidate=judged_text(row, config.field),
     )
     completion = await kit.score(config.prompt, inputs, teacher=config.teacher)
@@ -111,12 +111,10 @@ def rewarded(reply: Completion | TeacherError, teacher: str, middle: float) -> O
         middle: the reward that scores 0.5.
     """
     if isinstance(reply, TeacherError):
-        lost = Reading(loss=loss_of(reply))
-        return Opinion(teacher=teacher, sample=0, text=None, key=None, reading=lost, score=None)
-    score = preferred(reward_of(reply, teacher) - middle)
-    return Opinion(
-        teacher=teacher, sample=0, text=reply.text, key=reply.key, reading=Reading(), score=score
-    )
+        reading, score = Reading(loss=loss_of(reply)), None
+    else:
+        reading, score = Reading(), preferred(reward_of(reply, teacher) - middle)
+    return Opinion(teacher=teacher, sample=0, reply=reply, reading=reading, score=score)
 
 
 def reward_of(completion: Completion, teacher: str) -> float:

@@ -60,7 +60,7 @@ def fields_of(field: str | list[str]) -> list[str]:
 def shown(row: Row, config: JudgedSettings, standard: Rubric) -> dict[str, Json]:
     """The inputs that a judge's prompt gets from the step."""
     return {
-        "question": text_of(row, config.question),
+        "question": as_text(row, config.question),
         "candidate": judged_text(row, config.field),
         "criteria": standard.shown,
         "about": standard.about,
@@ -74,7 +74,7 @@ def judged_text(row: Row, field: str | list[str]) -> str:
         Rejected: `nothing_to_judge`: it is empty.
     """
     names = fields_of(field)
-    texts = [text_of(row, name) for name in names]
+    texts = [as_text(row, name) for name in names]
     if not any(text.strip() for text in texts):
         raise Rejected("nothing_to_judge", f"{', '.join(names)} is empty")
     if len(names) == 1:
@@ -82,7 +82,7 @@ def judged_text(row: Row, field: str | list[str]) -> str:
     return "\n\n".join(fenced(text, name) for name, text in zip(names, texts, strict=True))
 
 
-def text_of(row: Row, name: str) -> str:
+def as_text(row: Row, name: str) -> str:
     """A field as text; lists, objects and numbers as JSON.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from synthkd.config import Share
 from synthkd.curate.embed import EmbedSettings, Vectors, open_embedder
-from synthkd.curate.judges.scoring import text_of
+from synthkd.curate.judges.scoring import as_text
 from synthkd.curate.tfidf import TfidfSettings
 from synthkd.io.spool import Table
 from synthkd.prompts import Prompt
@@ -153,9 +153,9 @@ def selfj(table: Table, kit: TableKit, config: SelfJSettings, /) -> Iterator[Row
 def _taught(row: Row, kit: TableKit, config: SelfJSettings) -> Iterator[Row]:
     """The graded row with what the student is asked."""
     inputs: dict[str, Json] = {
-        "question": text_of(row, config.question),
-        "candidate": text_of(row, config.field),
-        "reference": text_of(row, config.reference),
+        "question": as_text(row, config.question),
+        "candidate": as_text(row, config.field),
+        "reference": as_text(row, config.reference),
     }
     plain, with_reference = (
         rendered(kit.desk.prompts[prompt], inputs)

@@ -44,8 +44,7 @@ class Opinion:
 
     teacher: str
     sample: int
-    text: str | None
-    key: str | None
+    reply: Completion | TeacherError
     reading: Reading
     score: float | None
     """0 to 1; None = there is a loss."""
@@ -54,16 +53,21 @@ class Opinion:
     def told(self) -> dict[str, Json]:
         """As it stands in the row."""
         reading = self.reading
-        return {
-            "teacher": self.teacher,
-            "sample": self.sample,
-            "text": self.text,
-            "key": self.key,
-            "reasoning": reading.reasoning,
-            "scores": None if reading.scores is None else dict(reading.scores),
-            "score": self.score,
-            "fault": None if reading.loss is None else reading.loss.reason,
-        }
+        return answer_of(
+            self.reply,
+            reading.loss,
+            teacher=self.teacher,
+            sample=self.sample,
+            reasoning=reading.reasoning,
+            scores=None if reading.scores is None else dict(reading.scores),
+            score=self.score,
+        )
+
+
+def answer_of(reply: Completion | TeacherError, loss: Loss | None, **read: Json) -> dict[str, Json]:
+    """One answer of a judge as it stands in the row: who said what, and what was read of it."""
+    text, key = (reply.text, reply.key) if isinstance(reply, Completion) else (None, None)
+    return {**read, "text": text, "key": key, "fault": None if loss is None else loss.reason}
 
 
 def unusable(reply: Completion | TeacherError) -> Loss | None:
@@ -85,11 +89,13 @@ def opinion(
     reply: Completion | TeacherError, rubric: Rubric, *, teacher: str, sample: int
 ) -> Opinion:
     """A reply, read by a rubric."""
-    text, key = (reply.text, reply.key) if isinstance(reply, Completion) else (None, None)
     loss = unusable(reply)
-    reading = Reading(loss=loss) if loss is not None else read_scores(text or "", rubric)
+    if isinstance(reply, Completion) and loss is None:
+        reading = read_scores(reply.text, rubric)
+    else:
+        reading = Reading(loss=loss)
     score = None if reading.scores is None else rubric.score(reading.scores)
-    return Opinion(teacher=teacher, sample=sample, text=text, key=key, reading=reading, score=score)
+    return Opinion(teacher=teacher, sample=sample, reply=reply, reading=reading, score=score)
 
 
 def read_scores(text: str, rubric: Rubric) -> Reading:

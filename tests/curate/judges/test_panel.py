@@ -155,6 +155,10 @@ async def test_the_order_of_the_teachers_makes_no_difference(
         ({"teachers": ["a", "a", "b"]}, "each teacher once"),
         ({"teachers": ["a", "b"], "families": {"c": "x"}}, "families names 'c'"),
         ({"teachers": ["a", "b"], "vote": "majority"}, "needs `yes_from`"),
+        (
+            {"teachers": ["a", "b"], **MAJORITY, "yes_from": 0.7, "keep_at_least": 0.5},
+            r"must be above 0\.5",
+        ),
         ({"teachers": ["a", "b"], "vote": "mean", "yes_from": 0.5}, "needs `yes_from`"),
     ],
 )
