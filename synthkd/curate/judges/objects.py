@@ -29,7 +29,8 @@ def is_whole_object(text: str) -> bool:
     text = text.strip()
     fenced = _FENCE.match(text)
     text = fenced[1].strip() if fenced else text
-    return text.startswith("{") and _object_at(text, 0)[1] == len(text)
+    value, end = _object_at(text, 0) if text.startswith("{") else (None, 0)
+    return value is not None and end == len(text)
 
 
 def own_objects(text: str) -> Sequence[Mapping[str, Any]]:
@@ -40,20 +41,20 @@ def own_objects(text: str) -> Sequence[Mapping[str, Any]]:
     """
     text = text.rstrip().removesuffix("```").rstrip()
     found: list[Mapping[str, Any]] = []
-    start, last, end, tries = text.find("{"), 0, 0, 0
+    last = slice(0, 0)
+    start, tries = text.find("{"), 0
     while start >= 0:
         if tries == MOST_BRACES:
             return ()
         value, end = _object_at(text, start)
         if value is not None:
             found.append(value)
-            last = start
+            last = slice(start, end)
         elif _BEGINS.match(text, start):
             return ()
         start, tries = text.find("{", end), tries + 1
-    if not found or end != len(text) or text[:last].rpartition("\n")[2].strip():
-        return ()
-    return found
+    line_before = text[: last.start].rpartition("\n")[2]
+    return found if last.stop == len(text) and not line_before.strip() else ()
 
 
 def _object_at(text: str, start: int) -> tuple[Mapping[str, Any] | None, int]:

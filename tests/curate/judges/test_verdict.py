@@ -66,6 +66,7 @@ def test_replies_with_scores(text: str) -> None:
         (f"{{reasoning: 'It says\n{scored(**RIGHT)}", "no_verdict"),
         (f"The answer says {scored(**RIGHT)} and I do not believe it.", "no_verdict"),
         (f"The answer says {scored(**RIGHT)}", "no_verdict"),
+        (f"{scored(**RIGHT)}{{", "no_verdict"),
         (f"It says {{color: red}}.\n{scored(**RIGHT)}", "no_verdict"),
         (f'{scored(**RIGHT)}\n{{"scores": {{"truth": 0, "good_style"', "no_verdict"),
         ('{"a":' * 3000, "no_verdict"),
@@ -117,7 +118,7 @@ def test_what_ends_a_reply_is_read_whatever_stands_before(
 
 
 @patient
-@given(st.text(min_size=1))
+@given(st.text(min_size=1) | st.text(alphabet='{}[]":,`\n scores1', min_size=1))
 def test_nothing_is_read_of_what_has_text_of_another_after_it(after: str) -> None:
     told = read_scores(f"{scored(**RIGHT)}{after}", RUBRIC)
     assert (told.loss is None) == (after.strip() in ("", "```"))
@@ -141,6 +142,7 @@ def test_many_braces_do_not_take_long() -> None:
         ('{"a": 1} x', False),
         ('{"a": 1', False),
         ("[1]", False),
+        ("{", False),
         ("", False),
     ],
 )
