@@ -1,5 +1,7 @@
 """When two texts count as the same: `normalised` for texts, `equivalent` for answers.
 
+And which scripts write no spaces: there a word is one character, for whoever counts words.
+
 Hold-outs and duplicates compare texts: every word and every sign counts. Gold, votes and the
 evaluation compare answers: "$1,200.00." is "1200", and "Order_status" is "order status".
 """
@@ -19,6 +21,21 @@ _NUMBER = re.compile(
     r"(?P<sign>[-+]?)[$\u20ac\u00a3]?(?P<whole>\d{1,3}(?:,\d{3})+|\d*)(?:\.(?P<part>\d*))?",
     re.ASCII,
 )
+
+UNSPACED = (
+    *((0x0E00, 0x0EFF), (0x0F00, 0x0FFF)),  # Thai and Lao, Tibetan
+    *((0x1000, 0x109F), (0x1780, 0x17FF)),  # Burmese, Khmer
+    *((0x3040, 0x30FF), (0x31F0, 0x31FF)),  # Hiragana, Katakana
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),  # Han
+)
+"""Code points of scripts without spaces between words, first and last."""
+UNSPACED_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+"""The same inside of a regular expression: `[{UNSPACED_CLASS}]` is one such character."""
+
+
+def is_unspaced(character: str) -> bool:
+    """Whether the character is of a script without spaces between words."""
+    return any(first <= ord(character) <= last for first, last in UNSPACED)
 
 
 def normalised(text: str) -> str:

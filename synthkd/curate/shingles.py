@@ -24,7 +24,7 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from synthkd.text import normalised
+from synthkd.text import is_unspaced, normalised
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,13 +37,6 @@ BATCH_CHARS = 400_000
 """Texts are taken in batches of about so much: their words and numbers are then 20 MB."""
 KNOWN_WORDS = 400_000
 """Words whose hash is remembered: about 60 MB, then forgotten all at once."""
-
-UNSPACED = (
-    *((0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF)),  # Thai to Khmer
-    *((0x3040, 0x30FF), (0x31F0, 0x31FF)),  # Hiragana, Katakana
-    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),  # Han
-)
-"""Code points of scripts without spaces between words, first and last."""
 
 _ODD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: odd, with no pattern in its bits
 _STIR = 0xD6E8FEB86659FD93  # the multiplier of the finaliser rrmxmx by P. Evensen (2018)
@@ -176,7 +169,7 @@ class _Spaced(dict[int, str]):
         character = chr(code)
         if unicodedata.category(character)[0] in "PSZC" and not 0xD800 <= code <= 0xDFFF:
             self[code] = " "
-        elif any(first <= code <= last for first, last in UNSPACED):
+        elif is_unspaced(character):
             self[code] = f" {character} "
         else:
             self[code] = character

@@ -23,6 +23,7 @@ from pydantic import Field, PositiveInt
 from synthkd.config.settings import Seed
 from synthkd.rows import canonical
 from synthkd.steps import StepSettings
+from synthkd.text import UNSPACED_CLASS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-VERSION = 1
+VERSION = 2
 """Of the arithmetic below: a change makes other vectors, and so another model."""
-SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Characters of scripts that are written without spaces: kana and Chinese characters."""
-WORDS = re.compile(rf"[{SPACELESS}]|(?:(?![{SPACELESS}])\w)+")
-"""Each Chinese or Japanese character counts as a word of its own."""
+WORDS = re.compile(rf"[{UNSPACED_CLASS}]|(?:(?![{UNSPACED_CLASS}])\w)+")
+"""In scripts without spaces, such as Chinese or Thai, each character is a word of its own."""
 CHARACTER_NGRAMS = (2, 4)
 """From 2: a Chinese or Japanese word often has two characters."""
 RARE_FROM_TEXTS = 1_000

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from synthkd.curate.tfidf import SPACELESS
+from synthkd.text import UNSPACED_CLASS, is_unspaced
 
 TEXTS_PER_CLUSTER = 500
 """The first so many are read: names do not get better with more, and memory stays bounded."""
@@ -27,7 +27,7 @@ CHARS_PER_EXAMPLE = 300
 LONGEST_NAME = 80
 """Characters; a teacher that goes on is cut."""
 
-_RUNS = re.compile(rf"[{SPACELESS}]+|(?:(?![{SPACELESS}])[^\W\d_])+")
+_RUNS = re.compile(rf"[{UNSPACED_CLASS}]+|(?:(?![{UNSPACED_CLASS}])[^\W\d_])+")
 
 
 class Terms:
@@ -77,17 +77,13 @@ def _heaviest(counts: Mapping[str, int], overall: Counter[str], mean: float) -> 
 
 
 def terms_of(text: str) -> Iterator[str]:
-    """Words of three letters or more in lower case; pairs of Chinese or Japanese characters."""
+    """Words of three letters or more in lower case; pairs of characters where none are spaced."""
     for match in _RUNS.finditer(text.lower()):
         run = match[0]
-        if _is_spaceless(run[0]):
+        if is_unspaced(run[0]):
             yield from (run[i : i + 2] for i in range(len(run) - 1)) if len(run) > 1 else (run,)
         elif len(run) > 2:
             yield run
-
-
-def _is_spaceless(character: str) -> bool:
-    return re.match(f"[{SPACELESS}]", character) is not None
 
 
 def by_terms(terms: Sequence[Sequence[str]]) -> list[str]:

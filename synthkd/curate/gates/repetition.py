@@ -19,15 +19,14 @@ from synthkd.errors import Rejected
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
 from synthkd.teachers.stream import loop_in
+from synthkd.text import UNSPACED_CLASS
 
 LOOPS = (4096, 1024, 256)
 """Lengths in characters of the ends that are looked at: the longer, the longer the chunk may be."""
 LEAST_TIMES = 8
 """So often an end repeats its chunk before it is a loop, as for streamed answers."""
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
-)
-"""A run of letters and digits; in Chinese, Japanese and Korean each character."""
+_WORD = re.compile(rf"[{UNSPACED_CLASS}]|[^\W_{UNSPACED_CLASS}]+")
+"""A run of letters and digits; each character in scripts without spaces, such as Chinese."""
 
 
 class RepetitionConfig(StepSettings):
