@@ -30,7 +30,6 @@ from synthkd.curate.judges.scoring import (
     ROUNDING,
     SUPPLIES,
     as_text,
-    fields_of,
     score_of,
 )
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
@@ -120,7 +119,8 @@ class BestOfSettings(Calibrated):
 
 
 def _needs(config: BestOfSettings) -> Iterable[str]:
-    return [config.question, *fields_of(config.answers)]
+    several = config.answers
+    return [config.question, *([several] if isinstance(several, str) else several)]
 
 
 def _warns(figures: Mapping[str, Json]) -> Iterable[str]:

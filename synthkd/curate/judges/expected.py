@@ -86,7 +86,7 @@ async def expected(row: Row, kit: Kit, config: ExpectedSettings, /) -> AsyncIter
     """
     inputs: dict[str, Json] = {
         "question": as_text(row, config.question),
-        "candidate": judged_text(row, config.field),
+        "candidate": judged_text(row, config.all_fields),
     }
     if config.reference is not None:
         inputs["reference"] = as_text(row, config.reference)

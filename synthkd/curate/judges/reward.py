@@ -89,7 +89,7 @@ async def reward(row: Row, kit: Kit, config: RewardSettings, /) -> AsyncIterator
         row,
         kit.prompts[config.prompt].inputs,
         question=as_text(row, config.question),
-        candidate=judged_text(row, config.field),
+        candidate=judged_text(row, config.all_fields),
     )
     completion = await kit.score(config.prompt, inputs, teacher=config.teacher)
     one = rewarded(completion, config.teacher, config.middle)

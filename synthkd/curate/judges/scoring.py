@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synthkd.config import Samples, Share
 from synthkd.curate.calibration import Calibrated
 from synthkd.curate.fields import value_of
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import Opinion, mean, opinion
+from synthkd.curate.texts import FieldOrFields
 from synthkd.errors import Rejected, RowError
 from synthkd.fence import fenced
 from synthkd.recipes.replies import discard_all, give_up
@@ -24,11 +25,13 @@ SUPPLIES = ("question", "candidate", "criteria", "about")
 """Inputs of a judge's prompt that the step computes."""
 
 
-class ScoredSettings(Calibrated):
+class ScoredSettings(Calibrated, FieldOrFields):
     """What all have in common that score one answer."""
 
-    field: str | Annotated[list[str], Field(min_length=1)] = "response"
-    """The field that is judged; of several, each stands between tags of its name."""
+    field: str | None = None
+    """The field that is judged; by default `response` ..."""
+    fields: list[str] = Field(default=[])
+    """... or several, each of which stands between tags of its name."""
     question: str = "instruction"
     """The field with what was asked."""
     into: str = "verdict"
@@ -36,6 +39,13 @@ class ScoredSettings(Calibrated):
     keep_at_least: Share | None = None
     """Rejects a row whose score, from 0 to 1 whatever the scales, is below (`low_score`). Choose it
     on rows that people have judged: no value is right for all judges."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _response_by_default(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and not given.keys() & {"field", "fields"}:
+            return {**given, "field": "response"}
+        return given
 
 
 class JudgedSettings(ScoredSettings):
@@ -49,31 +59,25 @@ class JudgedSettings(ScoredSettings):
 
 def seen(config: ScoredSettings) -> list[str]:
     """The fields that the judge is shown."""
-    return [config.question, *fields_of(config.field)]
-
-
-def fields_of(field: str | list[str]) -> list[str]:
-    """The fields that are judged."""
-    return [field] if isinstance(field, str) else field
+    return [config.question, *config.all_fields]
 
 
 def shown(row: Row, config: JudgedSettings, standard: Rubric) -> dict[str, Json]:
     """The inputs that a judge's prompt gets from the step."""
     return {
         "question": as_text(row, config.question),
-        "candidate": judged_text(row, config.field),
+        "candidate": judged_text(row, config.all_fields),
         "criteria": standard.shown,
         "about": standard.about,
     }
 
 
-def judged_text(row: Row, field: str | list[str]) -> str:
+def judged_text(row: Row, names: Sequence[str]) -> str:
     """What the judge sees of the answer: one field's text, or several, each fenced under its name.
 
     Raises:
         Rejected: `nothing_to_judge`: it is empty.
     """
-    names = fields_of(field)
     texts = [as_text(row, name) for name in names]
     if not any(text.strip() for text in texts):
         raise Rejected("nothing_to_judge", f"{', '.join(names)} is empty")

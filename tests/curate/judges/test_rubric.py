@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from synthkd.errors import MissingField, Rejected, RowError, Unanswered
 from synthkd.fence import fenced
@@ -135,7 +136,7 @@ async def test_a_row_may_bring_its_own_checklist() -> None:
 
 async def test_several_fields_are_judged_together() -> None:
     row = {"question": "2 + 2?", "rationale": "Two and two.", "answer": "4"}
-    settings = SETTINGS | {"field": ["rationale", "answer"], "question": "question"}
+    settings = SETTINGS | {"fields": ["rationale", "answer"], "question": "question"}
     done = await judged("judge.rubric", settings, row, always(scored(truth=4, style=4)))
     shown = f"{fenced('Two and two.', 'rationale')}\n\n{fenced('4', 'answer')}"
     assert done.asked[0].inputs["candidate"] == shown
@@ -168,8 +169,11 @@ def test_a_judge_that_always_says_the_same_is_warned_of() -> None:
 
 def test_needs_and_gives_what_its_settings_name() -> None:
     step = find_step("judge.rubric")
-    settings = {"teacher": "a", "field": ["x", "y"], "question": "q", "checklist": "c", "into": "v"}
-    config = step.config.model_validate(settings)
+    settings = {"teacher": "a", "fields": ["x", "y"], "question": "q", "checklist": "c"}
+    config = step.config.model_validate(settings | {"into": "v"})
     assert names_of(step.needs, config) == ("q", "x", "y", "c")
     assert names_of(step.gives, config) == ("v",)
     assert config.rubric.name == "judges/helpsteer2"
+    assert step.config.model_validate({"teacher": "a"}).all_fields == ("response",)
+    with pytest.raises(ValidationError, match="exactly one of field, fields"):
+        step.config.model_validate(settings | {"field": "x"})
