@@ -266,9 +266,10 @@ def vector_teachers(config: StepSettings) -> set[str]:
 
 def writing_teachers(config: StepSettings) -> set[str]:
     """Those that a step asks for text: not for vectors alone, and not for scores."""
-    if not getattr(config, "writes", True) or getattr(config, "kind", None) == "endpoint":
+    if getattr(config, "kind", None) == "endpoint":
         return set()
-    found = set(getattr(config, "teachers", None) or [getattr(config, "teacher", None)]) - {None}
+    named = getattr(config, "teachers", None) or [getattr(config, "teacher", None)]
+    found = set(getattr(config, "writers", named)) - {None}
     for _, block in config:
         if isinstance(block, StepSettings):
             found |= writing_teachers(block)

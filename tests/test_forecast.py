@@ -154,6 +154,17 @@ def test_vectors_are_asked_for_beside_names_and_have_no_tokens(
 
 
 REWARD = {"use": "judge.reward", "with": {"teacher": "mute", "question": "text"}}
+CHOICE = {
+    "use": "judge.best_of",
+    "with": {
+        "teacher": "mute",
+        "reward": True,
+        "check_teacher": "main",
+        "answers": ["response"],
+        "question": "text",
+        "into": "best",
+    },
+}
 VECTORS = {
     "use": "dedup.semantic",
     "with": {"field": "text", "threshold": 0.9, "embed": {"kind": "endpoint", "teacher": "mute"}},
@@ -166,7 +177,13 @@ WORDS = {
 
 
 @pytest.mark.parametrize(
-    ("steps", "writes"), [([REWARD], False), ([VECTORS, REWARD], False), ([VECTORS, WORDS], True)]
+    ("steps", "writes"),
+    [
+        ([REWARD], False),
+        ([CHOICE], False),
+        ([VECTORS, REWARD], False),
+        ([VECTORS, WORDS], True),
+    ],
 )
 @pytest.mark.parametrize("budget", [{"tokens": 1_000_000}, {"usd": 1}])
 def test_a_budget_asks_for_max_tokens_of_those_who_write(

@@ -99,13 +99,8 @@ class BestOfSettings(Calibrated):
         return self.samples * answers
 
     @property
-    def writes(self) -> bool:
-        """Whether a judge writes tokens; for the forecast."""
-        return bool(self.by_rubric)
-
-    @property
-    def by_rubric(self) -> list[str]:
-        """The judges that go by the rubric."""
+    def writers(self) -> list[str]:
+        """The judges that write, by the rubric; a reward model gives a number."""
         return [name for name in self.teachers if not (self.reward and name == self.teacher)]
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
@@ -212,18 +207,18 @@ async def _opinions(
     if config.reward:
         replies += await _rewards(kit, config, inputs(config.reward_prompt))
         found[config.teacher] = [[rewarded(one, config.teacher, config.middle)] for one in replies]
-    if config.by_rubric:
+    if config.writers:
         asked = await kit.ask_each(
             config.prompt,
             inputs(config.prompt),
-            teachers=config.by_rubric,
+            teachers=config.writers,
             samples=config.samples,
             schema=config.rubric.reply_schema if config.structured else None,
         )
         replies += asked
         in_order = iter(asked)
         for _ in texts:
-            for teacher in config.by_rubric:
+            for teacher in config.writers:
                 found[teacher].append(
                     [
                         opinion(next(in_order), config.rubric, teacher=teacher, sample=sample)

@@ -48,9 +48,9 @@ class RewardSettings(ScoredSettings):
     the least reward that is kept."""
 
     @property
-    def writes(self) -> bool:
-        """Whether the teacher writes tokens; for the forecast."""
-        return False
+    def writers(self) -> list[str]:
+        """Teachers that write tokens: none."""
+        return []
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
         """A teacher that cannot be a reward model."""
