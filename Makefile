@@ -87,7 +87,7 @@ $(VENV)/.base: pyproject.toml requirements/base.txt | $(BIN)/python
 # The tools come on top of the same base, so the main job's stamp is fresh too.
 $(VENV)/.test: pyproject.toml requirements/base.txt requirements/test.txt | $(BIN)/python
 	@echo "installing synthkd and its test tools into $(VENV)"
-	@$(BIN)/python -m pip install -q -c requirements/test.txt -e '.[fast,crowd,language,tokens,train,test]'
+	@$(BIN)/python -m pip install -q -c requirements/test.txt -e '.[fast,crowd,language,metrics,tokens,train,test]'
 	@touch $(VENV)/.base $@
 
 # Left half made it would be taken for whole, so it is thrown away.

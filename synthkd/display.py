@@ -21,17 +21,13 @@ from pathlib import Path
 from typing import IO
 
 import orjson
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
 from synthkd.errors import WaitingForBatch
 from synthkd.manifest import (
-    Contestant,
     Counts,
-    Evaluation,
-    Interval,
     Manifest,
     Progress,
     Spend,
@@ -40,6 +36,8 @@ from synthkd.manifest import (
     TeacherCounts,
 )
 from synthkd.rows import Fields, Json
+from synthkd.scoreboard import evaluation_view
+from synthkd.tables import known, plain_table, printable
 
 LINE_EVERY_S = 5.0
 """Seconds between two lines in a log file: an hour of running stays readable."""
@@ -47,12 +45,6 @@ WIDTH_OF_A_LOG = 120
 """Columns where there is no terminal to ask."""
 WIDTH_OF_TABLES = 80
 """Columns below which figures would break in two: a narrower terminal is written to as a log is."""
-WIDTH_OF_A_VALUE = 300
-"""Characters shown of one sample row or detail."""
-
-LEFT = {"reason", "reasons", "for example", "metric", "figure"}
-"""Headings of columns that hold text."""
-
 OnProgress = Callable[[Progress], None]
 
 
@@ -195,7 +187,7 @@ def funnel_table(funnel: Mapping[str, StepCounts]) -> Table:
     waits = any(step.waiting for step in funnel.values())
     waiting = ["waiting"] if waits else []
     lost = ("rejected", "failed", "merged")
-    table = _table("step", "in", "made", "out", *lost, *waiting, "reasons")
+    table = plain_table("step", "in", "made", "out", *lost, *waiting, "reasons")
     for name, step in funnel.items():
         counts = [step.entered, step.made, step.out, step.rejected, step.failed, step.merged]
         counts += [step.waiting] if waits else []
@@ -208,7 +200,7 @@ def funnel_table(funnel: Mapping[str, StepCounts]) -> Table:
 
 def figures_table(figures: Mapping[str, Mapping[str, Json]]) -> Table:
     """What steps noted of all their rows: one line a figure, those inside objects too."""
-    table = _table("step", "figure", "value")
+    table = plain_table("step", "figure", "value")
     for step, noted in figures.items():
         for name, value in _leaves("", noted):
             table.add_row(step, printable(name), printable(_figure(value)))
@@ -231,7 +223,7 @@ def _figure(value: Json) -> str:
 
 def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:
     """One line a teacher; a simulated one is called so."""
-    table = _table(
+    table = plain_table(
         "teacher", "asked", "hits", "attempts", "429", "failed", "tokens", "USD", "median s"
     )
     for name, teacher in teachers.items():
@@ -246,8 +238,8 @@ def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:
         table.add_row(
             _called(name, simulated=teacher.simulated),
             *(f"{n:,}" for n in counts),
-            _known(teacher.usd, ".4f"),
-            _known(teacher.latency_s, ".2f"),
+            known(teacher.usd, ".4f"),
+            known(teacher.latency_s, ".2f"),
         )
     return table
 
@@ -270,7 +262,7 @@ def spend_text(spend: Spend) -> str:
     parts = [
         _of_limit(f"{spend.requests:,}", spend.budget.get("requests"), "requests"),
         _of_limit(f"{tokens:,}", spend.budget.get("tokens"), "tokens"),
-        _of_limit(_known(spend.usd, ".4f"), spend.budget.get("usd"), "USD"),
+        _of_limit(known(spend.usd, ".4f"), spend.budget.get("usd"), "USD"),
     ]
     if (wall_s := spend.budget.get("wall_s")) is not None:
         parts.append(_of_limit(f"{spend.wall_s:,.0f}", wall_s, "s"))
@@ -298,31 +290,6 @@ def prices_text(manifest: Manifest) -> list[str]:
     return lines
 
 
-def evaluation_view(evaluation: Evaluation) -> RenderableType:
-    """Base, teachers and student on the same rows: how good, and at what cost.
-
-    Two tables rather than a wide one, so that both fit into 80 columns.
-    """
-    quality = _table("who", "metric", "% [95 % interval]", "student's lead, points")
-    cost = _table("who", "answered", "ms/row", "USD/1,000 rows")
-    for one in evaluation.contestants:
-        for metric, value in one.metrics.items():
-            lead = one.versus_student.get(metric)
-            quality.add_row(
-                _who(one), metric, _interval(value), _interval(lead, "+") if lead else ""
-            )
-        cost.add_row(
-            _who(one),
-            f"{one.answered:,}",
-            _known(one.ms_per_row, ".2f"),
-            _known(one.usd_per_1000, ".4f"),
-        )
-    about = f"on {evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels"
-    if evaluation.left_out:
-        about += f"; {evaluation.left_out:,} rows left out because asking failed"
-    return Group(about, quality, cost)
-
-
 def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, str]) -> Table:
     """Every reason for which rows were lost.
 
@@ -330,7 +297,7 @@ def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, st
         funnel: where they were lost.
         examples: "step reason" -> the detail of one such row.
     """
-    table = _table("step", "reason", "rows", "for example")
+    table = plain_table("step", "reason", "rows", "for example")
     for name, step in funnel.items():
         for reason, rows in sorted(step.reasons.items(), key=lambda item: (-item[1], item[0])):
             example = printable(examples.get(f"{name} {reason}", ""))
@@ -365,21 +332,6 @@ def simulated_of(teachers: Mapping[str, TeacherCounts]) -> list[str]:
     return [name for name, teacher in teachers.items() if teacher.simulated]
 
 
-def printable(text: str, width: int = WIDTH_OF_A_VALUE) -> str:
-    """The text on one line without control characters, cut to so many characters."""
-    line = "".join(c if c.isprintable() else " " for c in text[: width + 1])
-    return line if len(line) <= width else line[: width - 3] + "..."
-
-
-def _table(*headings: str) -> Table:
-    """A plain table: text to the left, figures to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(headings):
-        is_text = index == 0 or heading in LEFT
-        table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
-    return table
-
-
 def _entered(progress: Progress) -> str:
     if progress.rows_total is None:
         return f"{progress.rows_entered:,} rows"
@@ -401,21 +353,5 @@ def _of_limit(spent: str, limit: float | None, unit: str) -> str:
     return f"{spent} {unit}" if limit is None else f"{spent} of {limit:,} {unit}"
 
 
-def _known(value: float | None, form: str) -> str:
-    """The value, or a word that cannot be mistaken for zero."""
-    return "unknown" if value is None else format(value, form)
-
-
 def _called(name: str, *, simulated: bool) -> str:
     return f"{name} (simulated)" if simulated else name
-
-
-def _who(one: Contestant) -> str:
-    name = _called(one.name, simulated=one.simulated)
-    return name if one.role == one.name else f"{one.role}: {name}"
-
-
-def _interval(interval: Interval, sign: str = "") -> str:
-    """The figure in per cent; one digit fewer for the interval, whose last ones say nothing."""
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * interval.value:{sign}.2f} [{low:{sign}.1f}, {high:{sign}.1f}]"

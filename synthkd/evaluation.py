@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,14 +28,13 @@ from synthkd.io.sources import Source
 from synthkd.kit import Kit
 from synthkd.manifest import Evaluation, StepCounts
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
-from synthkd.rows import Fields, Row
-from synthkd.students.artefact import Student
+from synthkd.rows import Fields, Json, Row
+from synthkd.students.artefact import Probabilistic, Student
 from synthkd.survey import rows_of
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.prices import FREE, nano_usd
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.students import is_simulated
-from synthkd.text import answer_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class HeldOut:
     """A held-out row, as far as the comparison needs it."""
 
     id: str
-    gold: str
+    gold: Json
     text: str
     """What the student sees; empty without a student."""
 
@@ -87,7 +86,8 @@ async def evaluate(
     rows, answers, funnel = held_out, dict[str, Answers](), StepCounts()
     if config.ask is not None:
         bound = asked_step(plan, config.ask)
-        exam = Exam(bound, desk_of(bound), _answer_field(plan, bound))
+        recorded = {n for n, t in plan.config.teachers.items() if t.recorded is not None}
+        exam = Exam(bound, desk_of(bound), _answer_field(plan, bound), recorded)
         funnel = await _sit(plan, config, exam, source, work / "exam.scratch")
         await wait_for(funnel.waiting)
         rows = [row for row in held_out if row.id in exam.settled]
@@ -106,12 +106,16 @@ async def evaluate(
             training_labels=labels,
             on=config.on,
             metrics=config.metrics,
+            tolerance=config.tolerance,
             resamples=config.bootstrap,
             seed=plan.config.seed,
         )
     )
     left_out = len(held_out) - len(rows)
-    return evaluation.model_copy(update={"left_out": left_out, "funnel": funnel})
+    contamination = "not checked" if student is None else _contamination(student)
+    return evaluation.model_copy(
+        update={"left_out": left_out, "funnel": funnel, "contamination": contamination}
+    )
 
 
 async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[HeldOut]:
@@ -121,7 +125,7 @@ async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[
     return [
         HeldOut(
             id=row.id,
-            gold=answer_text(row.fields[gold]) or "",
+            gold=row.fields[gold],
             text=str(row.fields[text]) if text else "",
         )
         async for rows in rows_of(source, config.on)
@@ -130,15 +134,31 @@ async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[
 
 
 def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -> Answers:
+    texts = [row.text for row in rows]
     started = time.perf_counter()
-    predictions = student.predict([row.text for row in rows])
+    predictions = student.predict(texts)
+    took_s = time.perf_counter() - started
+    at_a_provider = student.about.get("kind") == "hosted"
     return Answers(
         role="student",
         given=predictions,
+        confidences=[float(row.max()) for row in student.predict_proba(texts)]
+        if isinstance(student, Probabilistic)
+        else None,
         simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
-        ms_per_row=1000 * (time.perf_counter() - started) / max(1, len(rows)),
-        usd_per_1000=0.0,
+        ms_per_row=1000 * took_s / max(1, len(rows)),
+        usd_per_1000=None if at_a_provider else 0.0,
     )
+
+
+def _contamination(student: Student) -> str:
+    """What training found of held-out rows among the rows that it learnt from."""
+    leaks = student.about.get("leaks")
+    if leaks is None:
+        return "not checked"
+    if isinstance(leaks, Mapping):
+        return ", ".join(f"{name}: {value}" for name, value in leaks.items())
+    return str(leaks)
 
 
 async def _sit(
@@ -210,17 +230,21 @@ class Exam:
         bound: the asked step.
         desk: what its calls share.
         answer: the field with the step's answer.
+        recorded: teachers whose answers come out of a file.
     """
 
-    def __init__(self, bound: BoundRowStep, desk: Desk, answer: str) -> None:
+    def __init__(
+        self, bound: BoundRowStep, desk: Desk, answer: str, recorded: Collection[str] = ()
+    ) -> None:
         self.step = replace(bound, step=replace(bound.step, run=self._examine))
         self.desk = desk
         self.settled: set[str] = set()
         """Rows on which nobody's asking failed."""
         self._bound = bound
         self._answer = answer
+        self._recorded = recorded
         self._seats = _seats(bound)
-        self._said: dict[str, dict[str, str]] = {name: {} for name in self._seats}
+        self._said: dict[str, dict[str, Json]] = {name: {} for name in self._seats}
         self._cost_nano_usd: dict[str, list[int | None]] = {name: [] for name in self._seats}
         self._bought = dict.fromkeys(bound.teachers, 0)
 
@@ -252,7 +276,7 @@ class Exam:
         self.settled.add(row_id)
         first = _first_samples(fields)
         for name, seat in self._seats.items():
-            said = answer_text(first.get(name) if seat.single else fields.get(self._answer))
+            said = first.get(name) if seat.single else fields.get(self._answer)
             if said is not None:
                 self._said[name][row_id] = said
             self._cost_nano_usd[name] += [
@@ -268,6 +292,7 @@ class Exam:
                 role=seat.role,
                 given=[self._said[name].get(row.id) for row in rows],
                 simulated=any(self.desk.teachers[t].simulated for t in seat.teachers),
+                recorded=any(t in self._recorded for t in seat.teachers),
                 ms_per_row=self._ms_per_row(seat),
                 usd_per_1000=_usd_per_1000(self._cost_nano_usd[name], len(rows)),
             )
@@ -319,7 +344,7 @@ def _seats(bound: BoundRowStep) -> dict[str, _Seat]:
     return seats
 
 
-def _first_samples(fields: Fields) -> dict[str, object]:
+def _first_samples(fields: Fields) -> dict[str, Json]:
     """Teacher -> its first sample's label, out of the row's `answers`."""
     answers = fields.get("answers")
     return {
@@ -364,7 +389,7 @@ def _answer_field(plan: Plan, bound: BoundRowStep) -> str:
     return next((name for name in usual if name in bound.gives), bound.gives[0])
 
 
-def _training_labels(plan: Plan, rows_file: Path) -> list[str]:
+def _training_labels(plan: Plan, rows_file: Path) -> list[Json]:
     config = plan.config
     if config.student is not None and config.student.answer_field is not None:
         name = config.student.answer_field
@@ -372,5 +397,5 @@ def _training_labels(plan: Plan, rows_file: Path) -> list[str]:
         name = _answer_field(plan, asked_step(plan, config.evaluate.ask))
     else:
         name = gold_field(plan) or ""
-    labels = (answer_text(row.fields.get(name)) for row in read_rows(rows_file))
+    labels = (row.fields.get(name) for row in read_rows(rows_file))
     return [label for label in labels if label is not None]

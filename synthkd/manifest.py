@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -126,6 +126,44 @@ class Interval(Record):
     high: float
 
 
+class Difference(Interval):
+    """The student's figure minus another's, on the same rows."""
+
+    only_student: int | None = None
+    """Rows that the student alone has right; None = not a matter of right and wrong."""
+    only_other: int | None = None
+    p: float | None = None
+    """McNemar's exact test: how often chance alone would make as large a difference."""
+
+
+class Coverage(Record):
+    """What is left when only the answers given with the most confidence are used."""
+
+    coverage: float
+    """Share of the rows that are answered."""
+    risk: float
+    """Share of those answers that are wrong."""
+    confidence: float
+    """The least confidence among them."""
+
+
+class Confidences(Record):
+    """What a contestant's own confidences are worth."""
+
+    rows: int
+    bins: int
+    """Of the calibration error, each with about as many rows."""
+    ece: float
+    """Expected calibration error, 0 to 1: how far confidence and accuracy are apart."""
+    ece_if_calibrated: float
+    """What so few rows would show on average were every confidence true."""
+    trust: float
+    """Accuracy minus `ece` (FIRST, arXiv 2408.12168)."""
+    aurc: float
+    """Area under the curve of risk against coverage: the mean risk over all coverages."""
+    curve: list[Coverage] = []
+
+
 class Contestant(Record):
     """One line of the comparison: base, a teacher, several teachers together, the student."""
 
@@ -133,11 +171,17 @@ class Contestant(Record):
     role: str
     """base, teacher, panel or student."""
     simulated: bool = False
+    recorded: bool = False
+    """A teacher whose answers come out of a file: nobody was asked, and no cost or time is its."""
+    seeds: int = 1
+    """Students, alike but for chance, of which its figures are the mean."""
     answered: int
     """Rows with an answer; the others count as wrong."""
     metrics: Mapping[str, Interval]
-    versus_student: Mapping[str, Interval] = {}
-    """Student minus this one on the same rows, by paired bootstrap."""
+    versus_student: Mapping[str, Difference] = {}
+    """Student minus this one on the same rows."""
+    confidences: Confidences | None = None
+    """None = it says none."""
     ms_per_row: float | None = None
     """Milliseconds. Of a teacher the median of the requests that this evaluation sent and that were
     answered (the last 1,000), of a student its mean; None = not measured, as for answers that came
@@ -146,6 +190,36 @@ class Contestant(Record):
     """US dollars that a provider charges for 1,000 rows, whether bought now or before: of a single
     teacher for its first sample, of a vote for all samples of all its teachers. None = a price or a
     number of tokens is unknown. A student that answers on this machine is charged nothing: 0."""
+    pays_off_after: int | Literal["never"] | None = None
+    """Requests after which the student, asked in this one's place, has saved what the run cost;
+    None = a cost is unknown, or it is no teacher."""
+
+
+class Money(Record):
+    """What the student cost, in US dollars that providers charge for the run, evaluation included.
+
+    None = unknown.
+    """
+
+    spent_usd: float | None
+    rows: int
+    """Rows of the dataset."""
+    usd_per_row: float | None
+    metric: str
+    points: float | None
+    """The student's lead over base by that metric, in points of per cent."""
+    points_per_usd: float | None
+    """None also where nothing was spent."""
+
+
+class Unseen(Record):
+    """Labels of the held-out rows that no row to learn from has: no student can know them."""
+
+    labels: int
+    rows: int
+    """Held-out rows with such a label."""
+    examples: list[str]
+    """The most frequent first."""
 
 
 class Evaluation(Record):
@@ -157,9 +231,18 @@ class Evaluation(Record):
     left_out: int = 0
     """Further held-out rows, on which the asking failed: no teacher's fault and nobody's score."""
     labels: int
+    """Different answers in gold."""
+    unseen: Unseen | None = None
+    """None = every label was in the rows to learn from, or the metrics are not of labels."""
+    contamination: str = "not checked"
+    """Whether held-out rows are among the rows to learn from: which check ran, what it found."""
+    notes: Sequence[str] = ()
+    """What to bear in mind, such as `few rows`."""
     contestants: list[Contestant]
     funnel: StepCounts = StepCounts()
     """What became of the held-out rows in the step that asked the teachers."""
+    money: Money | None = None
+    """None = there is no student."""
 
 
 class RoundRecord(Record):

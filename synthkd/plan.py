@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
+from synthkd.evaluate.metrics import check_gold
 from synthkd.hints import near
 from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Row
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
 from synthkd.teachers.concurrency import CEILING
-from synthkd.text import answer_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,15 +433,19 @@ def check_held_out(plan: Plan, row: Row, side: str) -> None:
     Raises:
         UserError: it is held out for the evaluation and lacks gold, or text for the student.
     """
-    used = {plan.config.evaluate.on} if plan.config.evaluate else set()
-    if plan.config.rounds.count > 1:
-        used.add("dev")
-    if side not in used:
+    evaluate, metrics = plan.config.evaluate, list[str]()
+    if evaluate is not None and side == evaluate.on:
+        metrics += evaluate.metrics
+    if plan.config.rounds.count > 1 and side == "dev":
+        metrics.append("accuracy")  # what the student gets wrong there decides what is asked next
+    if not metrics:
         return
     for setting, name in fields_of_evaluation(plan):
         value = row.fields.get(name)
-        to_student = setting.startswith("student.")
-        if not isinstance(value, str) and (to_student or answer_text(value) is None):
+        if setting == "evaluate.gold" and value is not None:
+            place = f"{name!r} of held-out row {row.order[0] + 1} (counted from 1)"
+            check_gold(metrics, value, place=place)
+        elif not isinstance(value, str):
             raise UserError(
                 f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"
                 f" {name!r}, got {value!r:.80}; leave such rows out with `source.where`"

@@ -25,7 +25,7 @@ from typing import Protocol
 import orjson
 
 from synthkd.config import RoundsConfig
-from synthkd.evaluate.metrics import accuracy, macro_f1
+from synthkd.evaluate.classification import accuracy, macro_f1
 from synthkd.evaluate.report import label_report
 from synthkd.feedback import Example, Feedback
 from synthkd.flow import in_thread
@@ -148,7 +148,10 @@ def look(number: int, student: Student, dev: Sequence[HeldOutRow]) -> Feedback:
     sure = _confidences(student, texts)
     return Feedback(
         round=number,
-        scores={"accuracy": accuracy(gold, said), "macro_f1": macro_f1(gold, said)},
+        scores={
+            "accuracy": accuracy(gold, said).value,
+            "macro_f1": macro_f1(gold, said).value,
+        },
         report=label_report(gold, said),
         examples=tuple(
             Example(

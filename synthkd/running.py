@@ -24,12 +24,14 @@ from synthkd.config import PipelineConfig
 from synthkd.desk import Desk
 from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import DiskFailed, Rejected, RunStopped, TooManyLost, UserError
+from synthkd.evaluate.money import with_money
 from synthkd.evaluation import evaluate
 from synthkd.feedback import Feedback
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
 from synthkd.interrupts import interruptible, within_wall
 from synthkd.io.exports import missing_text
+from synthkd.io.rows_file import row_ids
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost
@@ -414,7 +416,7 @@ class Run:
         if self._plan.config.evaluate is None:
             return None
         self._enter("evaluating")
-        return await evaluate(
+        evaluation = await evaluate(
             self._plan,
             self._source,
             self._desk,
@@ -423,6 +425,9 @@ class Run:
             work=self._folder.work,
             wait_for=self._wait_for,
         )
+        spent_usd = self._progress().spend.usd
+        rows = await in_thread(lambda: sum(1 for _ in row_ids(rows_file)))
+        return with_money(evaluation, spent_usd=spent_usd, rows=rows)
 
     # --- progress
 

@@ -18,7 +18,6 @@ from synthkd.display import (
     account_text,
     console_for,
     funnel_table,
-    printable,
     progress_line,
     progress_view,
     rejections_table,
@@ -30,6 +29,7 @@ from synthkd.display import (
 from synthkd.manifest import (
     Contestant,
     Counts,
+    Difference,
     Evaluation,
     Interval,
     Manifest,
@@ -39,6 +39,7 @@ from synthkd.manifest import (
     StepCounts,
     TeacherCounts,
 )
+from synthkd.tables import printable
 
 
 class Clock:
@@ -207,7 +208,7 @@ def test_simulated_is_named_wherever_it_shows() -> None:
                 simulated=True,
                 answered=5,
                 metrics={"accuracy": interval(0.5)},
-                versus_student={"accuracy": interval(0.2)},
+                versus_student={"accuracy": Difference(**interval(0.2).model_dump())},
             ),
             Contestant(
                 name="student", role="student", answered=5, metrics={"accuracy": interval(0.7)}

@@ -215,7 +215,7 @@ async def test_without_a_student_a_rationale_is_not_taken_for_the_answer(tmp_pat
     ("row", "says"),
     [
         ({"gold": None}, "evaluate.gold: held-out row .* no text in 'gold', got None"),
-        ({"gold": [1]}, "evaluate.gold"),
+        ({"gold": [1]}, "evaluate.metrics: accuracy needs a text .* but 'gold' of held-out row"),
         ({"text": 7, "shown": "x"}, "student.text: held-out row .* no text in 'text', got 7"),
     ],
 )
@@ -291,3 +291,77 @@ async def test_a_recorded_teacher_matches_by_inputs_that_the_prompt_has(tmp_path
         Pipeline.load(file)
     assert "teachers.main.recorded.match" in str(caught.value)
     assert "the prompt 'say' of steps[0] has no input 'question'" in str(caught.value)
+
+
+# --- what is said beside the figures
+
+
+async def test_confidences_money_and_leaks_of_a_student(tmp_path: Path) -> None:
+    async with FakeTeacher().serve() as provider:
+        teachers = {"main": teacher(provider, price=PRICE)}
+        file = write(tmp_path, provider, teachers=teachers, student=STUDENT)
+        manifest = await Pipeline.load(file, out="out").run()
+    evaluation = manifest.evaluation
+    assert evaluation is not None
+    assert evaluation.money is not None
+    student, main = named(evaluation, "student"), named(evaluation, "main")
+    assert student.confidences is not None
+    assert student.confidences.rows == evaluation.rows
+    assert evaluation.contamination == "not checked"
+    assert [note.split(":")[0] for note in evaluation.notes] == ["few rows"]
+    spent_usd = manifest.spend.usd
+    assert spent_usd is not None
+    assert evaluation.money.spent_usd == pytest.approx(spent_usd)
+    assert evaluation.money.rows == manifest.counts.kept
+    assert main.usd_per_1000 is not None
+    assert isinstance(main.pays_off_after, int)
+    assert main.pays_off_after == pytest.approx(1000 * spent_usd / main.usd_per_1000, abs=1)
+
+
+async def test_spans_of_a_teacher_are_scored_as_they_are(tmp_path: Path) -> None:
+    spans = [{"start": 0, "end": 6, "label": "x"}]
+    rows = [
+        {
+            **row,
+            "text": f"so. The answer is {orjson.dumps(spans if i % 2 else []).decode()}",
+            "n": i,
+            "gold": spans,
+        }
+        for i, row in enumerate(ROWS)
+    ]
+    source = {"jsonl": "rows.jsonl", "id": ["id"], "holdout": {"test": 0.5, "by": ["n"]}}
+    step = {"use": "rationale", "with": {"teacher": "main", "prompt": "say"}}
+    exam = {"on": "test", "ask": "rationale", "gold": "gold", "metrics": ["span_f1"]}
+    async with FakeTeacher().serve() as provider:
+        file = write(
+            tmp_path, provider, rows, source=source, steps=[step], evaluate={**exam, "bootstrap": 9}
+        )
+        evaluation = await result(Pipeline.load(file, out="out"))
+        main = named(evaluation, "main")
+        assert 0.4 < main.metrics["span_f1"].value < 0.9
+        assert main.answered == evaluation.rows
+        numbers = write(
+            tmp_path,
+            provider,
+            rows,
+            source=source,
+            steps=[step],
+            evaluate={**exam, "metrics": ["numeric_match"]},
+        )
+        with pytest.raises(UserError, match=r"numeric_match needs a number in gold, but 'gold' of"):
+            await Pipeline.load(numbers, out="other").run()
+
+
+async def test_a_recorded_teacher_is_called_so(tmp_path: Path) -> None:
+    lines = [{"text": row["text"], "answer": str(row["gold"])} for row in ROWS]
+    (tmp_path / "answers.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    recorded = {"recorded": {"jsonl": "answers.jsonl", "match": "text", "text": "answer"}}
+    async with FakeTeacher().serve() as provider:
+        file = write(tmp_path, provider, teachers={"main": recorded}, student=STUDENT)
+        evaluation = await result(Pipeline.load(file, out="out"))
+    assert {one.name: one.recorded for one in evaluation.contestants} == {
+        "majority class": False,
+        "main": True,
+        "student": False,
+    }
+    assert named(evaluation, "main").pays_off_after == "never"

@@ -48,6 +48,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "running",
         "waiting",
         "pipeline",
+        "tables",
+        "scoreboard",
         "display",
         "fake_teacher",
         "cli",

@@ -60,7 +60,8 @@ def _show(report: Report) -> None:
     from rich import box
     from rich.table import Table
 
-    from synthkd.display import console_for, printable
+    from synthkd.display import console_for
+    from synthkd.tables import printable
 
     console = console_for(sys.stdout)
     if console.is_terminal:

@@ -148,6 +148,21 @@ class ExportConfig(Settings):
         return self
 
 
+MetricName = Literal[
+    "accuracy",
+    "macro_f1",
+    "exact_match",
+    "numeric_match",
+    "span_f1",
+    "triple_f1",
+    "rouge_1",
+    "rouge_2",
+    "rouge_l",
+    "chrf",
+]
+"""Those of `synthkd.evaluate.metrics`."""
+
+
 class EvaluateConfig(Settings):
     """Base, teachers and student on the same held-out rows."""
 
@@ -156,9 +171,12 @@ class EvaluateConfig(Settings):
     """The step that asks the teachers about the same rows, out of the same budget."""
     gold: str | None = None
     """The field with the right answer; by default the `gold` of the step named by `ask`."""
-    metrics: list[Literal["accuracy", "macro_f1"]] = ["accuracy", "macro_f1"]
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = ["accuracy", "macro_f1"]
+    """Those of labels by default; the first one is what money is counted by."""
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 1e-6
+    """Of `numeric_match`: how far a number may be from gold, times |gold| where that is above 1."""
     bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Resamples behind each 95 % interval."""
+    """Resamples behind each end of a 95 % interval."""
 
 
 class LedgerConfig(Settings):

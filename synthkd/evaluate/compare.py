@@ -6,7 +6,7 @@ evaluation = compare(
     training_labels=labels,
     on="test",
 )
-console.print(evaluation_view(evaluation))      # of synthkd.display
+console.print(evaluation_view(evaluation))      # of synthkd.scoreboard
 """
 
 from __future__ import annotations
@@ -17,14 +17,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synthkd.errors import UserError
-from synthkd.evaluate.metrics import METRICS, accuracy, bootstrap, interval, macro_f1
-from synthkd.manifest import Contestant, Evaluation, Interval
-from synthkd.text import equivalent
+from synthkd.evaluate.classification import label_of
+from synthkd.evaluate.confidences import confidences_of
+from synthkd.evaluate.matching import TOLERANCE
+from synthkd.evaluate.metrics import Metric, check_gold, metrics_of
+from synthkd.evaluate.paired import figure, lead
+from synthkd.evaluate.scored import Scored
+from synthkd.manifest import Contestant, Difference, Evaluation, Unseen
+from synthkd.rows import Json, canonical
 
 Role = Literal["base", "teacher", "panel", "student"]
 ROLES: tuple[Role, ...] = ("base", "teacher", "panel", "student")
 BASE = "majority class"
-SCORES = {"accuracy": accuracy, "macro_f1": macro_f1}
+LABEL_METRICS = ("accuracy", "macro_f1")
+FEW_ROWS = 100
+"""With fewer, the interval of a share of a half is wider than 0.2."""
+FEW_OF_A_LABEL = 5
+"""With fewer, the F1 of a label is mostly chance."""
+EXAMPLES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +42,16 @@ class Answers:
     """What one contestant said, and what it took."""
 
     role: Role
-    given: Sequence[str | None]
+    given: Sequence[Json]
     """One for each row of gold; None = no answer that could be read, which is wrong."""
+    other_seeds: Sequence[Sequence[Json]] = ()
+    """Of a student: what others said that differ from it by chance alone; figures are of all."""
+    confidences: Sequence[float] | None = None
+    """How sure it is of each answer, 0 to 1; None = it does not say."""
     simulated: bool = False
     """A simulated teacher, a panel with one, or a student that learnt from one."""
+    recorded: bool = False
+    """A teacher whose answers come out of a file, or a panel with one."""
     ms_per_row: float | None = None
     """As `Contestant.ms_per_row`."""
     usd_per_1000: float | None = None
@@ -43,12 +59,13 @@ class Answers:
 
 
 def compare(
-    gold: Sequence[str],
+    gold: Sequence[Json],
     answers: Mapping[str, Answers],
     *,
-    training_labels: Sequence[str],
+    training_labels: Sequence[Json],
     on: str = "test",
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = LABEL_METRICS,
+    tolerance: float = TOLERANCE,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -57,41 +74,37 @@ def compare(
     Args:
         gold: the right answers.
         answers: contestant's name -> what it said; at most one student.
-        training_labels: what the student was trained on: base always answers their most frequent
-            label (of equally frequent ones the alphabetically first; equivalent ones are one).
+        training_labels: what the student was trained on: base always answers the most frequent
+            (of equally frequent ones the alphabetically first; equivalent ones are one).
         on: the name of the split.
-        metrics: of `accuracy` and `macro_f1`.
-        resamples: draws behind each 95 % interval.
+        metrics: names out of `synthkd.evaluate.metrics.METRICS`.
+        tolerance: of `numeric_match`.
+        resamples: draws behind each end of a 95 % interval.
         seed: of the draws.
 
     Raises:
-        UserError: there are no rows to compare on, or no training labels.
+        UserError: there are no rows to compare on, no training labels, or a metric that does not
+            fit gold.
     """
-    _check(gold, answers, training_labels, on)
-    students = [name for name, one in answers.items() if one.role == "student"]
-    taught_by_simulation = any(answers[name].simulated for name in students)
+    _check(gold, answers, training_labels, metrics, on)
+    chosen = metrics_of(metrics, tolerance=tolerance)
+    student = next((name for name, one in answers.items() if one.role == "student"), None)
     base = Answers(
         role="base",
         given=[_most_frequent(training_labels)] * len(gold),
-        simulated=taught_by_simulation,
+        simulated=student is not None and answers[student].simulated,
         usd_per_1000=0.0,
     )
     everybody = {BASE: base, **answers}
-    given = {name: one.given for name, one in everybody.items()}
-    values = {
-        name: {metric: SCORES[metric](gold, said) for metric in metrics}
-        for name, said in given.items()
-    }
-    draws = bootstrap(gold, given, resamples=resamples, seed=seed)
+    scored = {name: _scored(gold, one, chosen) for name, one in everybody.items()}
 
-    def versus(name: str) -> dict[str, Interval]:
+    def versus(name: str) -> dict[str, Difference]:
+        if student is None or student == name:
+            return {}
         return {
-            metric: interval(
-                values[student][metric] - values[name][metric],
-                draws[student][metric] - draws[name][metric],
+            metric: lead(
+                scored[student][metric], scored[name][metric][0], resamples=resamples, seed=seed
             )
-            for student in students
-            if student != name
             for metric in metrics
         }
 
@@ -100,38 +113,113 @@ def compare(
             name=name,
             role=one.role,
             simulated=one.simulated,
-            answered=sum(answer is not None for answer in one.given),
-            metrics={m: interval(values[name][m], draws[name][m]) for m in metrics},
+            recorded=one.recorded,
+            seeds=1 + len(one.other_seeds),
+            answered=sum(any(m.reads(a) is not None for m in chosen.values()) for a in one.given),
+            metrics={
+                metric: figure(seeds, resamples=resamples, seed=seed)
+                for metric, seeds in scored[name].items()
+            },
             versus_student=versus(name),
+            confidences=None
+            if one.confidences is None or (right := _right(scored[name])) is None
+            else confidences_of(right, one.confidences, seed=seed),
             ms_per_row=one.ms_per_row,
             usd_per_1000=one.usd_per_1000,
         )
         for name, one in sorted(everybody.items(), key=lambda item: ROLES.index(item[1].role))
     ]
+    of_labels = any(name in LABEL_METRICS for name in metrics)
     return Evaluation(
         on=on,
         rows=len(gold),
-        labels=len(set(map(equivalent, gold))),
+        labels=len(set(map(_key, gold))),
+        unseen=_unseen(gold, training_labels) if of_labels else None,
+        notes=_notes(gold, metrics),
         contestants=contestants,
     )
 
 
+def _scored(
+    gold: Sequence[Json], one: Answers, metrics: Mapping[str, Metric]
+) -> dict[str, list[Scored]]:
+    """Metric -> one a seed."""
+    return {
+        name: [metric.score(gold, given) for given in (one.given, *one.other_seeds)]
+        for name, metric in metrics.items()
+    }
+
+
+def _right(scored: Mapping[str, Sequence[Scored]]) -> list[bool] | None:
+    """Which rows the first metric of right and wrong calls right; None = there is none."""
+    flags = (seeds[0].right for seeds in scored.values())
+    return next((found.tolist() for found in flags if found is not None), None)
+
+
 def _check(
-    gold: Sequence[str], answers: Mapping[str, Answers], training_labels: Sequence[str], on: str
+    gold: Sequence[Json],
+    answers: Mapping[str, Answers],
+    training_labels: Sequence[Json],
+    metrics: Sequence[str],
+    on: str,
 ) -> None:
     if not gold:
         raise UserError(f"there are no {on} rows to compare on: set source.holdout.{on} above 0")
     if not training_labels:
         raise UserError("no row was kept, so there is no most frequent label to compare with")
+    for place, value in enumerate(gold):
+        check_gold(metrics, value, place=f"{on} row {place + 1} (counted from 1)")
     for name, one in answers.items():
-        if len(one.given) != len(gold):
-            raise ValueError(f"{name} has {len(one.given)} answers to {len(gold)} rows")
+        for given in (one.given, *one.other_seeds, *([one.confidences] if one.confidences else [])):
+            if len(given) != len(gold):
+                raise ValueError(f"{name} has {len(given)} answers to {len(gold)} rows")
     if sum(one.role == "student" for one in answers.values()) > 1:
         raise ValueError("compare knows one student at a time")
+    if any(one.other_seeds and one.role != "student" for one in answers.values()):
+        raise ValueError("only a student has several seeds")
     if BASE in answers:
         raise UserError(f"a teacher must not be called {BASE!r}: that is the base's name")
 
 
-def _most_frequent(labels: Sequence[str]) -> str:
-    counts = Counter(map(equivalent, labels))
-    return min(counts, key=lambda label: (-counts[label], label))
+def _key(answer: Json) -> str:
+    """The same for equivalent answers."""
+    label = label_of(answer)
+    return canonical(answer).decode() if label is None else label
+
+
+def _most_frequent(answers: Sequence[Json]) -> Json:
+    first = {_key(answer): answer for answer in reversed(answers)}
+    counts = Counter(map(_key, answers))
+    return first[min(counts, key=lambda key: (-counts[key], key))]
+
+
+def _unseen(gold: Sequence[Json], training_labels: Sequence[Json]) -> Unseen | None:
+    known = set(map(_key, training_labels))
+    counts = Counter(key for key in map(_key, gold) if key not in known)
+    if not counts:
+        return None
+    examples = [label for label, _ in counts.most_common(EXAMPLES)]
+    return Unseen(labels=len(counts), rows=counts.total(), examples=examples)
+
+
+def _notes(gold: Sequence[Json], metrics: Sequence[str]) -> list[str]:
+    notes = []
+    rows, labels = len(gold), Counter(map(_key, gold))
+    if rows < FEW_ROWS:
+        notes.append(
+            f"few rows: {rows} cannot tell apart what differs by little; the intervals are honest"
+            " and wide"
+        )
+    if "macro_f1" in metrics:
+        rare = sum(count < FEW_OF_A_LABEL for count in labels.values())
+        if len(labels) == 1:
+            notes.append(
+                "one label: every row has the same gold, so a contestant that always says it is"
+                " perfect, and macro-F1 tells nothing"
+            )
+        elif rare:
+            notes.append(
+                f"{rare} of {len(labels)} labels have fewer than {FEW_OF_A_LABEL} rows: the F1 of"
+                " each of them is mostly chance"
+            )
+    return notes

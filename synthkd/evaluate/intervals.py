@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from synthkd.evaluate.metrics import CELLS
+from synthkd.evaluate.scored import CELLS
 from synthkd.manifest import Interval
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def figure_of(
     alone[:, n_items:] = 0.0
     (value,) = of(alone)
     ends: tuple[list[Floats], list[Floats]] = ([], [])
-    for weights in _drawn(n_items + 1, resamples, seed):
+    for weights in drawn_weights(n_items + 1, resamples, seed):
         none = np.zeros((len(weights), 1))
         ends[0].append(of(np.hstack([weights, none])))
         ends[1].append(of(np.hstack([weights[:, :-1], none, weights[:, -1:]])))
@@ -70,7 +70,7 @@ def figure_of(
     return Interval(value=float(value), low=min(low, value), high=max(high, value))
 
 
-def _drawn(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+def drawn_weights(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """(draws, n) at a time: weights that are uniform over all that add up to n."""
     import numpy as np
 

@@ -1,7 +1,7 @@
 """How far raters agree: accuracy, Cohen's kappa, Krippendorff's alpha, and two probes of a judge.
 
 Every figure takes `weights`, (draws, items): how often each item counts in each draw, as
-`synthkd.evaluate.metrics.drawn_weights` makes them for a bootstrap; a matrix of one row of ones
+`synthkd.evaluate.intervals.drawn_weights` makes them for a bootstrap; a matrix of one row of ones
 gives the figure itself. All return (draws,) float64, NaN where a draw has nothing to count.
 
 Where nothing varies, chance explains everything: kappa and alpha are then 0, since agreement beyond
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from synthkd.evaluate.metrics import CELLS
+from synthkd.evaluate.scored import CELLS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,13 +15,17 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import orjson
 
 from synthkd.config import LearnerConfig
 from synthkd.errors import UserError
 from synthkd.rows import Json, canonical
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ABOUT, CARD = "student.json", "README.md"
 
@@ -43,6 +47,14 @@ class Student(Protocol):
 
     def predict(self, texts: Sequence[str]) -> Sequence[str | None]:
         """The answer to each text; None = what it wrote holds no answer."""
+
+
+@runtime_checkable
+class Probabilistic(Protocol):
+    """A student that also says how sure it is."""
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """(n_texts, n_labels) each row sums to 1; the largest belongs to what it predicts."""
 
 
 def fingerprint(

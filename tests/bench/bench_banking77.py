@@ -15,9 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from synthkd.display import console_for, evaluation_view
+from synthkd.display import console_for
 from synthkd.manifest import Interval, Manifest
 from synthkd.pipeline import Pipeline
+from synthkd.scoreboard import evaluation_view
 
 ROOT = Path(__file__).parent.parent.parent
 PIPELINE = ROOT / "pipelines" / "banking77_recorded.yaml"

@@ -16,7 +16,8 @@ from pathlib import Path
 from synthkd.curate.agreement import AggregateConfig, Consensus, Votes, expectation, majority
 from synthkd.evaluate.calibration import Calibration, calibrate
 from synthkd.evaluate.judged import Item, Pair
-from synthkd.evaluate.metrics import bootstrap
+from synthkd.evaluate.metrics import METRICS
+from synthkd.evaluate.paired import lead
 from synthkd.evaluate.people import Where, read_judgements, read_labels
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,7 +41,6 @@ def main() -> None:
     if not file.is_file():
         print(f"judges: skipped, there is no {file}: set SYNTHKD_DATA")
         return
-    import numpy as np
 
     people = read_labels(file, labels=["human1", "human2", "human3"])
     judged = {name: items_of(file, column, people) for name, column in JUDGES.items()}
@@ -61,11 +61,10 @@ def main() -> None:
             f"| {way} | {len(decided) / len(truth):.1%} | {hits / len(decided):.1%} |"
             f" {hits / len(truth):.1%} |"
         )
-    better = {name: [said or "none" for said in ways[name]] for name in ("gpt-3.5", "one_coin")}
-    draws = bootstrap(truth, better, resamples=2000, seed=0)
-    gain = draws["one_coin"]["accuracy"] - draws["gpt-3.5"]["accuracy"]
-    low, high = (float(np.percentile(gain, q)) for q in (2.5, 97.5))
-    print(f"\none_coin minus gpt-3.5, right of all, 95 % interval: {low:+.1%} to {high:+.1%}")
+    one, other = (METRICS["accuracy"].score(truth, ways[name]) for name in ("one_coin", "gpt-3.5"))
+    gain = lead([one], other, resamples=2000, seed=0)
+    between = f"{gain.low:+.1%} to {gain.high:+.1%}, McNemar's p {gain.p:.3f}"
+    print(f"\none_coin minus gpt-3.5, right of all, 95 % interval: {between}")
 
 
 def items_of(file: Path, column: str, people: Mapping[str, Mapping[str, str]]) -> Sequence[Item]:

@@ -1,65 +1,168 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.evaluate import metrics
-from synthkd.evaluate.metrics import accuracy, bootstrap, interval, macro_f1, scores_of
+from synthkd.config.pipeline import MetricName
+from synthkd.errors import UserError
+from synthkd.evaluate.metrics import METRICS, check_gold, metrics_of
+from synthkd.evaluate.scored import Scored
+from synthkd.rows import Json
 
 labels = st.sampled_from(["a", "b", "c"])
 answers = st.one_of(st.none(), labels, st.just("never in gold"))
 pairs = st.lists(st.tuples(labels, answers), min_size=1, max_size=30)
 
 
+def scored(metric: str, gold: list[Json], said: list[Json]) -> Scored:
+    return METRICS[metric].score(gold, said)
+
+
+def value(metric: str, gold: list[Json], said: list[Json]) -> float:
+    return scored(metric, gold, said).value
+
+
+def test_the_pipeline_file_takes_every_metric_and_no_other() -> None:
+    assert set(get_args(MetricName)) == set(METRICS)
+
+
 @given(pairs)
-def test_same_as_scikit_learn(rows: list[tuple[str, str | None]]) -> None:
+def test_labels_same_as_scikit_learn(rows: list[tuple[str, str | None]]) -> None:
     from sklearn.metrics import accuracy_score, f1_score
 
-    gold, given_answers = [g for g, _ in rows], [a for _, a in rows]
-    stated = [a or "no answer" for a in given_answers]
+    gold, said = [g for g, _ in rows], [a for _, a in rows]
+    stated = [a or "no answer" for a in said]
     expected = f1_score(gold, stated, labels=sorted(set(gold)), average="macro", zero_division=0)
-    assert accuracy(gold, given_answers) == pytest.approx(accuracy_score(gold, stated))
-    assert macro_f1(gold, given_answers) == pytest.approx(expected)
+    assert value("accuracy", [*gold], [*said]) == pytest.approx(accuracy_score(gold, stated))
+    assert value("macro_f1", [*gold], [*said]) == pytest.approx(expected)
 
 
 def test_no_answer_is_wrong_even_where_gold_is_empty_text() -> None:
-    assert accuracy(["", "x"], [None, "x"]) == 0.5
+    assert value("accuracy", ["", "x"], [None, "x"]) == 0.5
 
 
-@given(pairs, st.integers(0, 100))
-def test_a_draw_is_the_metric_of_the_drawn_rows(
-    rows: list[tuple[str, str | None]], seed: int
+def example(metric: str) -> tuple[list[Json], list[Json]]:
+    """Six rows that the metric fits, some of them answered well."""
+    if metric == "span_f1":
+        one: Json = [{"start": 0, "end": 3, "label": "drug"}]
+        two: Json = [{"start": 0, "end": 3, "label": "drug"}, {"start": 5, "end": 9, "label": "x"}]
+        return [one, two, [], one, two, []], [one, one, one, "nonsense", two, None]
+    if metric == "triple_f1":
+        triple: Json = [["Oslo", "capital of", "Norway"]]
+        return [triple, triple, [], triple, [], triple], [triple, None, triple, [], [], triple]
+    if metric == "numeric_match":
+        return [1, 2, 3, 4, 5, 6], ["1.0", 2, "four", None, 5.1, "$6"]
+    texts: list[Json] = ["the cat sat", "a dog", "the cat sat", "a dog", "the end", "a dog"]
+    return texts, ["the cat", "a dog", None, "the cat sat", "the end", "A dog."]
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_a_draw_is_the_metric_of_the_drawn_rows(metric: str) -> None:
+    gold, said = example(metric)
+    whole = scored(metric, gold, said)
+    assert 0 < whole.value < 1
+    for seed in range(5):
+        drawn = np.random.default_rng(seed).integers(0, 6, 6)
+        weights = np.append(np.bincount(drawn, minlength=6), [0, 0])[None, :].astype(float)
+        again = scored(metric, [gold[i] for i in drawn], [said[i] for i in drawn])
+        assert whole.at(weights)[0] == pytest.approx(again.value)
+    if whole.rows is not None:
+        assert whole.value == pytest.approx(whole.rows.mean())
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_gold_itself_is_perfect_silence_is_nothing_and_made_up_rows_are_the_extremes(
+    metric: str,
 ) -> None:
-    gold, given_answers = [g for g, _ in rows], [a for _, a in rows]
-    drawn = np.random.default_rng(seed).integers(0, len(rows), len(rows))
-    weights = np.bincount(drawn, minlength=len(rows))[None, :].astype(float)
-    scores = scores_of(gold, given_answers, weights)
-    again = [gold[i] for i in drawn], [given_answers[i] for i in drawn]
-    assert scores["accuracy"][0] == pytest.approx(accuracy(*again))
-    assert scores["macro_f1"][0] == pytest.approx(macro_f1(*again))
+    gold, said = example(metric)
+    silence: list[Json] = [None] * 6
+    assert value(metric, gold, gold) == pytest.approx(1)
+    assert value(metric, gold, silence) == 0
+    weights = np.ones((2, 8))
+    weights[0, -1] = weights[1, -2] = 0  # the worst row is added to the first, the best to the last
+    worse, better = scored(metric, gold, said).at(weights)
+    assert worse < value(metric, gold, said) < better
 
 
-def test_draws_are_paired_and_do_not_depend_on_the_piece_size(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    gold = ["a", "b", "c"] * 10
-    contestants = {"one": ["a"] * 30, "other": ["a"] * 30}
-    whole = bootstrap(gold, contestants, resamples=50, seed=3)
-    monkeypatch.setattr(metrics, "CELLS", 70)
-    cut = bootstrap(gold, contestants, resamples=50, seed=3)
-    for metric in metrics.METRICS:
-        assert np.array_equal(whole["one"][metric], whole["other"][metric])
-        assert np.array_equal(whole["one"][metric], cut["one"][metric])
-    other_seed = bootstrap(gold, contestants, resamples=50, seed=4)
-    assert not np.array_equal(whole["one"]["accuracy"], other_seed["one"]["accuracy"])
+def test_exact_match_sees_what_accuracy_does_not() -> None:
+    gold: list[Json] = ["Order_status", "x", 3, [1, 2]]
+    said: list[Json] = ["order status", " x\n", "3", [1, 2]]
+    assert value("exact_match", gold, said) == 0.75
+    assert value("accuracy", gold[:3], said[:3]) == 1
 
 
-def test_the_interval_of_an_accuracy_is_about_two_standard_errors() -> None:
-    gold = ["a", "b"] * 200
-    said = ["a"] * 400  # half of them right: standard error 0.025
-    draws = bootstrap(gold, {"x": said}, resamples=2000, seed=0)["x"]["accuracy"]
-    found = interval(0.5, draws)
-    assert found.low == pytest.approx(0.451, abs=0.006)
-    assert found.high == pytest.approx(0.549, abs=0.006)
+@pytest.mark.parametrize(
+    ("gold", "said", "right"),
+    [
+        (1200, "$1,200.00.", True),
+        ("0.5", ".5", True),
+        (1e9, 1e9 + 100, True),  # a millionth of it
+        (1e9, 1e9 + 10_000, False),
+        (0, 1e-7, True),
+        (3, "three", False),
+        (3, "3 apples", False),
+        (1, True, False),
+        (1, "nan", False),
+        (1, [1], False),
+    ],
+)
+def test_numbers_match_within_the_tolerance(gold: Json, said: Json, right: bool) -> None:
+    assert value("numeric_match", [gold], [said]) == right
+
+
+def test_the_tolerance_can_be_set() -> None:
+    wide = metrics_of(["numeric_match"], tolerance=0.1)["numeric_match"]
+    assert wide.score([100], [109]).value == 1
+    assert wide.score([100], [111]).value == 0
+
+
+def test_spans_are_strict_and_may_be_json_as_a_student_writes_it() -> None:
+    gold: list[Json] = [
+        {"start": 0, "end": 3, "label": "drug"},
+        {"start": 5, "end": 9, "label": "event"},
+    ]
+    said = '[{"start": 0, "end": 3, "type": "drug"}, {"start": 5, "end": 8, "label": "event"}]'
+    assert value("span_f1", [gold], [said]) == 0.5
+    assert value("span_f1", [gold], [[*gold, *gold]]) == 1  # twice named counts once
+
+
+def test_triples_are_compared_part_by_part_as_answers_are() -> None:
+    gold: Json = '[["Aarhus_Airport", "cityServed", "Aarhus"], ["a", "b", "c"]]'
+    said: Json = [{"head": "Aarhus airport", "relation": "cityserved", "tail": "Aarhus."}]
+    assert value("triple_f1", [gold], [said]) == pytest.approx(2 / 3)
+    assert value("triple_f1", [gold], [[["a", "b"]]]) == 0
+
+
+@given(st.lists(st.sampled_from(["the", "cat", "A", "12", "x.y"]), max_size=8).map(" ".join))
+def test_rouge_is_that_of_the_library_on_ascii(text: str) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    gold = "The cat: a 12 x"
+    expected = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(gold, text)
+    for ours, theirs in (("rouge_1", "rouge1"), ("rouge_2", "rouge2"), ("rouge_l", "rougeL")):
+        assert value(ours, [gold], [text]) == pytest.approx(expected[theirs].fmeasure)
+
+
+def test_rouge_reads_other_scripts() -> None:
+    assert value("rouge_1", ["Привет мир"], ["привет друг"]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("metric", "gold", "wants"),
+    [
+        ("numeric_match", "twelve", "a number"),
+        ("span_f1", "no spans", "a list of {start, end, label}"),
+        ("span_f1", [{"start": 1}], "a list of {start, end, label}"),
+        ("triple_f1", [["a", "b"]], "a list of [subject, predicate, object]"),
+        ("rouge_l", ["a"], "a text or a number"),
+        ("accuracy", {}, "a text or a number"),
+    ],
+)
+def test_a_metric_that_does_not_fit_says_so_and_where(metric: str, gold: Json, wants: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_gold([metric], gold, place="row 7")
+    assert f"{metric} needs {wants} in gold, but row 7 has {gold!r}" in str(caught.value)

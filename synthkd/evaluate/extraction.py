@@ -1,0 +1,83 @@
+"""F1 of spans and of triples, over all rows together (micro-average).
+
+Both are strict: a span counts when start, end and label are gold's, a triple when all three parts
+are. What a row names twice counts once. Answers may be lists, or JSON text of a list, as a student
+writes it; one that cannot be read names nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import orjson
+
+from synthkd.evaluate.scored import Scored, f1_of
+from synthkd.rows import Json
+from synthkd.text import answer_text, equivalent
+
+Things = frozenset[Hashable]
+TRIPLE_KEYS = (("subject", "predicate", "object"), ("head", "relation", "tail"))
+"""What the parts of a triple are called where it is an object."""
+
+
+def span_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
+    """F1 of `[{start, end, label}, ...]`; `type` is another name for the label."""
+    return _f1(gold, given, spans_of)
+
+
+def triple_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
+    """F1 of `[[subject, predicate, object], ...]`, or of objects with such keys.
+
+    Each part is compared as answers are (`synthkd.text.equivalent`).
+    """
+    return _f1(gold, given, triples_of)
+
+
+def spans_of(value: Json) -> Things | None:
+    """Start, end and label of each span; None = the value is no list of spans."""
+    return _things(value, _span)
+
+
+def triples_of(value: Json) -> Things | None:
+    """The parts of each triple; None = the value is no list of triples."""
+    return _things(value, _triple)
+
+
+def _f1(
+    gold: Sequence[Json], given: Sequence[Json], read: Callable[[Json], Things | None]
+) -> Scored:
+    wanted = [read(one) or frozenset() for one in gold]
+    named = [read(one) or frozenset() for one in given]
+    hits = [len(w & n) for w, n in zip(wanted, named, strict=True)]
+    return f1_of(hits, list(map(len, named)), list(map(len, wanted)))
+
+
+def _things(value: Json, read: Callable[[Json], Hashable]) -> Things | None:
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return None
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        return None
+    things = [read(one) for one in value]
+    return None if None in things else frozenset(things)
+
+
+def _span(value: Json) -> Hashable:
+    if not isinstance(value, Mapping):
+        return None
+    start, end, label = value.get("start"), value.get("end"), value.get("label", value.get("type"))
+    if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
+        return None
+    return start, end, label
+
+
+def _triple(value: Json) -> Hashable:
+    if isinstance(value, Mapping):
+        keys = next((keys for keys in TRIPLE_KEYS if value.keys() >= set(keys)), ())
+        value = [value[key] for key in keys]
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 3:
+        return None
+    parts = [answer_text(part) for part in value]
+    return None if None in parts else tuple(equivalent(part or "") for part in parts)

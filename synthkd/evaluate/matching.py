@@ -1,0 +1,62 @@
+"""Exact match of answers, and match of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from synthkd.evaluate.scored import Scored, share_right
+from synthkd.rows import Json, canonical
+from synthkd.text import answer_text, equivalent
+
+TOLERANCE = 1e-6
+"""How far numbers may be apart, relative to gold or absolute, whichever is more; that of Distilling
+Step-by-Step (arXiv 2305.02301, its code) for SVAMP."""
+
+
+def exact_match(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
+    """Share of answers that are gold, character for character.
+
+    White space at the ends makes no difference, and a number is what it is written as; lists and
+    objects are compared as JSON.
+    """
+    pairs = zip(gold, given, strict=True)
+    return share_right(
+        [said is not None and _written(said) == _written(one) for one, said in pairs]
+    )
+
+
+def numeric_match(
+    gold: Sequence[Json], given: Sequence[Json], tolerance: float = TOLERANCE
+) -> Scored:
+    """Share of answers that are the number in gold.
+
+    Args:
+        gold: numbers, or texts that are one.
+        given: what was answered; what is no number is wrong.
+        tolerance: how far apart they may be, times |gold| where that is above 1.
+    """
+
+    def same(wanted: float | None, said: float | None) -> bool:
+        if wanted is None or said is None:
+            return False
+        return abs(said - wanted) <= tolerance * max(1.0, abs(wanted))
+
+    return share_right([same(number_of(g), number_of(a)) for g, a in zip(gold, given, strict=True)])
+
+
+def number_of(value: Json) -> float | None:
+    """The number that an answer is: 1200 of "$1,200.00."; None = it is none, or not finite."""
+    text = answer_text(value)
+    if text is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(equivalent(text))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _written(value: Json) -> bytes:
+    text = answer_text(value)
+    return canonical(value if text is None else text.strip())

@@ -1,0 +1,131 @@
+"""What a person sees of an evaluation: how good, how sure, at what cost, and what to bear in mind.
+
+Several small tables rather than a wide one, so that each fits into 80 columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from synthkd.manifest import Contestant, Evaluation, Interval, Money, Unseen
+from synthkd.tables import known, plain_table, printable
+
+
+def evaluation_view(evaluation: Evaluation) -> RenderableType:
+    """Base, teachers and student on the same rows."""
+    about = f"on {evaluation.on}: {evaluation.rows:,} rows, {evaluation.labels:,} labels"
+    if evaluation.left_out:
+        about += f"; {evaluation.left_out:,} rows left out because asking failed"
+    parts: list[RenderableType] = [
+        about,
+        f"held-out rows among the rows to learn from: {printable(evaluation.contamination)}",
+        *[printable(note) for note in evaluation.notes],
+    ]
+    if evaluation.unseen is not None:
+        parts.append(_unseen(evaluation.unseen))
+    parts.append(_quality(evaluation))
+    if (differ := _differ(evaluation)).row_count:
+        parts.append(differ)
+    parts.append(_cost(evaluation))
+    if any(one.confidences is not None for one in evaluation.contestants):
+        parts.append(_confidences(evaluation))
+    if evaluation.money is not None:
+        parts += _money(evaluation.money, evaluation.contestants)
+    return Group(*parts)
+
+
+def _quality(evaluation: Evaluation) -> Table:
+    table = plain_table("who", "metric", "% [95 % interval]", "student's lead, points")
+    for one in evaluation.contestants:
+        for metric, value in one.metrics.items():
+            lead = one.versus_student.get(metric)
+            ahead = "" if lead is None else _interval(lead, "+")
+            table.add_row(_who(one), metric, _interval(value), ahead)
+    return table
+
+
+def _differ(evaluation: Evaluation) -> Table:
+    """Where right and wrong are all there is: on which rows they differ, and McNemar's test."""
+    table = plain_table("only one is right", "metric", "only student", "only this", "p (McNemar)")
+    for one in evaluation.contestants:
+        for metric, lead in one.versus_student.items():
+            if lead.p is not None:
+                p = "<0.001" if lead.p < 0.001 else f"{lead.p:.3f}"
+                table.add_row(_who(one), metric, f"{lead.only_student}", f"{lead.only_other}", p)
+    return table
+
+
+def _cost(evaluation: Evaluation) -> Table:
+    left_out = ["left out"] if evaluation.left_out else []
+    table = plain_table("who", "answered", *left_out, "ms/row", "USD/1,000 rows")
+    for one in evaluation.contestants:
+        table.add_row(
+            _who(one),
+            f"{one.answered:,} of {evaluation.rows:,}",
+            *[f"{evaluation.left_out:,}" for _ in left_out],
+            known(one.ms_per_row, ".2f"),
+            known(one.usd_per_1000, ".4f"),
+        )
+    return table
+
+
+def _confidences(evaluation: Evaluation) -> Table:
+    table = plain_table("confidence of", "figure", "value")
+    for one in evaluation.contestants:
+        if (found := one.confidences) is None:
+            continue
+        curve = ", ".join(
+            f"{100 * point.risk:.1f} at {100 * point.coverage:.0f}" for point in found.curve
+        )
+        for figure, value in (
+            (f"calibration error (ECE, {found.bins} bins), %", f"{100 * found.ece:.2f}"),
+            ("ECE were all confidences true, %", f"{100 * found.ece_if_calibrated:.2f}"),
+            ("trust (accuracy - ECE), %", f"{100 * found.trust:.2f}"),
+            ("risk, % at coverage, %", curve),
+            ("area under it, %", f"{100 * found.aurc:.2f}"),
+        ):
+            table.add_row(_who(one), figure, value)
+    return table
+
+
+def _money(money: Money, contestants: list[Contestant]) -> Iterator[str]:
+    yield (
+        f"the run cost {known(money.spent_usd, '.4f')} USD, evaluation included:"
+        f" {known(money.usd_per_row, '.6f')} USD for each of {money.rows:,} rows of the dataset"
+    )
+    if money.points is not None:
+        each = "nothing was spent" if money.spent_usd == 0 else known(money.points_per_usd, "+.2f")
+        yield (
+            f"the student is {money.points:+.2f} points of {money.metric} above base;"
+            f" points for a dollar: {each}"
+        )
+    for one in contestants:
+        if one.role in {"teacher", "panel"}:
+            after = one.pays_off_after
+            when = f"after {after:,} requests" if isinstance(after, int) else after or "unknown"
+            yield f"asked in place of {_who(one)}, the student has paid for itself: {when}"
+
+
+def _unseen(unseen: Unseen) -> str:
+    more = unseen.labels - len(unseen.examples)
+    named = ", ".join(unseen.examples) + (f" and {more:,} more" if more else "")
+    return printable(
+        f"labels that no row to learn from has: {unseen.labels:,}, of {unseen.rows:,} rows: {named}"
+    )
+
+
+def _who(one: Contestant) -> str:
+    kind = "simulated" if one.simulated else "recorded" if one.recorded else ""
+    name = f"{one.name} ({kind})" if kind else one.name
+    if one.seeds > 1:
+        name += f", {one.seeds} seeds"
+    return printable(name if one.role == one.name else f"{one.role}: {name}")
+
+
+def _interval(interval: Interval, sign: str = "") -> str:
+    """The figure in per cent; one digit fewer for the interval, whose last ones say nothing."""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.value:{sign}.2f} [{low:{sign}.1f}, {high:{sign}.1f}]"
