@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from synthkd.students.artefact import origin
@@ -10,11 +10,21 @@ from synthkd.students.artefact import origin
 KINDS = {
     "sft": "A causal model, fine-tuned on prompts and answers",
     "dpo": "A causal model, taught to prefer one answer to another (DPO, arXiv 2305.18290)",
+    "seq2seq": "An encoder-decoder, fine-tuned on prompts and answers",
+    "encoder": "An encoder that labels texts",
 }
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+
+
+def length_quantiles(lengths: Iterable[int]) -> dict[str, int]:
+    """Half, 90 %, 99 % and all of the examples are at most so long; {} = there are none."""
+    ordered = sorted(lengths)
+    n = len(ordered)
+    return {f"{q:g}": ordered[min(n - 1, int(q * n))] for q in QUANTILES} if n else {}
 
 
 def card(about: Mapping[str, Any]) -> str:
-    """The card of a causal model.
+    """The card of a network of any kind.
 
     Args:
         about: for student.json.
@@ -33,8 +43,6 @@ Trained by synthkd from {about["base"]}.
 
 {_learnt(about)}
 
-`preview.md` shows examples as the model saw them.
-
 ## Training
 
 {_training(about)}
@@ -51,12 +59,12 @@ load(Path(".")).predict(["a text"])
 or, without synthkd:
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {_auto(config)}, AutoTokenizer
 
-model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+model, tokenizer = {_auto(config)}.from_pretrained("."), AutoTokenizer.from_pretrained(".")
 ```
-
-or as a server: `vllm serve .`. The weights are safetensors, and nothing here runs code.
+{_served(config)}
+The weights are safetensors, and nothing here runs code.
 
 ## Settings
 
@@ -71,13 +79,50 @@ def _revision(config: Mapping[str, Any]) -> str:
     return f" at {config['revision']}" if config.get("revision") else ""
 
 
+def _auto(config: Mapping[str, Any]) -> str:
+    match config["kind"]:
+        case "seq2seq":
+            return "AutoModelForSeq2SeqLM"
+        case "encoder":
+            part = "Token" if config["spans"] else "Sequence"
+            return f"AutoModelFor{part}Classification"
+        case _:
+            return "AutoModelForCausalLM"
+
+
+def _served(config: Mapping[str, Any]) -> str:
+    return "\nor as a server: `vllm serve .`.\n" if config["kind"] in {"sft", "dpo"} else ""
+
+
 def _learnt(about: Mapping[str, Any]) -> str:
+    return _labelled(about) if about["kind"] == "encoder" else _written(about)
+
+
+def _labelled(about: Mapping[str, Any]) -> str:
+    config = about["config"]
+    said = [
+        f"* rows: {about['rows']}",
+        f"* it sees `{config['text']}` and learns `{config['label'] or config['spans']}`",
+        f"* labels: {about['labels']}",
+        f"* tokens: {about['tokens']:,}",
+        f"* texts truncated to {config['max_length']} tokens: {about['truncated']}",
+        f"* lengths in tokens: {_pairs(about['length_quantiles'])} (quantile: tokens)",
+    ]
+    if config["spans"]:
+        said.append(
+            f"* spans left out because they overlap longer ones: {about['overlapping']}; that the"
+            f" tokens cannot express exactly: {about['inexact_spans']}"
+        )
+    return "\n".join([*said, *_leaks(about)])
+
+
+def _written(about: Mapping[str, Any]) -> str:
     config = about["config"]
     seen = config.get("prompt") or config.get("messages")
     said = [f"* rows: {about['rows']}, examples: {about['examples']}"]
     if about["kind"] == "dpo":
         said.append(f"* after `{seen}` it prefers `{config['chosen']}` to `{config['rejected']}`")
-    elif config["messages"]:
+    elif config.get("messages"):
         said.append(f"* every turn of the assistant in `{seen}`")
     else:
         task = "" if config["target"] == "completion" else f" as {config['target']}"
@@ -95,9 +140,16 @@ def _learnt(about: Mapping[str, Any]) -> str:
         said.append(f"* curriculum: {about['curriculum']}")
     if about.get("packing") is not None:
         said.append(f"* packed: {about['packing']:.1%} of the sequences is text")
-    if about.get("leaks"):
-        said.append(f"* **held-out rows are among the rows**: {about['leaks']}")
-    return "\n".join(said)
+    return "\n".join([*said, *_preview(about), *_leaks(about)])
+
+
+def _preview(about: Mapping[str, Any]) -> list[str]:
+    return [] if about["kind"] == "seq2seq" else ["* `preview.md` shows examples as it saw them"]
+
+
+def _leaks(about: Mapping[str, Any]) -> list[str]:
+    found = about.get("leaks")
+    return [f"* **held-out rows are among the rows**: {found}"] if found else []
 
 
 def _training(about: Mapping[str, Any]) -> str:

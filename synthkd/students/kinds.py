@@ -36,6 +36,14 @@ def train(lesson: Lesson, tell: Tell) -> None:
             from synthkd.students import dpo
 
             dpo.train(lesson, tell)
+        case "seq2seq":
+            from synthkd.students import seq2seq
+
+            seq2seq.train(lesson, tell)
+        case "encoder":
+            from synthkd.students import encoder
+
+            encoder.train(lesson, tell)
         case kind:
             raise UserError(f"student.kind: {kind} is not built yet")
 
@@ -55,5 +63,13 @@ def load(folder: Path) -> Student:
             from synthkd.students import causal
 
             return causal.load(folder)
+        case "seq2seq":
+            from synthkd.students import seq2seq
+
+            return seq2seq.load(folder)
+        case "encoder":
+            from synthkd.students import classifier
+
+            return classifier.load(folder)
         case kind:
             raise UserError(f"{folder} holds a student of kind {kind!r}, which is not known here")

@@ -12,6 +12,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from synthkd.config import StudentConfig
+from synthkd.errors import UserError
 from synthkd.io.rows_file import read_rows
 from synthkd.rows import Row
 from synthkd.teachers.vllm.command import visible_gpus
@@ -61,6 +62,21 @@ class Lesson:
                 row = HeldOutRow(**orjson.loads(line))
                 if side in {None, row.side}:
                     yield row
+
+    def dev_rows(self) -> list[HeldOutRow]:
+        """The rows held out as dev whose answer is known: what training is measured on.
+
+        Raises:
+            UserError: there are none, and the settings choose the best checkpoint by them.
+        """
+        rows = [row for row in self.held_out_rows("dev") if row.gold is not None]
+        best_by: str | None = getattr(self.config, "best_by", None)
+        if best_by is not None and not rows:
+            raise UserError(
+                f"student.best_by {best_by}: no rows with an answer are held out as dev: set"
+                " source.holdout.dev and evaluate.gold, or leave best_by out"
+            )
+        return rows
 
     @property
     def processes(self) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 from synthkd.config import NetworkConfig
 from synthkd.errors import UserError
 from synthkd.rows import Json
+from synthkd.students.artefact import damaged
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 READ = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", *PICKLES)
@@ -83,6 +84,26 @@ def load_tokenizer(config: NetworkConfig) -> Any:
 
     with _said(config):
         return AutoTokenizer.from_pretrained(config.base, **_from(config))
+
+
+def load_saved(auto: Any, folder: Path) -> tuple[Any, Any]:
+    """Model and tokenizer of a trained student, ready to be asked; in fp32.
+
+    Raises:
+        UserError: they are not whole, or would run code: neither pickles nor code are loaded.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer
+
+    try:
+        model = auto.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise damaged(folder, str(error).strip().partition("\n")[0]) from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
 def identity(config: NetworkConfig) -> Json:

@@ -4,8 +4,8 @@
     AutoModelForCausalLM.from_pretrained(base.folder)    # like any other
 
 The folder is an ordinary one of Hugging Face (safetensors), so what trains needs to know nothing of
-it. Llama for the kinds `sft` and `dpo`, T5 for `seq2seq`, BERT for `encoder`. The same settings,
-seed and texts give the same bytes.
+it. Llama for the kinds `sft` and `dpo`, T5 for `seq2seq`, ModernBERT for `encoder`. The same
+settings, seed and texts give the same bytes.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _holds(base: Base) -> bool:
 
 def _architecture(config: NetworkConfig) -> str:
     kind: str = config.kind  # type: ignore[attr-defined]  # of every kind of network
-    return {"seq2seq": "t5", "encoder": "bert"}.get(kind, "llama")
+    return {"seq2seq": "t5-v1.1", "encoder": "modernbert"}.get(kind, "llama")
 
 
 def _positions(config: NetworkConfig) -> int:
@@ -136,7 +136,7 @@ def _write(
         model_max_length=config.max_length,
         # A chat template writes special tokens; elsewhere `</s>` in a text is a text.
         split_special_tokens=architecture != "llama",
-        **({"cls_token": BEGIN, "sep_token": END} if architecture == "bert" else {}),
+        **({"cls_token": BEGIN, "sep_token": END} if architecture == "modernbert" else {}),
     )
     if architecture == "llama":
         tokenizer.chat_template = CHAT_TEMPLATE
@@ -175,7 +175,7 @@ def _tokenizer(scratch: ScratchConfig, architecture: str, texts: Sequence[str]) 
         )
         tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens(special)
-    around = {"t5": f"$A {END}", "bert": f"{BEGIN} $A {END}"}.get(architecture)
+    around = {"t5-v1.1": f"$A {END}", "modernbert": f"{BEGIN} $A {END}"}.get(architecture)
     if around is not None:
         ids = [(token, tokenizer.token_to_id(token)) for token in (BEGIN, END)]
         tokenizer.post_processor = TemplateProcessing(single=around, special_tokens=ids)
@@ -184,44 +184,54 @@ def _tokenizer(scratch: ScratchConfig, architecture: str, texts: Sequence[str]) 
 
 def _model(scratch: ScratchConfig, architecture: str, vocabulary: int, positions: int) -> Any:
     from transformers import (
-        BertConfig,
-        BertModel,
         LlamaConfig,
         LlamaForCausalLM,
+        ModernBertConfig,
+        ModernBertModel,
         T5Config,
         T5ForConditionalGeneration,
     )
 
     size, layers, heads = scratch.hidden_size, scratch.layers, scratch.heads
     ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    # 8/3 of the size: the three matrices of a gated layer weigh as two of 4 times the size.
+    wide = -(-8 * size // 3 // 8) * 8
     match architecture:
-        case "t5":
+        case "t5-v1.1":
+            # As T5 v1.1: gated, logits not scaled down, no dropout in training from nothing. With
+            # the shape of 1.0 new weights learn far slower (docs/log.md, 2026-11-30).
             config = T5Config(
                 vocab_size=vocabulary,
                 d_model=size,
                 d_kv=size // heads,
-                d_ff=4 * size,
+                d_ff=wide,
+                feed_forward_proj="gated-gelu",
+                tie_word_embeddings=False,  # here that only means: do not scale
+                dropout_rate=0.0,
                 num_layers=layers,
                 num_heads=heads,
                 decoder_start_token_id=ids["pad_token_id"],
                 **ids,
             )
             return T5ForConditionalGeneration(config)
-        case "bert":
-            shape = {"hidden_size": size, "num_hidden_layers": layers, "type_vocab_size": 1}
-            return BertModel(
-                BertConfig(
+        case "modernbert":
+            # A label is read off the mean of all tokens: off the first alone, as BERT does it, new
+            # weights learn far slower (docs/log.md, 2026-11-30).
+            return ModernBertModel(
+                ModernBertConfig(
                     vocab_size=vocabulary,
+                    hidden_size=size,
+                    intermediate_size=wide,
+                    num_hidden_layers=layers,
                     num_attention_heads=heads,
-                    intermediate_size=4 * size,
                     max_position_embeddings=positions,
-                    **shape,
+                    classifier_pooling="mean",
+                    cls_token_id=ids["bos_token_id"],
+                    sep_token_id=ids["eos_token_id"],
                     **ids,
                 )
             )
         case _:
-            # 8/3 of the size: three matrices of the gated layer weigh as two of 4 times the size.
-            wide = -(-8 * size // 3 // 8) * 8
             return LlamaForCausalLM(
                 LlamaConfig(
                     vocab_size=vocabulary,
