@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from synthkd.students.writing import Ask, Writer
+
 BATCH = 16
 """Prompts in a batch on a CPU; four times as many on a GPU."""
 
@@ -21,45 +23,25 @@ def generated(
 
     Args:
         model: causal, with a language head.
-        tokenizer: its own; it pads.
+        tokenizer: its own.
         prompts: token ids. One that leaves no room for an answer loses its beginning.
         max_new_tokens: the longest answer.
         batch_size: prompts at once; None = by device.
     """
-    import torch
-
     size = batch_size or (BATCH if model.device.type == "cpu" else 4 * BATCH)
-    context = getattr(model.config, "max_position_embeddings", None)
-    room = max(1, context - max_new_tokens) if context else None
+    writer = Writer(model, tokenizer)
+    room = max(1, writer.context - max_new_tokens) if writer.context else 0  # -0: all of it
+    asks = [Ask(tokens=prompt[-room:], max_tokens=max_new_tokens) for prompt in prompts]
     texts = [""] * len(prompts)
     # Long prompts first, with their like: less padding, and memory runs out at once or not at all.
-    by_length = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+    by_length = sorted(range(len(asks)), key=lambda place: -len(asks[place].tokens))
     was_training = model.training
     model.eval()
     try:
         for start in range(0, len(by_length), size):
             places = by_length[start : start + size]
-            batch = tokenizer.pad(
-                {"input_ids": [list(prompts[p])[-room:] if room else prompts[p] for p in places]},
-                padding_side="left",
-                return_tensors="pt",
-            ).to(model.device)
-            with torch.inference_mode():
-                wrote = model.generate(
-                    **batch,
-                    do_sample=False,
-                    max_new_tokens=max_new_tokens,
-                    pad_token_id=tokenizer.pad_token_id,
-                    use_cache=True,
-                    # What the base's own settings say of sampling is not for greedy search.
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                )
-            answers = wrote[:, batch["input_ids"].shape[1] :]
-            decoded = tokenizer.batch_decode(answers, skip_special_tokens=True)
-            for place, text in zip(places, decoded, strict=True):
-                texts[place] = text
+            for place, one in zip(places, writer.write([asks[p] for p in places]), strict=True):
+                texts[place] = one.text
     finally:
         model.train(was_training)
     return texts

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -59,20 +60,16 @@ class Writer:
     """A causal model with its tokenizer; asked by one thread at a time.
 
     Args:
-        model: as `AutoModelForCausalLM` loads it.
+        model: as `AutoModelForCausalLM` loads it, in evaluation mode.
         tokenizer: as `AutoTokenizer` loads it.
         left: set when nobody wants the answers any more: writing ends at the next token.
     """
 
     def __init__(self, model: Any, tokenizer: Any, left: threading.Event | None = None) -> None:
-        from transformers import GenerationConfig
-
-        self.model = model.eval()
+        self.model = model
         self.tokenizer = tokenizer
         self.left = left or threading.Event()
         self.ends = _end_tokens(model, tokenizer)
-        # Whatever is not said in a call would come from here: penalties, a top_k.
-        model.generation_config = GenerationConfig()
         self.context: int | None = getattr(model.config, "max_position_embeddings", None)
         """Tokens of prompt and answer, at most; None = the model has no limit of its own."""
 
@@ -93,10 +90,9 @@ class Writer:
                 f"{self.tokenizer.name_or_path} has no chat template: ask it with a raw prompt"
                 " (`api: completions` in the head of the prompt file)"
             )
-        text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=opens
-        )
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        tokens: list[int] = self.tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=opens, return_dict=True
+        )["input_ids"]
         return tokens
 
     def raw_tokens(self, text: str) -> list[int]:
@@ -118,7 +114,7 @@ class Writer:
         padded = [[filler] * (length - len(ask.tokens)) + list(ask.tokens) for ask in asks]
         mask = [[0] * (length - len(ask.tokens)) + [1] * len(ask.tokens) for ask in asks]
         device = self.model.device
-        with torch.inference_mode():
+        with torch.inference_mode(), _no_settings_of_its_own(self.model):
             rows = self.model.generate(
                 input_ids=torch.tensor(padded, device=device),
                 attention_mask=torch.tensor(mask, device=device),
@@ -256,6 +252,18 @@ def _drawn(scores: torch.Tensor, asks: Sequence[Ask], drawn: Sequence[float]) ->
     return tokens.gather(1, places.minimum(last))[:, 0]
 
 
+@contextmanager
+def _no_settings_of_its_own(model: Any) -> Iterator[None]:
+    """What a call of `generate` leaves open is taken from here: penalties, a top_k."""
+    from transformers import GenerationConfig
+
+    kept, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = kept
+
+
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end an answer: those of the model's generation config, and the tokenizer's.
 
@@ -294,4 +302,4 @@ def load_writer(folder: Path, left: threading.Event | None = None) -> Writer:
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} cannot be loaded as a causal model: {error}") from None
-    return Writer(model.to("cuda" if gpu else "cpu"), tokenizer, left)
+    return Writer(model.to("cuda" if gpu else "cpu").eval(), tokenizer, left)

@@ -19,17 +19,20 @@ from synthkd.config import BudgetConfig, LinearConfig, LocalConfig, TeacherConfi
 from synthkd.errors import RequestRefused, SynthkdError, UserError
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields, Json
+from synthkd.students import kinds
 from synthkd.students.linear import train_linear
 from synthkd.students.local import Answer, LocalTeacher, open_student
 from synthkd.students.writing import Ask, Writer, load_writer
 from synthkd.teachers.likelihood import likelihood
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
 from synthkd.teachers.request import Completion, Request
+from tests.students.lessons import lesson
 
 pytest.importorskip("torch")
 
 T = TypeVar("T")
 EMPTY: Fields = {}
+BIG = {"a mouse": "no", "a whale": "yes, it is", "an ant": "no", "a house": "yes, it is"}
 
 TEXTS = ["Where is my order?", "the parcel is late, and broken", "no", "yes or no: answer: " * 6]
 
@@ -310,6 +313,23 @@ async def test_a_linear_student_answers_with_its_label(tmp_path: Path) -> None:
         answer = await me.complete(chat("the card that I lost", me.params))
         assert (answer.text, answer.finish) == ("card", "stop")
         assert me.simulated  # it learnt from a simulated teacher
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning")
+async def test_asked_at_temperature_0_it_answers_as_it_is_evaluated(tmp_path: Path) -> None:
+    rows = [{"q": f"is {thing} big?", "a": answer} for thing, answer in BIG.items()]
+    scratch = {"hidden_size": 32, "layers": 1, "heads": 2, "tokenizer": "characters"}
+    block = {"kind": "sft", "prompt": "q", "completion": "a", "scratch": scratch, "max_length": 64}
+    more = {"epochs": 40, "learning_rate": 1e-2, "max_new_tokens": 12}
+    made = lesson(tmp_path / "lesson", {**block, **more}, rows)
+    kinds.train(made, lambda line: None)
+    questions = [str(row["q"]) for row in rows]
+    said = kinds.load(made.folder).predict(questions)
+    assert said == list(BIG.values())  # it has learnt something
+    async with opened(tmp_path, made.folder, temperature=0) as gateway:
+        me = gateway.teachers["me"]
+        answers = await together(me.complete(chat(one, me.params)) for one in questions)
+    assert [one.text for one in answers if isinstance(one, Completion)] == said
 
 
 # --------------------------------------------------------------------------------- likelihood
