@@ -153,12 +153,8 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
 
 def _contamination(student: Student) -> str:
     """What training found of held-out rows among the rows that it learnt from."""
-    leaks = student.about.get("leaks")
-    if leaks is None:
-        return "not checked"
-    if isinstance(leaks, Mapping):
-        return ", ".join(f"{name}: {value}" for name, value in leaks.items())
-    return str(leaks)
+    leaks: str | None = student.about.get("made_from", {}).get("leaks")
+    return leaks or "not checked"
 
 
 async def _sit(

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
-from synthkd.evaluate.metrics import check_gold
+from synthkd.evaluate.metrics import check_gold, missing_libraries
 from synthkd.hints import near
 from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
@@ -318,6 +318,11 @@ def _evaluation_faults(plan: Plan) -> Iterable[str]:
         yield (
             f"{plan.place}: evaluate.gold is missing: name the field with the right answer"
             " (a step named by `evaluate.ask` that has a `gold` would also say)"
+        )
+    if missing := missing_libraries(evaluate.metrics):
+        yield (
+            f"{plan.place}: evaluate.metrics needs {', '.join(missing)}: pip install"
+            " 'synthkd[metrics]'"
         )
     if evaluate.ask is not None and (why_not := _why_not_asked(plan, plan.step(evaluate.ask))):
         yield f"{plan.place}: evaluate.ask: {evaluate.ask!r} {why_not}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 
 from synthkd.errors import UserError
 from synthkd.evaluate.classification import accuracy, macro_f1
@@ -32,6 +33,8 @@ class Metric:
     """What gold must be, in words."""
     reads: Callable[[Json], object] = answer_text
     """Gives None for what it cannot read; such gold is a fault, such an answer is wrong."""
+    library: str | None = None
+    """What of the extra `metrics` it needs, as it is imported."""
 
 
 METRICS = {
@@ -43,10 +46,10 @@ METRICS = {
     "triple_f1": Metric(
         score=triple_f1, wants="a list of [subject, predicate, object]", reads=triples_of
     ),
-    "rouge_1": Metric(score=rouge_1),
-    "rouge_2": Metric(score=rouge_2),
-    "rouge_l": Metric(score=rouge_l),
-    "chrf": Metric(score=chrf),
+    "rouge_1": Metric(score=rouge_1, library="rouge_score"),
+    "rouge_2": Metric(score=rouge_2, library="rouge_score"),
+    "rouge_l": Metric(score=rouge_l, library="rouge_score"),
+    "chrf": Metric(score=chrf, library="sacrebleu"),
 }
 """By the names that `evaluate.metrics` takes."""
 
@@ -58,6 +61,12 @@ def metrics_of(names: Sequence[str], *, tolerance: float) -> dict[str, Metric]:
         score = partial(numeric_match, tolerance=tolerance)
         chosen["numeric_match"] = replace(numeric, score=score)
     return chosen
+
+
+def missing_libraries(names: Sequence[str]) -> list[str]:
+    """What these metrics need and is not installed."""
+    needed = {METRICS[name].library for name in names} - {None}
+    return sorted(name for name in needed if name and find_spec(name) is None)
 
 
 def check_gold(metrics: Sequence[str], value: Json, *, place: str) -> None:

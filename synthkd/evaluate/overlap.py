@@ -1,7 +1,7 @@
 """How much of a reference text another text has: ROUGE and chrF, by the libraries of the field.
 
-Both are means over rows of a figure from 0 to 1, and both need the extra `metrics`. Neither knows
-whether a text is true or good.
+Both are means over rows of a figure from 0 to 1, and both need the extra `metrics`, which a plan
+looks for. Neither knows whether a text is true or good.
 """
 
 from __future__ import annotations
@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from synthkd.errors import UserError
 from synthkd.evaluate.scored import Scored, mean_of
 from synthkd.rows import Json
 from synthkd.text import answer_text
-
-T = TypeVar("T")
 
 
 class Words:
@@ -31,7 +28,9 @@ class Words:
 
 
 def _rouge(kind: str, gold: Sequence[Json], given: Sequence[Json]) -> Scored:
-    scorer: Any = _needs("rouge-score", lambda: _scorer(kind))
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer: Any = RougeScorer([kind], tokenizer=Words())
     return _each(gold, given, lambda one, said: float(scorer.score(one, said)[kind].fmeasure))
 
 
@@ -48,7 +47,9 @@ def chrf(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
 
     The mean over rows, which is not sacreBLEU's figure for a corpus: that adds up the counts first.
     """
-    metric: Any = _needs("sacrebleu", _chrf)
+    from sacrebleu.metrics.chrf import CHRF
+
+    metric = CHRF()
     return _each(gold, given, lambda one, said: metric.sentence_score(said, [one]).score / 100)
 
 
@@ -59,24 +60,3 @@ def _each(
     # Answers repeat: of the base all are one.
     known = {(g, a): score(g, a) for g, a in set(pairs) if g is not None and a is not None}
     return mean_of([known.get((g, a), 0.0) if g and a else 0.0 for g, a in pairs])
-
-
-def _scorer(kind: str) -> object:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer([kind], tokenizer=Words())
-
-
-def _chrf() -> object:
-    from sacrebleu.metrics.chrf import CHRF
-
-    return CHRF()
-
-
-def _needs(package: str, load: Callable[[], T]) -> T:
-    try:
-        return load()
-    except ImportError:
-        raise UserError(
-            f"evaluate.metrics: {package} is not installed: pip install 'synthkd[metrics]'"
-        ) from None

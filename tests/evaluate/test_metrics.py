@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from synthkd.config.pipeline import MetricName
 from synthkd.errors import UserError
-from synthkd.evaluate.metrics import METRICS, check_gold, metrics_of
+from synthkd.evaluate import metrics
+from synthkd.evaluate.metrics import METRICS, check_gold, metrics_of, missing_libraries
 from synthkd.evaluate.scored import Scored
 from synthkd.rows import Json
 
@@ -149,6 +150,13 @@ def test_rouge_is_that_of_the_library_on_ascii(text: str) -> None:
 
 def test_rouge_reads_other_scripts() -> None:
     assert value("rouge_1", ["Привет мир"], ["привет друг"]) == 0.5
+
+
+def test_libraries_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing_libraries([*METRICS]) == []
+    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    assert missing_libraries([*METRICS]) == ["rouge_score", "sacrebleu"]
+    assert missing_libraries(["accuracy"]) == []
 
 
 @pytest.mark.parametrize(
