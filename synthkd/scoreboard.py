@@ -96,17 +96,18 @@ def _money(money: Money, contestants: list[Contestant]) -> Iterator[str]:
         f"the run cost {known(money.spent_usd, '.4f')} USD, evaluation included:"
         f" {known(money.usd_per_row, '.6f')} USD for each of {money.rows:,} rows of the dataset"
     )
+    student = next(_who(one) for one in contestants if one.role == "student")
     if money.points is not None:
         each = "nothing was spent" if money.spent_usd == 0 else known(money.points_per_usd, "+.2f")
         yield (
-            f"the student is {money.points:+.2f} points of {money.metric} above base;"
+            f"{student} is {money.points:+.2f} points of {money.metric} above base;"
             f" points for a dollar: {each}"
         )
     for one in contestants:
         if one.role in {"teacher", "panel"}:
             after = one.pays_off_after
             when = f"after {after:,} requests" if isinstance(after, int) else after or "unknown"
-            yield f"asked in place of {_who(one)}, the student has paid for itself: {when}"
+            yield f"asked in place of {_who(one)}, {student} has paid for itself: {when}"
 
 
 def _unseen(unseen: Unseen) -> str:

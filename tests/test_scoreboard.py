@@ -50,7 +50,7 @@ def test_everything_that_must_stand_beside_a_figure_does() -> None:
         "calibration error (ECE, 1",
         "the run cost 2.0000 USD, evaluation included: 0.005000 USD for each of 400 rows",
         "points of accuracy above base; points for a dollar: -20.00",
-        "main (recorded), the student has paid for itself: after 4,000 requests",
+        "main (recorded), student has paid for itself: after 4,000 requests",
     ):
         assert " ".join(part.split()) in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
