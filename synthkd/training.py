@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.cards import teacher_in_words
-from synthkd.config import NetworkConfig
+from synthkd.config import EncoderConfig, NetworkConfig, StudentConfig
 from synthkd.flow import in_thread
 from synthkd.io.sources import Source
 from synthkd.plan import Plan, gold_field
+from synthkd.rows import Json, canonical
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
 from synthkd.students.job import train_apart
@@ -92,9 +93,16 @@ async def held_out_rows(plan: Plan, source: Source, sides: Iterable[Side]) -> li
             for row in rows:
                 text = row.fields.get(asked_with)
                 if isinstance(text, str):
-                    answer = answer_text(row.fields.get(gold))
+                    answer = _gold_text(plan.config.student, row.fields.get(gold))
                     found.append(HeldOutRow(id=row.id, side=side, text=text, gold=answer))
     return found
+
+
+def _gold_text(config: StudentConfig, value: Json) -> str | None:
+    """Gold as a student would write it: spans as JSON text."""
+    if isinstance(config, EncoderConfig) and config.spans is not None:
+        return value if isinstance(value, str) or value is None else canonical(value).decode()
+    return answer_text(value)
 
 
 def _made_from(plan: Plan) -> Mapping[str, str]:

@@ -585,6 +585,7 @@ RECORDED = {
 }
 
 
+@pytest.mark.timeout(180)  # one of them trains a network in a process of its own
 @pytest.mark.parametrize("name", SIMULATED)
 def test_every_simulated_pipeline_runs(
     name: str, tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch

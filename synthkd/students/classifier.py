@@ -30,8 +30,8 @@ BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderStudent:
-    """A trained encoder."""
+class Encoder:
+    """What a trained encoder of either sort has."""
 
     folder: Path
     fingerprint: str
@@ -43,33 +43,6 @@ class EncoderStudent:
     model: Any
     """Of transformers, in evaluation mode."""
     tokenizer: Any
-
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """The most probable label of each text; or its spans, as JSON text."""
-        if self.config.spans is not None:
-            return [as_json(spans) for spans in self.find(texts)]
-        return [self.labels[place] for place in self.predict_proba(texts).argmax(axis=1)]
-
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """(n_texts, n_labels) float64, each row sums to 1; not of a student of spans."""
-        import numpy as np
-
-        if self.config.spans is not None:
-            raise ValueError("a student of spans has probabilities of tokens, not of texts")
-        found = np.empty((len(texts), len(self.labels)))
-        for places, logits, _ in self._logits(texts):
-            found[places] = logits.double().softmax(dim=-1).numpy()
-        return found
-
-    def find(self, texts: Sequence[str]) -> list[list[Span]]:
-        """The spans of each text, of a student of spans; those beyond max_length are not seen."""
-        found: list[list[Span]] = [[] for _ in texts]
-        for places, logits, offsets in self._logits(texts):
-            likeliest = logits.argmax(dim=-1).tolist()
-            for place, row, each in zip(places, likeliest, offsets, strict=True):
-                tags = [self.labels[i] for i in row[: len(each)]]
-                found[place] = spans_in(tags, each, texts[place])
-        return found
 
     def _logits(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Any, Any]]:
         """Batches of like length: (places in texts, logits on the CPU, offsets of the tokens)."""
@@ -93,7 +66,46 @@ class EncoderStudent:
             yield places, logits, offsets if offsets is None else offsets.tolist()
 
 
-def load(folder: Path) -> EncoderStudent:
+class Classifier(Encoder):
+    """It answers a text with a label."""
+
+    __slots__ = ()
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The most probable label of each text."""
+        return [self.labels[place] for place in self.predict_proba(texts).argmax(axis=1)]
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """(n_texts, n_labels) float64, each row sums to 1."""
+        import numpy as np
+
+        found = np.empty((len(texts), len(self.labels)))
+        for places, logits, _ in self._logits(texts):
+            found[places] = logits.double().softmax(dim=-1).numpy()
+        return found
+
+
+class SpanFinder(Encoder):
+    """It answers a text with the spans in it."""
+
+    __slots__ = ()
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The spans of each text, as JSON text: see `spans.as_json`."""
+        return [as_json(spans) for spans in self.find(texts)]
+
+    def find(self, texts: Sequence[str]) -> list[list[Span]]:
+        """The spans of each text; those beyond max_length are not seen."""
+        found: list[list[Span]] = [[] for _ in texts]
+        for places, logits, offsets in self._logits(texts):
+            likeliest = logits.argmax(dim=-1).tolist()
+            for place, row, each in zip(places, likeliest, offsets, strict=True):
+                tags = [self.labels[i] for i in row[: len(each)]]
+                found[place] = spans_in(tags, each, texts[place])
+        return found
+
+
+def load(folder: Path) -> Classifier | SpanFinder:
     """The student in a folder; no code that the folder may hold is run.
 
     Raises:
@@ -107,9 +119,12 @@ def load(folder: Path) -> EncoderStudent:
         config = EncoderConfig.model_validate(about["config"])
     except ValueError as error:
         raise damaged(folder, error) from None
-    auto = AutoModelForTokenClassification if config.spans else AutoModelForSequenceClassification
+    auto: Any = AutoModelForSequenceClassification
+    student: type[Classifier | SpanFinder] = Classifier
+    if config.spans is not None:
+        auto, student = AutoModelForTokenClassification, SpanFinder
     model, tokenizer = pretrained.load_saved(auto, folder)
-    return EncoderStudent(
+    return student(
         folder=folder,
         fingerprint=about["fingerprint"],
         about=about,

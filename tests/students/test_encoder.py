@@ -11,7 +11,9 @@ import orjson
 import pytest
 
 from synthkd.errors import NothingToLearn, UserError
+from synthkd.pipeline import Pipeline
 from synthkd.students import encoder, kinds
+from synthkd.students.artefact import Probabilistic
 from synthkd.students.lesson import HeldOutRow, Lesson
 from synthkd.students.spans import as_json
 from tests.students.lessons import lesson
@@ -84,6 +86,7 @@ def finder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_it_learns_and_answers_with_labels(trained: Path) -> None:
     student: Any = kinds.load(trained / "student")
+    assert isinstance(kinds.load(trained / "student"), Probabilistic)
     assert student.predict([row["text"] for row in ROWS]) == [row["label"] for row in ROWS]
     sure = student.predict_proba(["that card", "that rate", "x " * 500])
     assert sure.shape == (3, 3)
@@ -127,8 +130,7 @@ def test_it_finds_spans(finder: Any) -> None:
     ]
     assert finder.predict(asked[:1]) == ['[{"end":7,"label":"city","start":3}]']
     assert finder.predict([]) == []
-    with pytest.raises(ValueError, match="of tokens, not of texts"):
-        finder.predict_proba(asked)
+    assert not isinstance(finder, Probabilistic)  # of tokens it would be, not of answers
 
 
 def test_a_finder_is_measured_by_whole_spans(finder: Any) -> None:
@@ -235,3 +237,39 @@ def test_a_student_loads_no_pickle(trained: Path, tmp_path: Path) -> None:
         kinds.load(student.folder)
     about = orjson.loads((student.folder / "student.json").read_bytes())
     assert about["kind"] == "encoder"
+
+
+async def test_a_pipeline_of_spans_from_source_to_evaluation(tmp_path: Path) -> None:
+    cities = [f"{name}{end}" for name in ("Rom", "Oslo", "Par", "Łódź") for end in ("", "ia", "is")]
+    rows = [
+        {"id": f"{start}{city}", "text": f"{start} {city}", "where": [span_of(start, city)]}
+        for start in ("to", "from", "off to", "I see")
+        for city in cities
+    ]
+    source = tmp_path / "rows.jsonl"
+    source.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    file = tmp_path / "spans.yaml"
+    block = {**BLOCK, **SPANS, "scratch": {**TINY, "tokenizer": "characters"}, "epochs": 10}
+    content = {
+        "name": "spans",
+        "source": {
+            "jsonl": str(source),
+            "id": ["id"],
+            "holdout": {"dev": 0.2, "test": 0.3, "by": ["text"]},
+        },
+        "steps": [{"use": "gate.length", "with": {"field": "text", "min_chars": 2}}],
+        "export": {"format": "rows", "keep": ["text", "where"]},
+        "student": block,
+        "evaluate": {"on": "test", "gold": "where", "metrics": ["span_f1"]},
+    }
+    file.write_bytes(orjson.dumps(content))  # YAML reads JSON too
+    manifest = await Pipeline.load(file, out=tmp_path / "out").run()
+    assert manifest.evaluation is not None
+    who = {one.role: one for one in manifest.evaluation.contestants}
+    assert who["student"].metrics["span_f1"].value > 0.5
+    about = orjson.loads((tmp_path / "out" / "student" / "student.json").read_bytes())
+    assert 0 < about["dev"]["accuracy"] <= 1
+
+
+def span_of(start: str, city: str) -> dict[str, Any]:
+    return {"start": len(start) + 1, "end": len(start) + 1 + len(city), "label": "city"}
