@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import shutil
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
@@ -16,8 +17,12 @@ import pytest
 from pydantic import ValidationError
 
 from synthkd.config import BudgetConfig, LinearConfig, LocalConfig, TeacherConfig
+from synthkd.desk import Desk
 from synthkd.errors import RequestRefused, SynthkdError, UserError
+from synthkd.io.rows_file import read_rows
+from synthkd.kit import Kit
 from synthkd.ledger.sqlite import SqliteLedger
+from synthkd.prompts import load_prompt
 from synthkd.rows import Fields, Json
 from synthkd.students import kinds
 from synthkd.students.linear import train_linear
@@ -26,11 +31,13 @@ from synthkd.students.writing import Ask, Writer, load_writer
 from synthkd.teachers.likelihood import likelihood
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
 from synthkd.teachers.request import Completion, Request
+from tests.runs import finished
 from tests.students.lessons import lesson
 
 pytest.importorskip("torch")
 
 T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
 EMPTY: Fields = {}
 BIG = {"a mouse": "no", "a whale": "yes, it is", "an ant": "no", "a house": "yes, it is"}
 
@@ -302,12 +309,17 @@ async def test_memory_is_given_back_and_taken_again(tmp_path: Path, folder: Path
         assert student.loaded
 
 
-async def test_a_linear_student_answers_with_its_label(tmp_path: Path) -> None:
+def taught(folder: Path) -> None:
+    """A linear student of a simulated teacher."""
     config = LinearConfig(kind="linear", text="question", label="intent")
     texts = ["my card is lost", "a lost card", "where is my parcel", "the parcel is late"] * 3
     labels = ["card", "card", "parcel", "parcel"] * 3
     made_from = {"teachers": "t: SIMULATED, world `tickets`"}
-    train_linear(texts, labels, config, tmp_path / "student", made_from)
+    train_linear(texts, labels, config, folder, made_from)
+
+
+async def test_a_linear_student_answers_with_its_label(tmp_path: Path) -> None:
+    taught(tmp_path / "student")
     async with opened(tmp_path, tmp_path / "student") as gateway:
         me = gateway.teachers["me"]
         answer = await me.complete(chat("the card that I lost", me.params))
@@ -330,6 +342,28 @@ async def test_asked_at_temperature_0_it_answers_as_it_is_evaluated(tmp_path: Pa
         me = gateway.teachers["me"]
         answers = await together(me.complete(chat(one, me.params)) for one in questions)
     assert [one.text for one in answers if isinstance(one, Completion)] == said
+
+
+def test_a_run_asks_a_student_and_names_who_taught_it(tmp_path: Path) -> None:
+    taught(tmp_path / "student")
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "a lost card"}\n', encoding="utf-8")
+    asking = {"use": "generate", "with": {"teacher": "me"}}
+    pipeline = {
+        "name": "asks",
+        "source": {"jsonl": "rows.jsonl"},
+        "teachers": {"me": {"student": {"folder": "student"}}},
+        "steps": [asking],
+        "export": {"format": "rows"},
+    }
+    (tmp_path / "asks.yaml").write_text(json.dumps(pipeline), encoding="utf-8")
+    ran = finished("run", "asks.yaml", "--out", "out", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    (row,) = read_rows(tmp_path / "out" / "rows" / "rows.parquet")
+    assert row.fields["response"] == "card"
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest["simulated"] == ["me"]
+    card = (tmp_path / "out" / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert "taught by: t: SIMULATED, world `tickets`" in card
 
 
 # --------------------------------------------------------------------------------- likelihood
@@ -357,6 +391,11 @@ async def test_likelihood_masks_the_prompt(tmp_path: Path, folder: Path, writer:
         before = me.stats.counts().hits
         other = await likelihood(me, question, "no")
         assert me.stats.counts().hits == before + 1  # the same prompt was scored already
+        shipped = load_prompt("generate/respond", folders=[ROOT / "prompts"])
+        kit = Kit(Desk(step="s", teachers={"me": me}, prompts={shipped.name: shipped}), "row")
+        by_kit = await kit.likelihood(shipped.name, {"instruction": prompt}, response, teacher="me")
+        assert by_kit == told  # what a step is told, from the ledger
+        assert tuple(kit.keys) == told.keys
         assert other.mean_logprob != told.mean_logprob
 
 
