@@ -94,7 +94,7 @@ class SourceChanged(RunStopped):
 
 
 class NothingToLearn(RunStopped):
-    """The rows that are left cannot teach a student: none, one label only, or no text."""
+    """The rows that are left cannot teach: none, one label only, no text, or held-out ones."""
 
     exit_code = 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from synthkd.cards import teacher_in_words
 from synthkd.config import EncoderConfig, NetworkConfig, StudentConfig
 from synthkd.flow import in_thread
 from synthkd.io.sources import Source
+from synthkd.leaks import leaks_among
 from synthkd.plan import Plan, gold_field
 from synthkd.rows import Json, canonical
 from synthkd.students import kinds
@@ -22,6 +24,8 @@ from synthkd.text import answer_text
 
 TOLD = ("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated", "leaks")
 """What the manifest takes from student.json, where it is there."""
+LEAKS = "leaks"
+"""Under which the card says that held-out rows are among the rows learnt from."""
 
 
 async def train(
@@ -62,6 +66,10 @@ async def train(
     )
     held_out = await held_out_rows(plan, source, SIDES)
     await in_thread(lambda: write_held_out(lesson.held_out, held_out))
+    leaks = await in_thread(lambda: leaks_among(config, lesson.examples(), held_out))
+    if leaks is not None:
+        tell(f"held-out rows among the rows to learn from: {leaks}")
+        lesson = replace(lesson, made_from={**lesson.made_from, LEAKS: leaks})
     if isinstance(config, NetworkConfig):
         await train_apart(lesson, tell)
     else:
@@ -71,7 +79,8 @@ async def train(
 
 def student_in_words(student: Student) -> Mapping[str, Any]:
     """What the manifest says about the student."""
-    return {name: student.about[name] for name in TOLD if name in student.about}
+    known = {**student.about, LEAKS: student.about.get("made_from", {}).get(LEAKS)}
+    return {name: known[name] for name in TOLD if known.get(name) is not None}
 
 
 async def held_out_rows(plan: Plan, source: Source, sides: Iterable[Side]) -> list[HeldOutRow]:

@@ -41,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "account",
         "survey plan",
         "engines cards routes outflow",
+        "leaks",
         "training evaluation",
         "forecast doctor audit",
         "results",
