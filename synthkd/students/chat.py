@@ -14,15 +14,14 @@ from synthkd.students.lesson import Tell
 
 CHATML = """\
 {%- for message in messages -%}
-{{- '<|im_start|>' + message['role'] + '\\n' -}}
+{{- ('' if loop.first else '\\n') + '<|im_start|>' + message['role'] + '\\n' -}}
 {%- if message['role'] == 'assistant' -%}
 {% generation %}{{- message['content'] + eos_token -}}{% endgeneration %}
 {%- else -%}
 {{- message['content'] + '<|im_end|>' -}}
 {%- endif -%}
-{{- '\\n' -}}
 {%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+{%- if add_generation_prompt -%}{{- '\\n<|im_start|>assistant\\n' -}}{%- endif -%}
 """
 """ChatML, but an answer ends with the end token that the model knows already: a new token would
 need embeddings, which adapters do not train."""
@@ -42,7 +41,7 @@ def prepared(tokenizer: Any, config: SftConfig | DpoConfig, tell: Tell) -> Any:
             " never stop writing: set eos_token in its tokenizer_config.json"
         )
     if config.chat_template is not None:
-        tokenizer.chat_template = _template(config.chat_template)
+        tokenizer.chat_template = template_of(config)
     elif tokenizer.chat_template is None:
         tokenizer.chat_template = CHATML
         tell("the base has no chat template: it gets chatml (student.chat_template names another)")
@@ -53,9 +52,15 @@ def prepared(tokenizer: Any, config: SftConfig | DpoConfig, tell: Tell) -> Any:
     return tokenizer
 
 
-def _template(named: str) -> str:
-    if named in SHIPPED:
-        return SHIPPED[named]
+def template_of(config: SftConfig | DpoConfig) -> str | None:
+    """The text of the template that the settings name; None = they name none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    named = config.chat_template
+    if named is None or named in SHIPPED:
+        return SHIPPED[named] if named else None
     try:
         return Path(named).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -18,6 +18,7 @@ from synthkd.students import artefact, causal, data, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import card
 from synthkd.students.causal import PREVIEW, Base
+from synthkd.students.chat import template_of
 from synthkd.students.data import Conversation, Tokenised, Tokens
 from synthkd.students.lesson import Lesson, Tell
 from synthkd.students.targets import text_of
@@ -52,7 +53,8 @@ def train(lesson: Lesson, tell: Tell) -> None:
     texts = [message["content"] for side in pairs for message in side.messages]
     started = pretrained.begun_with(config, texts, lesson.work / "scratch")
     asked_for = (list(map(dict, side.messages)) for side in pairs)
-    mark = artefact.fingerprint(FORMAT, config, causal.PACKAGES, asked_for, started.identity)
+    begun = [started.identity, template_of(config)]
+    mark = artefact.fingerprint(FORMAT, config, causal.PACKAGES, asked_for, *begun)
     if holds(lesson.folder, mark):
         with suppress(UserError):  # damaged: nothing else would mend it
             causal.load(lesson.folder)

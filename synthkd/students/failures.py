@@ -62,7 +62,7 @@ def explained(folder: Path) -> Iterator[None]:
             ) from error
         if any(word in said for word in NO_DISK):
             raise DiskFailed(
-                f"cannot write checkpoints to {folder}: {said.splitlines()[0]}; free some space"
+                f"cannot write to {folder}: {said.splitlines()[0]}; free some space"
                 " there, or write to another folder (--out). What was paid for is kept"
             ) from error
         raise

@@ -3,7 +3,7 @@
     python -m synthkd.students.job ORDER [PROCESSES PARENT]
 
 ORDER is a lesson as JSON, PARENT the process that waits for it. With more than one process this one
-becomes `accelerate launch`, which starts as many of it. What it has to say goes to standard output,
+becomes torchrun, which starts as many of it. What it has to say goes to standard output,
 a JSON object a line:
 
     {"told": "step 20 of 400, loss 1.3"}
@@ -125,7 +125,9 @@ def main(order: Path, processes: int = 1, parent: int | None = None) -> int:
     if parent not in {None, os.getppid()}:
         return 1  # it ended before we could ask to be told
     if processes > 1:  # this process becomes the launcher, and goes with its parent all the same
-        launch = ["-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+        # Not `accelerate launch`: it starts one process where there is no GPU, and obeys a file of
+        # settings in the user's home.
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         again = ["-m", "synthkd.students.job", str(order)]
         os.execv(sys.executable, [sys.executable, *launch, *again])  # noqa: S606
     say = _voice()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from synthkd.errors import UserError
 from synthkd.students.artefact import Student, read_about
+from synthkd.students.failures import explained
 from synthkd.students.lesson import Lesson, Tell
 
 APART = frozenset({"sft", "dpo", "seq2seq", "encoder"})
@@ -22,7 +23,16 @@ def train(lesson: Lesson, tell: Tell) -> None:
     Raises:
         NothingToLearn: the rows cannot teach it.
         UserError: settings, base model or tokenizer do not fit, or an extra is missing.
+        TrainingFailed, DiskFailed: memory, numbers or the disk gave out.
     """
+    if lesson.config.kind in APART:
+        with explained(lesson.work):
+            _train(lesson, tell)
+    else:
+        _train(lesson, tell)
+
+
+def _train(lesson: Lesson, tell: Tell) -> None:
     match lesson.config.kind:
         case "linear":
             from synthkd.students import linear

@@ -6,8 +6,16 @@ import importlib.util
 import os
 from pathlib import Path
 
-from synthkd.config import HostedConfig, LoraConfig, NetworkConfig, StudentConfig
+from synthkd.config import (
+    DpoConfig,
+    HostedConfig,
+    LoraConfig,
+    NetworkConfig,
+    SftConfig,
+    StudentConfig,
+)
 from synthkd.errors import UserError
+from synthkd.students.chat import template_of
 from synthkd.teachers.vllm.model import model_named
 
 TRAIN = ("torch", "transformers", "trl", "peft", "accelerate")
@@ -31,6 +39,8 @@ def ready(config: StudentConfig, base: Path, *, offline: bool) -> StudentConfig:
     if not isinstance(config, NetworkConfig):
         return config
     _check_packages(config)
+    if isinstance(config, SftConfig | DpoConfig):
+        config = _with_template(config, base)
     if config.base is None:
         return config
     model = model_named(
@@ -49,6 +59,15 @@ def _check_key(config: HostedConfig) -> None:
         raise UserError(
             f"student.api_key_env: the environment has no {config.api_key_env}: export it"
         )
+
+
+def _with_template(config: SftConfig | DpoConfig, base: Path) -> SftConfig | DpoConfig:
+    """Its chat template found, beside the pipeline file too."""
+    named = config.chat_template
+    if named is not None and (base / named).is_file():
+        config = config.model_copy(update={"chat_template": str(base / named)})
+    template_of(config)
+    return config
 
 
 def _check_packages(config: NetworkConfig) -> None:

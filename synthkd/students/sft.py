@@ -20,6 +20,7 @@ from synthkd.students import artefact, causal, data, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import card
 from synthkd.students.causal import PREVIEW, Base
+from synthkd.students.chat import template_of, training_template
 from synthkd.students.curriculum import Course, Curriculum, curriculum
 from synthkd.students.data import Conversation, Tokenised
 from synthkd.students.lesson import HeldOutRow, Lesson, Tell
@@ -57,6 +58,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
         causal.PACKAGES,
         ([x.row, list(map(dict, x.messages)), x.explains] for x in lessons),
         started.identity,
+        template_of(config),
         [list(course.stages), course.orders, course.weights],
         [[row.text, row.gold] for row in dev],
     )
@@ -108,8 +110,6 @@ def _texts(lessons: Sequence[Conversation]) -> list[str]:
 
 
 def _tokens(config: SftConfig, lessons: Sequence[Conversation], tokenizer: Any) -> Tokenised:
-    from synthkd.students.chat import training_template
-
     template = training_template(tokenizer) if config.messages is not None else None
     return data.tokenised(lessons, tokenizer, max_length=config.max_length, template=template)
 

@@ -30,7 +30,7 @@ from typing import Any
 from synthkd.config import NetworkConfig
 from synthkd.errors import Interrupted, TrainingFailed
 from synthkd.students.curriculum import Course
-from synthkd.students.failures import check_weights, explained, no_loss
+from synthkd.students.failures import check_weights, no_loss
 from synthkd.students.lesson import Tell
 from synthkd.text import equivalent
 
@@ -339,8 +339,7 @@ def train(
 
     Raises:
         Interrupted: SIGTERM; the step was ended and its checkpoint saved.
-        TrainingFailed: no finite loss, or no memory.
-        DiskFailed: a checkpoint could not be written.
+        TrainingFailed: no finite loss.
     """
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback
@@ -356,7 +355,7 @@ def train(
     if newest is not None:
         tell(f"going on from step {newest.name.removeprefix('checkpoint-')}")
     begun = time.monotonic()
-    with _sigterm_sets(stop), explained(folder):
+    with _sigterm_sets(stop):
         learning.train(resume_from_checkpoint=str(newest) if newest else None)
     took_s = time.monotonic() - begun
     if stop.is_set():

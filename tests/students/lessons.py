@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import TypeAdapter
 
 from synthkd.config import StudentConfig
@@ -13,6 +14,9 @@ from synthkd.io.rows_file import open_rows
 from synthkd.rows import Row
 from synthkd.students.lesson import HeldOutRow, Lesson, write_held_out
 
+peft_warns = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",  # it asks by the old name
+)
 BLOCK: TypeAdapter[StudentConfig] = TypeAdapter(StudentConfig)
 
 

@@ -9,12 +9,10 @@ import pytest
 
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.students import kinds
-from tests.students.lessons import lesson
+from tests.students.lessons import lesson, peft_warns
 from tests.students.test_sft import BLOCK, TINY
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",  # peft asks by the old name
-)
+pytestmark = peft_warns
 ROWS = [
     {"text": f"{start} {good}", "good": good, "bad": "nothing"}
     for start in ("my", "the", "a", "one")
