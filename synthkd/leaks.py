@@ -13,9 +13,10 @@ texts count for nothing, and texts of fewer than 13 words leak only when they ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from synthkd.config import LearnerConfig
 from synthkd.curate.ngrams import NgramIndex, Rules
@@ -29,6 +30,8 @@ MOST = 0.95
 FEW = 0.01
 RULES = Rules(any_words=None, share_words=13, share=MOST, least_words=13)
 SAME = "the same text"
+LEAKS = "leaks"
+"""Under which a student's `made_from` says what was found."""
 AT_ONCE = 1000
 """Rows looked at together."""
 
@@ -46,7 +49,7 @@ class Leak:
 def leaks_among(
     config: LearnerConfig, rows: Iterable[Row], held_out: Sequence[HeldOutRow]
 ) -> str | None:
-    """What the card says of leaks; None = there are none.
+    """What the card says of leaks; None = nothing was held out.
 
     Args:
         config: names the fields, and says whether leaks are allowed.
@@ -57,8 +60,10 @@ def leaks_among(
         NothingToLearn: there are leaks, and the settings do not allow them.
     """
     found = sorted(leaks(config, rows, held_out), key=lambda leak: leak.how != SAME)
-    if not found:
+    if not held_out:
         return None
+    if not found:
+        return f"none of {len(held_out):,} held-out rows"
     same = sum(leak.how == SAME for leak in found)
     twins = len({leak.held_out.id for leak in found[same:]})
     figures = (
@@ -74,6 +79,12 @@ def leaks_among(
         " drop them by the step `decontaminate`, or set student.allow_leaks: true, which the card"
         " will say"
     )
+
+
+def leaks_told(about: Mapping[str, Any]) -> str | None:
+    """What student.json says of leaks; None = they were not looked for."""
+    told: str | None = about.get("made_from", {}).get(LEAKS)
+    return told
 
 
 def leaks(

@@ -11,7 +11,7 @@ from synthkd.cards import teacher_in_words
 from synthkd.config import EncoderConfig, NetworkConfig, StudentConfig
 from synthkd.flow import in_thread
 from synthkd.io.sources import Source
-from synthkd.leaks import leaks_among
+from synthkd.leaks import LEAKS, leaks_among, leaks_told
 from synthkd.plan import Plan, gold_field
 from synthkd.rows import Json, canonical
 from synthkd.students import kinds
@@ -22,10 +22,8 @@ from synthkd.students.ready import ready
 from synthkd.survey import rows_of
 from synthkd.text import answer_text
 
-TOLD = ("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated", "leaks")
+TOLD = ("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated")
 """What the manifest takes from student.json, where it is there."""
-LEAKS = "leaks"
-"""Under which the card says that held-out rows are among the rows learnt from."""
 
 
 async def train(
@@ -79,8 +77,9 @@ async def train(
 
 def student_in_words(student: Student) -> Mapping[str, Any]:
     """What the manifest says about the student."""
-    known = {**student.about, LEAKS: student.about.get("made_from", {}).get(LEAKS)}
-    return {name: known[name] for name in TOLD if known.get(name) is not None}
+    told = {name: student.about[name] for name in TOLD if name in student.about}
+    leaks = leaks_told(student.about)
+    return told if leaks is None else {**told, LEAKS: leaks}
 
 
 async def held_out_rows(plan: Plan, source: Source, sides: Iterable[Side]) -> list[HeldOutRow]:

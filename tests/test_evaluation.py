@@ -12,7 +12,7 @@ import orjson
 import pytest
 import yaml
 
-from synthkd.errors import ConfigError, TooManyLost, UserError
+from synthkd.errors import ConfigError, NothingToLearn, TooManyLost, UserError
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.folder import read_stopped
 from synthkd.manifest import Contestant, Evaluation, Progress
@@ -307,7 +307,7 @@ async def test_confidences_money_and_leaks_of_a_student(tmp_path: Path) -> None:
     student, main = named(evaluation, "student"), named(evaluation, "main")
     assert student.confidences is not None
     assert student.confidences.rows == evaluation.rows
-    assert evaluation.contamination == "not checked"
+    assert evaluation.contamination == f"none of {evaluation.rows} held-out rows"
     assert [note.split(":")[0] for note in evaluation.notes] == ["few rows"]
     spent_usd = manifest.spend.usd
     assert spent_usd is not None
@@ -365,3 +365,22 @@ async def test_a_recorded_teacher_is_called_so(tmp_path: Path) -> None:
         "student": False,
     }
     assert named(evaluation, "main").pays_off_after == "never"
+
+
+async def test_a_student_is_not_trained_on_held_out_rows_unless_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    twice = [*ROWS, *({**row, "id": f"again-{row['id']}"} for row in ROWS)]
+    source = {"jsonl": "rows.jsonl", "id": ["id"], "holdout": {"test": 0.5, "by": ["id"]}}
+    async with FakeTeacher().serve() as provider:
+        file = write(tmp_path, provider, twice, source=source, student=STUDENT)
+        with pytest.raises(NothingToLearn, match="rows are the same as a held-out one"):
+            await Pipeline.load(file, out="out").run()
+        allowed = Pipeline.load(file, out="out", overrides=["student.allow_leaks=true"])
+        manifest = await allowed.run()
+    assert manifest.evaluation is not None
+    assert "rows are the same as a held-out one" in manifest.evaluation.contamination
+    assert manifest.student is not None
+    assert manifest.student["leaks"] == manifest.evaluation.contamination
+    card = (tmp_path / "out" / "student" / "README.md").read_text(encoding="utf-8")
+    assert "* leaks: " in card

@@ -113,7 +113,7 @@ def _labelled(about: Mapping[str, Any]) -> str:
             f"* spans left out because they overlap longer ones: {about['overlapping']}; that the"
             f" tokens cannot express exactly: {about['inexact_spans']}"
         )
-    return "\n".join([*said, *_leaks(about)])
+    return "\n".join(said)
 
 
 def _written(about: Mapping[str, Any]) -> str:
@@ -140,16 +140,11 @@ def _written(about: Mapping[str, Any]) -> str:
         said.append(f"* curriculum: {about['curriculum']}")
     if about.get("packing") is not None:
         said.append(f"* packed: {about['packing']:.1%} of the sequences is text")
-    return "\n".join([*said, *_preview(about), *_leaks(about)])
+    return "\n".join([*said, *_preview(about)])
 
 
 def _preview(about: Mapping[str, Any]) -> list[str]:
     return [] if about["kind"] == "seq2seq" else ["* `preview.md` shows examples as it saw them"]
-
-
-def _leaks(about: Mapping[str, Any]) -> list[str]:
-    found = about.get("leaks")
-    return [f"* **held-out rows are among the rows**: {found}"] if found else []
 
 
 def _training(about: Mapping[str, Any]) -> str:

@@ -102,3 +102,14 @@ def test_faults_of_the_block_have_their_place(
     result = CliRunner().invoke(app, ["plan", str(pipeline)])
     assert result.exit_code == 2
     assert re.search(said, result.output), result.output
+
+
+def test_a_chat_template_is_found_beside_the_pipeline_and_read_before_anything_is_spent(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError, match=r"student\.chat_template: own\.jinja cannot be read"):
+        looked_at({**SFT, "scratch": {}, "chat_template": "own.jinja"}, tmp_path)
+    (tmp_path / "own.jinja").write_text("{{ messages }}")
+    found = looked_at({**SFT, "scratch": {}, "chat_template": "own.jinja"}, tmp_path)
+    assert getattr(found, "chat_template", None) == str(tmp_path / "own.jinja")
+    looked_at({**SFT, "scratch": {}, "chat_template": "chatml"}, tmp_path)
