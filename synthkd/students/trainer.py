@@ -165,7 +165,10 @@ def arguments(
         "gradient_accumulation_steps": config.gradient_accumulation,
         checkpointing: config.gradient_checkpointing,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.schedule,
+        # Plain "constant" would leave the warm-up out.
+        "lr_scheduler_type": (
+            "constant_with_warmup" if config.schedule == "constant" else config.schedule
+        ),
         "warmup_steps": math.ceil(config.warmup * steps),
         "weight_decay": config.weight_decay,
         "bf16": precision == "bf16",
