@@ -153,14 +153,26 @@ def tokenised(
         tokenizer: with a chat template.
         max_length: tokens of an example; what is longer is cut at its end.
         template: instead of the tokenizer's, where whole conversations are learnt: with marks.
+
+    Raises:
+        NothingToLearn: the template refuses a conversation, such as one with a system message.
     """
+    from jinja2 import TemplateError
+
     kept, left_out, split = [], [], False
     for lesson in lessons:
-        if lesson.all_turns:
-            ids, labels = _marked(lesson.messages, tokenizer, template)
-        else:
-            ids, labels, differs = _after_prompt(lesson.messages, tokenizer)
-            split = split or differs
+        try:
+            if lesson.all_turns:
+                ids, labels = _marked(lesson.messages, tokenizer, template)
+            else:
+                ids, labels, differs = _after_prompt(lesson.messages, tokenizer)
+                split = split or differs
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in lesson.messages)
+            raise NothingToLearn(
+                f"student: the chat template cannot write row number {lesson.row + 1} ({roles}):"
+                f" {error}; name another in student.chat_template, or mend the row in a step"
+            ) from error
         tokens = Tokens(
             row=lesson.row,
             ids=ids[:max_length],

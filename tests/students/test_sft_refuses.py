@@ -74,6 +74,14 @@ def test_a_template_that_writes_no_answer_teaches_nothing(base: Path, tmp_path: 
         taught(tmp_path, **on(base))
 
 
+def test_a_template_that_refuses_a_conversation_is_quoted(base: Path, tmp_path: Path) -> None:
+    (base / "chat_template.jinja").write_text("{{ raise_exception('System role not supported') }}")
+    with pytest.raises(
+        NothingToLearn, match=r"row number 1 \(user, assistant\): System role not supported"
+    ):
+        taught(tmp_path, **on(base))
+
+
 def test_pickled_weights_are_refused(base: Path, tmp_path: Path) -> None:
     (base / "model.safetensors").rename(base / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"pickles \(pytorch_model.bin\).*allow_pickle"):
