@@ -22,7 +22,7 @@ from synthkd.desk import Desk
 from synthkd.engines.local import row_stage
 from synthkd.errors import NothingToLearn, Rejected, TeacherError, TooManyLost
 from synthkd.evaluate.compare import Answers, Role, compare
-from synthkd.flow import in_thread, pour
+from synthkd.flow import Stage, in_thread, pour
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.kit import Kit
@@ -30,8 +30,9 @@ from synthkd.manifest import Evaluation, StepCounts
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Fields, Json, Row
 from synthkd.students.artefact import Probabilistic, Student
+from synthkd.students.hosted.student import HostedStudent, answer_in
 from synthkd.survey import rows_of
-from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.open import Gateway, OpenTeacher, check_teachers
 from synthkd.teachers.prices import FREE, nano_usd
 from synthkd.teachers.request import Completion, Request, Teacher
 from synthkd.teachers.students import is_simulated
@@ -53,6 +54,7 @@ async def evaluate(
     desk_of: Callable[[BoundRowStep], Desk],
     student: Student | None,
     *,
+    gateway: Gateway,
     rows_file: Path,
     work: Path,
     wait_for: Callable[[int], Awaitable[None]],
@@ -64,6 +66,7 @@ async def evaluate(
         source: surveyed, so that every held-out row is known to have gold and text.
         desk_of: what the calls of a step share.
         student: None = there is none.
+        gateway: asks a student that a provider has, within ledger and budget.
         rows_file: what the student was trained on.
         work: a folder for scratch files.
         wait_for: ends the run if so many rows wait for a batch; none is no reason.
@@ -83,7 +86,7 @@ async def evaluate(
             " are compared: `synthkd show` says where the rows were lost"
         )
     held_out = await _held_out(plan, source, config)
-    rows, answers, funnel = held_out, dict[str, Answers](), StepCounts()
+    rows, funnel, exam = held_out, StepCounts(), None
     if config.ask is not None:
         bound = asked_step(plan, config.ask)
         recorded = {n for n, t in plan.config.teachers.items() if t.recorded is not None}
@@ -96,9 +99,14 @@ async def evaluate(
                 f"evaluation: on none of the {len(held_out)} {config.on} rows did asking succeed:"
                 f" {dict(funnel.reasons)}. What was paid for is kept: run again to ask again"
             )
-        answers = exam.answers(rows)
-    if student is not None:
-        answers["student"] = await in_thread(lambda: _answers_of_student(plan, student, rows))
+    of_student: Answers | None = None
+    if isinstance(student, HostedStudent):
+        rows, of_student = await _ask_student(plan, student, gateway, rows)
+    elif student is not None:
+        of_student = await in_thread(lambda: _answers_of_student(plan, student, rows))
+    answers = {} if exam is None else exam.answers(rows)
+    if of_student is not None:
+        answers["student"] = of_student
     evaluation = await in_thread(
         lambda: compare(
             [row.gold for row in rows],
@@ -138,7 +146,6 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
     started = time.perf_counter()
     predictions = student.predict(texts)
     took_s = time.perf_counter() - started
-    at_a_provider = student.about.get("kind") == "hosted"
     return Answers(
         role="student",
         given=predictions,
@@ -147,7 +154,7 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
         else None,
         simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
         ms_per_row=1000 * took_s / max(1, len(rows)),
-        usd_per_1000=None if at_a_provider else 0.0,
+        usd_per_1000=0.0,
     )
 
 
@@ -155,6 +162,55 @@ def _contamination(student: Student) -> str:
     """What training found of held-out rows among the rows that it learnt from."""
     leaks: str | None = student.about.get("made_from", {}).get("leaks")
     return leaks or "not checked"
+
+
+async def _ask_student(
+    plan: Plan, student: HostedStudent, gateway: Gateway, rows: Sequence[HeldOut]
+) -> tuple[list[HeldOut], Answers]:
+    """The rows on which asking the student succeeded, and what it answered.
+
+    It is asked out of the run's ledger and budget, as a teacher is.
+
+    Raises:
+        UserError: `budget.usd` is set, and what asking it costs is unknown.
+        TooManyLost: asking failed on more rows than `limits.max_failed` allows.
+    """
+    config = student.asked_as
+    check_teachers({"student": config}, base=plan.folder, budget=plan.config.budget, offline=True)
+    teacher = gateway.open_more("student", config)
+    replies: dict[str, Completion] = {}
+    failures: list[TeacherError] = []
+
+    async def seen() -> AsyncGenerator[list[HeldOut], None]:
+        yield list(rows)
+
+    async def ask(row: HeldOut, _: object) -> None:
+        try:
+            replies[row.id] = await teacher.complete(student.request(row.text))
+        except TeacherError as failure:
+            failures.append(failure)
+
+    async def nothing(_: HeldOut) -> None:
+        """Nothing is handed on."""
+
+    await pour(seen(), [Stage(work=ask, in_flight=teacher.concurrency)], nothing)
+    if len(failures) > plan.config.limits.max_failed * len(rows):
+        raise TooManyLost(
+            f"evaluation: asking the student failed on {len(failures)} of {len(rows)} rows, more"
+            f" than limits.max_failed allows; the first: {failures[0]}. What was paid for is kept:"
+            " run again to ask again"
+        )
+    answered = [row for row in rows if row.id in replies]
+    bought = sum(not reply.hit for reply in replies.values())
+    costs = [_nano_usd(teacher, reply) for reply in replies.values()]
+    answers = Answers(
+        role="student",
+        given=[answer_in(replies[row.id]) for row in answered],
+        simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
+        ms_per_row=_median_ms(teacher, bought),
+        usd_per_1000=_usd_per_1000(costs, len(answered)),
+    )
+    return answered, answers
 
 
 async def _sit(
@@ -298,10 +354,9 @@ class Exam:
     def _ms_per_row(self, seat: _Seat) -> float | None:
         """The median of what this exam bought: those attempts are the last that were timed."""
         bought = [self._bought[teacher] for teacher in seat.teachers]
-        if seat.role != "teacher" or not bought[0]:
+        if seat.role != "teacher":
             return None
-        latencies_s = list(self.desk.teachers[seat.teachers[0]].stats.latencies_s)[-bought[0] :]
-        return 1000 * statistics.median(latencies_s) if latencies_s else None
+        return _median_ms(self.desk.teachers[seat.teachers[0]], bought[0])
 
 
 class _Listened:
@@ -348,6 +403,12 @@ def _first_samples(fields: Fields) -> dict[str, Json]:
         for one in (answers if isinstance(answers, list | tuple) else ())
         if isinstance(one, Mapping) and one.get("sample", 0) == 0
     }
+
+
+def _median_ms(teacher: OpenTeacher, bought: int) -> float | None:
+    """The median of the last attempts; None = none was bought."""
+    latencies_s = list(teacher.stats.latencies_s)[-bought:] if bought else []
+    return 1000 * statistics.median(latencies_s) if latencies_s else None
 
 
 def _nano_usd(teacher: OpenTeacher, reply: Completion) -> int | None:

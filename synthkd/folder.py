@@ -36,6 +36,7 @@ BEFORE = ".before.json"
 WORK = ".work"
 TRAINED = ".trained"
 ROUNDS = "rounds"
+LEARNING = "learning"
 STOPPED = "stopped"
 RUN = "run.json"
 
@@ -66,7 +67,7 @@ class RunFolder:
         self.work = path / WORK
         self.staged = self.work / "staged"
         self.trained = path / TRAINED / "student"
-        self.learning = path / TRAINED / "learning"
+        self.learning = path / TRAINED / LEARNING
         """Checkpoints of a training that goes on; gone when the student is published."""
         self.rounds = path / TRAINED / ROUNDS
         """The students of rounds, until all rounds are published."""
@@ -174,7 +175,7 @@ def open_folder(path: Path, *, ledger: str | None, default_ledger: str) -> Itera
             ledger, or another process works in it.
     """
     made = [p for p in (path, *path.parents) if not p.exists()]
-    with _alone_in(path):
+    with alone_in(path):
         is_new = not (path / RUN).exists()
         folder: RunFolder | None = None
         try:
@@ -199,7 +200,12 @@ def _leave_no_trace(path: Path, made: list[Path], is_new: bool) -> None:
 
 
 @contextmanager
-def _alone_in(path: Path) -> Iterator[None]:
+def alone_in(path: Path) -> Iterator[None]:
+    """Keep other processes out of the folder, which is made if it is not there.
+
+    Raises:
+        UserError: another one works in it, or it cannot be used.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path):

@@ -40,7 +40,7 @@ from synthkd.plan import (
 from synthkd.routes import Asked, Route, compare, measured
 from synthkd.rows import Row
 from synthkd.steps import BUILTIN
-from synthkd.students.ready import ready
+from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, survey
 from synthkd.teachers.budget import prompt_bound
 from synthkd.teachers.open import OpenTeacher, check_teachers
@@ -278,6 +278,7 @@ def _warnings(plan: Plan) -> Iterator[str]:
             yield f"a run would not start: {error}"
     if config.student is not None:
         try:
+            check_cost(config.student, config)
             ready(config.student, plan.folder, offline=False)
         except UserError as error:
             yield f"a run would not start: {error}"

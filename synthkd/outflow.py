@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from synthkd.config import TeacherConfig
+from synthkd.config import HostedConfig, TeacherConfig
 from synthkd.plan import BoundRowStep, BoundTableStep, Plan, asked_step
 from synthkd.teachers.endpoint import base_urls
 
@@ -75,6 +75,9 @@ def outflows(plan: Plan) -> list[Outflow]:
     for bound in plan.steps:
         found += _of_step(plan, bound, bound.label, known)
         known.pass_through(bound)
+    student = plan.config.student
+    if isinstance(student, HostedConfig):
+        found.append(_of_student(student, known))
     evaluate = plan.config.evaluate
     if evaluate is not None and evaluate.ask is not None:
         asked = asked_step(plan, evaluate.ask)
@@ -120,6 +123,16 @@ def _of_step(
         yield Outflow(
             step=label, teacher=teacher, to=to, hosts=hosts, fields=sent, computed=tuple(computed)
         )
+
+
+def _of_student(config: HostedConfig, known: _Known) -> Outflow:
+    """The training file, which goes to a provider as a whole."""
+    to, hosts = destination(config.asked_as(config.base))
+    fields = tuple(
+        Sent(field=name, origin=known.origin.get(name), masked_by=known.masked_by.get(name))
+        for _, name in config.fields()
+    )
+    return Outflow(step="student", teacher=config.base, to=to, hosts=hosts, fields=fields)
 
 
 def destination(

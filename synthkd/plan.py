@@ -295,6 +295,8 @@ def _round_faults(plan: Plan) -> Iterable[str]:
         return
     if config.student is None:
         yield f"{plan.place}: rounds need a `student` block: a round learns from its mistakes"
+    elif config.student.kind == "hosted":
+        yield f"{plan.place}: rounds train a student here: `kind: hosted` would buy a job a round"
     if holdout is None or holdout.dev == 0:
         yield (
             f"{plan.place}: rounds learn from rows held out as dev, and source.holdout sets none"

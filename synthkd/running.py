@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.account import EXPORT, Account
-from synthkd.config import PipelineConfig
+from synthkd.config import HostedConfig, PipelineConfig
 from synthkd.desk import Desk
 from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import DiskFailed, Rejected, RunStopped, TooManyLost, UserError
@@ -61,7 +61,7 @@ from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
 from synthkd.students.local import open_student
-from synthkd.students.ready import ready
+from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
@@ -381,6 +381,7 @@ class Run:
         """Check before any cost what training will need."""
         config, folder, offline = self._plan.config.student, self._plan.folder, self._ways.offline
         if config is not None:
+            check_cost(config, self._plan.config)
             await in_thread(lambda: ready(config, folder, offline=offline))
 
     async def _student(self, rows_file: Path, rounds: Sequence[RoundRecord]) -> Student | None:
@@ -396,8 +397,8 @@ class Run:
 
     async def _train(self, *, rows_file: Path, folder: Path, work: Path) -> Student:
         self._enter("training")
-        if self._gateway is not None:
-            await self._gateway.release()  # the student may want the GPU
+        assert self._gateway is not None  # noqa: S101  whoever trains has asked
+        await self._gateway.release()  # the student may want the GPU
 
         def tell(line: str) -> None:
             self._training = line
@@ -409,6 +410,7 @@ class Run:
             folder=folder,
             work=work,
             offline=self._ways.offline,
+            purse=self._gateway.purse,
             tell=tell,
         )
 
@@ -416,11 +418,13 @@ class Run:
         if self._plan.config.evaluate is None:
             return None
         self._enter("evaluating")
+        assert self._gateway is not None  # noqa: S101  as above
         evaluation = await evaluate(
             self._plan,
             self._source,
             self._desk,
             student,
+            gateway=self._gateway,
             rows_file=rows_file,
             work=self._folder.work,
             wait_for=self._wait_for,
@@ -462,6 +466,9 @@ class Run:
         priced = self._gateway is not None and all(
             teacher.stats.nano_usd is not None for teacher in self._gateway.teachers.values()
         )
+        student = self._plan.config.student
+        if isinstance(student, HostedConfig) and self._training:  # a job was made
+            priced = priced and student.usd_per_million_tokens is not None
         return Spend(
             requests=spent.requests,
             prompt_tokens=spent.prompt_tokens,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.cards import teacher_in_words
-from synthkd.config import EncoderConfig, NetworkConfig, StudentConfig
+from synthkd.config import EncoderConfig, HostedConfig, NetworkConfig, StudentConfig
 from synthkd.flow import in_thread
 from synthkd.io.sources import Source
 from synthkd.leaks import LEAKS, leaks_among, leaks_told
@@ -16,13 +16,18 @@ from synthkd.plan import Plan, gold_field
 from synthkd.rows import Json, canonical
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
+from synthkd.students.hosted import student as hosted
 from synthkd.students.job import train_apart
 from synthkd.students.lesson import SIDES, HeldOutRow, Lesson, Side, Tell, write_held_out
 from synthkd.students.ready import ready
 from synthkd.survey import rows_of
+from synthkd.teachers.budget import Purse
 from synthkd.text import answer_text
 
-TOLD = ("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated")
+TOLD = (
+    *("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated"),
+    *("model", "job", "usd"),
+)
 """What the manifest takes from student.json, where it is there."""
 
 
@@ -34,6 +39,7 @@ async def train(
     folder: Path,
     work: Path,
     offline: bool,
+    purse: Purse,
     tell: Tell,
 ) -> Student:
     """Train the student that the plan asks for on the rows, into the folder.
@@ -44,12 +50,14 @@ async def train(
         rows_file: the final rows.
         folder: where the student is kept.
         work: what is in it outlives a kill of the run, until the student is published.
-        offline: ask no hub for the base model.
+        offline: ask no hub for the base model, and no provider.
+        purse: pays a provider that trains it.
         tell: takes a line on how far it is.
 
     Raises:
         NothingToLearn: the rows cannot teach it.
         TrainingFailed: it broke off.
+        BudgetReached: a provider may charge more than is left.
     """
     assert plan.config.student is not None  # noqa: S101  asked only where there is one
     asked = plan.config.student
@@ -70,6 +78,8 @@ async def train(
         lesson = replace(lesson, made_from={**lesson.made_from, LEAKS: leaks})
     if isinstance(config, NetworkConfig):
         await train_apart(lesson, tell)
+    elif isinstance(config, HostedConfig):
+        await hosted.train(lesson, tell, purse, offline=offline)
     else:
         await in_thread(lambda: kinds.train(lesson, tell))
     return await in_thread(lambda: kinds.load(folder))

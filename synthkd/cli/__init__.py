@@ -5,6 +5,8 @@
     cli/steps.py    steps
     cli/judging.py  calibrate
     cli/audit.py    audit
+    cli/batch.py    batch list, collect, cancel
+    cli/job.py      job show, cancel
     cli/ledger.py   ledger stats, show, export, verify, prune, erase
     cli/teachers.py doctor, fake-teacher
     cli/serve.py    serve
@@ -21,13 +23,14 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import audit, batch, judging, ledger, runs, serve, steps, teachers
+from synthkd.cli import audit, batch, job, judging, ledger, runs, serve, steps, teachers
 from synthkd.cli.app import app
 
 __all__ = [
     "app",
     "audit",
     "batch",
+    "job",
     "judging",
     "ledger",
     "main",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 
 from synthkd.config.settings import MAX_USD, Count, InFlight, Name, Seed, Settings, Share
-from synthkd.config.student import StudentConfig
+from synthkd.config.student import HostedConfig, StudentConfig
 from synthkd.config.teacher import TeacherConfig
 
 
@@ -238,6 +238,11 @@ class PipelineConfig(Settings):
                     " before and after all steps: give it another `name`"
                 )
             seen.add(step.label)
+        if "student" in self.teachers and isinstance(self.student, HostedConfig):
+            raise ValueError(
+                "teachers.student: a hosted student is asked under this name: give the teacher"
+                " another"
+            )
         if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
             raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")
         return self

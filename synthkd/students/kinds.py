@@ -81,5 +81,9 @@ def load(folder: Path) -> Student:
             from synthkd.students import classifier
 
             return classifier.load(folder)
+        case "hosted":
+            from synthkd.students.hosted.student import load_hosted
+
+            return load_hosted(folder)
         case kind:
             raise UserError(f"{folder} holds a student of kind {kind!r}, which is not known here")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 from synthkd.config import (
@@ -11,11 +10,13 @@ from synthkd.config import (
     HostedConfig,
     LoraConfig,
     NetworkConfig,
+    PipelineConfig,
     SftConfig,
     StudentConfig,
 )
 from synthkd.errors import UserError
 from synthkd.students.chat import template_of
+from synthkd.teachers.endpoint import base_url, key_from
 from synthkd.teachers.vllm.model import model_named
 
 TRAIN = ("torch", "transformers", "trl", "peft", "accelerate")
@@ -34,7 +35,9 @@ def ready(config: StudentConfig, base: Path, *, offline: bool) -> StudentConfig:
         UserError: a package, the base model or a key is missing.
     """
     if isinstance(config, HostedConfig):
-        _check_key(config)
+        base_url("student", config.endpoint)
+        if not offline:
+            key_from(config.api_key_env, "student")
         return config
     if not isinstance(config, NetworkConfig):
         return config
@@ -54,11 +57,26 @@ def ready(config: StudentConfig, base: Path, *, offline: bool) -> StudentConfig:
     return config.model_copy(update={"base": model.place, "revision": model.revision})
 
 
-def _check_key(config: HostedConfig) -> None:
-    if config.api_key_env is not None and not os.environ.get(config.api_key_env):
-        raise UserError(
-            f"student.api_key_env: the environment has no {config.api_key_env}: export it"
-        )
+def check_cost(config: StudentConfig, pipeline: PipelineConfig) -> None:
+    """Refuse a student whose provider could charge anything, where `budget.usd` is set.
+
+    Raises:
+        UserError: a price or the number of epochs is unknown.
+    """
+    if pipeline.budget.usd is None or not isinstance(config, HostedConfig):
+        return
+    needed: dict[str, tuple[object, str]] = {
+        "usd_per_million_tokens": (config.usd_per_million_tokens, "what training costs"),
+        "epochs": (config.epochs, "how often the provider goes over the rows, each time paid"),
+    }
+    if pipeline.evaluate is not None:
+        needed["price"] = (config.price, "what asking the student costs")
+    for name, (value, meaning) in needed.items():
+        if value is None:
+            raise UserError(
+                f"budget.usd is set, but student.{name} is not: {meaning} is unknown, so nothing"
+                " could hold it within the budget"
+            )
 
 
 def _with_template(config: SftConfig | DpoConfig, base: Path) -> SftConfig | DpoConfig:

@@ -142,6 +142,41 @@ def _reached(name: str, limit: float | None, spent: float, worst: float) -> str:
     )
 
 
+class Purse:
+    """What of a run's budget is spent on something that is no request to a teacher.
+
+    Args:
+        budget: shared by all teachers of the run.
+        ledger: where costs are kept.
+        run_id: the run that pays.
+    """
+
+    def __init__(self, budget: Budget, ledger: Ledger, run_id: str) -> None:
+        self._budget = budget
+        self._ledger = ledger
+        self._run_id = run_id
+
+    async def spend(self, most: Cost) -> None:
+        """Spend the most that something can cost, before it is bought: a kill loses none of it.
+
+        Raises:
+            BudgetReached: it does not fit into what is left; nothing is spent.
+        """
+        await self._budget.hold(most)
+        try:
+            await self._ledger.hold(self._run_id, most)
+        except BaseException:
+            self._budget.settle(most, NOTHING)
+            raise
+        self._budget.settle(most, most)
+        self._ledger.settle(self._run_id, most, most)
+
+    def give_back(self, rest: Cost) -> None:
+        """It cost so much less than was spent on it."""
+        self._budget.spent = self._budget.spent - rest
+        self._ledger.settle(self._run_id, NOTHING, NOTHING - rest)
+
+
 class Budgeted:
     """Hold an attempt at its worst cost before it leaves, settle at what it cost.
 
@@ -273,6 +308,9 @@ def _cost(
         nano_usd=charged,
     )
 
+
+BYTES_A_TOKEN = 4
+"""An estimate, right for English text; what the provider counts is what counts."""
 
 MESSAGE_TOKENS = 16
 """What a chat template puts around one message, at most, in the templates that are in use."""

@@ -25,7 +25,7 @@ from synthkd.rows import Fields
 from synthkd.teachers.batches.dispatch import Dispatch
 from synthkd.teachers.batches.posting import Awaited, Posting, UnlessUnderWay
 from synthkd.teachers.batches.run import Batches
-from synthkd.teachers.budget import Budget, Budgeted
+from synthkd.teachers.budget import Budget, Budgeted, Purse
 from synthkd.teachers.closing import Closing, Draining
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
 from synthkd.teachers.embeddings import Embedding, Gathering
@@ -102,6 +102,10 @@ class Gateway:
     budget: Budget
     closing: Closing
     batches: Batches
+    purse: Purse
+    """Pays from the same budget for what is no request to a teacher."""
+    open_more: Callable[[str, TeacherConfig], OpenTeacher]
+    """Another teacher, such as a student that a provider has trained; it joins `teachers`."""
     fleets: Mapping[str, Fleet] = field(default_factory=dict)
     """The vLLM servers of the run, by what they serve."""
     students: Sequence[InProcess] = ()
@@ -180,6 +184,8 @@ async def open_teachers(
                 budget=shared.budget,
                 closing=shared.closing,
                 batches=Batches(ledger, run_id, shared.dispatches, shared.budget, shared.awaited),
+                purse=Purse(shared.budget, ledger, run_id),
+                open_more=lambda n, c: teachers.setdefault(n, shared.stacked(n, c, base, stack)),
                 fleets=shared.fleets,
                 students=shared.students,
             )

@@ -63,6 +63,11 @@ def find_student(name: str, config: LocalConfig, base: Path) -> Path:
         )
     if not folder.joinpath(ABOUT).is_file():
         check_model(folder, setting)
+    if (hosted := about(folder)).get("kind") == "hosted":  # asked here, its cost would be unseen
+        raise UserError(
+            f"{setting}: the weights of this student are at a provider: ask it there, with"
+            f" `endpoint` and `model: {hosted.get('model')}` in place of `student`"
+        )
     return folder
 
 

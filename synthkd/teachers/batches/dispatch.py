@@ -21,7 +21,7 @@ from synthkd.ledger import Cost, Entry
 from synthkd.ledger.outbox import BatchRecord, Outbox, Outcome, Sender
 from synthkd.teachers.batches.collect import Collector, custom_id
 from synthkd.teachers.batches.provider import BatchProvider, BatchStatus, open_provider
-from synthkd.teachers.budget import NOTHING, Budget
+from synthkd.teachers.budget import BYTES_A_TOKEN, NOTHING, Budget
 from synthkd.teachers.endpoint import batch_endpoint
 from synthkd.teachers.request import Api
 from synthkd.teachers.stats import TeacherStats
@@ -29,8 +29,6 @@ from synthkd.teachers.wire import PATH
 
 LINE_BYTES = 200
 """What stands around a body in a line of the file."""
-BYTES_A_TOKEN = 4
-"""Right for English text; what the provider counts is what counts."""
 ENQUEUED = "token_limit_exceeded"
 """The code of a batch that failed because too many tokens were under way."""
 REFUSED_SIZES = 3
