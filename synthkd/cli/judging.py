@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from synthkd.cli.app import AsJson, Debug, app, print_json, reported
-from synthkd.config import TeacherConfig
 from synthkd.errors import UserError
 from synthkd.evaluate.reliability import Scale
-from synthkd.steps import find_step
 
 if TYPE_CHECKING:
     from synthkd.curate.calibration import Calibrated
@@ -140,6 +137,7 @@ class _Judge:
 
 def _judge(verdicts: Path, step: str | None, verdict: str | None, score: str | None) -> _Judge:
     """The judge of a run, or of a file, which does not say who it was."""
+    from synthkd.config import TeacherConfig
     from synthkd.curate.calibration import asked_by, judge_record
     from synthkd.evaluate.people import fields_of_verdict, unreadable_rows
     from synthkd.pipeline import read_manifest
@@ -171,6 +169,10 @@ def _judge(verdicts: Path, step: str | None, verdict: str | None, score: str | N
 
 def _the_judge(manifest: Manifest, name: str | None, folder: Path) -> tuple[str, str, Calibrated]:
     """The step that judges: its name in the pipeline, what it is, and its settings."""
+    from pydantic import ValidationError
+
+    from synthkd.steps import find_step
+
     judges = {
         entry.get("name") or entry["use"]: (entry["use"], entry["with"])
         for entry in manifest.config["steps"]
@@ -195,6 +197,7 @@ def _the_judge(manifest: Manifest, name: str | None, folder: Path) -> tuple[str,
 def _gives_verdicts(use: str) -> bool:
     """Whether a step is a judge: its settings may name a calibration."""
     from synthkd.curate.calibration import Calibrated
+    from synthkd.steps import find_step
 
     try:
         return issubclass(find_step(use).config, Calibrated)
