@@ -19,10 +19,10 @@ The constants are those that the papers are remembered with; none was found in c
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from statistics import fmean, median
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -145,11 +145,10 @@ def consistency_of(
         together: how well each own answer goes together with it, 0 to 1.
         alpha: weight of that against being the same.
     """
-    observed = [
+    return fmean(
         alpha * near + (1 - alpha) * same_answer(answer, target)
         for near, answer in zip(together, own, strict=True)
-    ]
-    return math.fsum(observed) / len(observed)
+    )
 
 
 async def _asked(
@@ -200,8 +199,7 @@ def _mean_of(kit: Kit, replies: Sequence[Reply], worth: Mapping[str, float]) -> 
     if len(losses) == len(said):
         give_up(replies, losses)
     discard_all(kit, losses)
-    read = [worth[one] for one in said if isinstance(one, str)]
-    return math.fsum(read) / len(read)
+    return fmean(worth[one] for one in said if isinstance(one, str))
 
 
 async def _compared(
@@ -271,8 +269,6 @@ def auto_filter(table: Table, kit: TableKit, config: FilterSettings, /) -> Itera
 
     Rejects `not_confident`, and rows whose confidence is no number (`no_confidence`).
     """
-    from statistics import median
-
     known = [value for row in table if (value := _number(row, config.field)) is not None]
     threshold = config.above
     if threshold == "median":
@@ -384,10 +380,19 @@ async def _evidence(
     discard_all(kit, losses)
     agreement = wins / config.samples
     sure = 0.0 if isinstance(reflection, Loss) else SURE[reflection]
-    confidence = config.beta * agreement + (1 - config.beta) * sure
-    better = 2 * wins > config.samples
     return {
         "agreement": agreement,
         "reflection": sure,
-        "confidence": confidence if better else 0.0,
+        "confidence": confidence_in(agreement, sure, config.beta),
     }
+
+
+def confidence_in(agreement: float, reflection: float, beta: float) -> float:
+    """How sure the judge is of a candidate, 0 to 1; 0 where not more than half of it prefer it.
+
+    Args:
+        agreement: the share of the judge's answers that prefer the candidate.
+        reflection: what it says of that verdict, 0 to 1.
+        beta: weight of the agreement against the reflection.
+    """
+    return beta * agreement + (1 - beta) * reflection if agreement > 0.5 else 0.0

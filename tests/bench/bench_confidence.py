@@ -6,8 +6,8 @@ GSM8K, 660 questions. The target is gold, or for 20 % of the questions another q
 "own answers" are those of five recorded teachers (GPT-3 and code-davinci-002, one answer each), so
 they differ more than five samples of one would. Nobody recorded what they say of a target, so beta
 is 1: only the observed consistency is measured, not the reflection. The candidates are the answers
-of a sixth teacher; the judge prefers one as often as own answers are the candidate. Needs the data
-of SYNTHKD_DATA.
+of a sixth teacher; the judge prefers one as often as own answers are the candidate, and replaces a
+target by the rule of `confidence.correct`. Needs the data of SYNTHKD_DATA.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
-from synthkd.curate.confidence import consistency_of, word_f1
+from synthkd.curate.confidence import confidence_in, consistency_of, word_f1
 from synthkd.text import same_answer
 
 ROOT = Path(__file__).parent.parent.parent
 CANDIDATE = "code-davinci-002-PoT-fewshot"
 NOISE, ALPHA, SEEDS = 0.2, 0.8, range(20)
-ETAS = (0.4, 0.6, 0.8)
+ETAS = (0.5, 0.6, 0.8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +94,10 @@ def measured(questions: Sequence[Question], seed: int) -> Mapping[str, float]:
         "AUROC of confidence for a right target": float(roc_auc_score(good, sure)),
         "targets right, all": mean(good),
         "share kept by the filter at the median": mean(passed),
-        "targets right, kept by the filter": mean(
-            g for g, p in zip(good, passed, strict=True) if p
-        ),
+        "targets right, kept by the filter": precision(good, passed),
+        "share kept by confidence > 0": mean(kept),
+        "targets right, kept by confidence > 0": precision(good, kept),
     }
-    kept = [value > 0 for value in sure]
-    found["share kept by confidence > 0"] = mean(kept)
-    found["targets right, kept by confidence > 0"] = mean(
-        g for g, k in zip(good, kept, strict=True) if k
-    )
     for eta in ETAS:
         found |= corrected(questions, targets, good, passed, eta)
     return found
@@ -119,6 +114,11 @@ def confidence(target: str, question: Question) -> float:
     return consistency_of(question.own, target, together, ALPHA)
 
 
+def share_of(answer: str, own: Sequence[str]) -> float:
+    """The share of own answers that are this one."""
+    return mean(same_answer(one, answer) for one in own)
+
+
 def corrected(
     questions: Sequence[Question],
     targets: Sequence[str],
@@ -130,7 +130,7 @@ def corrected(
     replaced = [
         bool(q.candidate)
         and not same_answer(q.candidate, target)
-        and mean(same_answer(own, q.candidate) for own in q.own) >= eta
+        and confidence_in(share_of(q.candidate, q.own), reflection=0.0, beta=1.0) > eta
         for q, target in zip(questions, targets, strict=True)
     ]
     right = [same_answer(q.candidate, q.gold) for q in questions]
@@ -141,7 +141,7 @@ def corrected(
     ]
     changed = [r for r, swap in zip(right, replaced, strict=True) if swap]
     harmed = [swap and not r for swap, r, g in zip(replaced, right, good, strict=True) if g]
-    name = f"judge's share >= {eta:g}"
+    name = f"eta {eta:g}"
     return {
         f"{name}: share corrected": mean(replaced),
         f"{name}: corrections that are right": mean(changed) if changed else float("nan"),

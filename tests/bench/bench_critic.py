@@ -92,7 +92,7 @@ def of_words(
         for place, record in enumerate(records)
     ]
     config = CriticSettings(
-        field=["instruction", "input", "output"], label="judged", recall=recall, reject=False
+        fields=["instruction", "input", "output"], label="judged", recall=recall, reject=False
     )
     kit = TableKit(Desk(step="critic", seed=seed))
     with tempfile.TemporaryDirectory() as scratch, RowSpool.of(Path(scratch) / "s", rows) as spool:

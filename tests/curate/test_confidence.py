@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthkd.curate.confidence import FilterSettings, auto_filter, word_f1
+from synthkd.curate.confidence import FilterSettings, auto_filter, confidence_in, word_f1
 from synthkd.desk import Desk
 from synthkd.errors import Rejected, RowError, TeacherError, Unanswered, Waiting
 from synthkd.io.spool import RowSpool, Table
@@ -266,6 +266,16 @@ async def test_a_candidate_that_is_surely_better_takes_the_place(
     firsts = [r.inputs["first"] for r in teacher.asked if r.prompt == "confidence/better"]
     assert firsts == ["8", "8", "8", "7", "7"]
     assert ("corrected", 1) in kit.counts
+
+
+@pytest.mark.parametrize(
+    ("agreement", "reflection", "sure"),
+    [(0.5, 1.0, 0.0), (0.6, 0.0, 0.42), (0.8, 1.0, 0.86), (1.0, 0.5, 0.85)],
+)
+def test_half_of_the_judge_s_answers_make_no_candidate_better(
+    agreement: float, reflection: float, sure: float
+) -> None:
+    assert confidence_in(agreement, reflection, beta=0.7) == pytest.approx(sure)
 
 
 async def test_a_judge_that_goes_by_the_place_replaces_nothing() -> None:
