@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -32,7 +33,7 @@ from synthkd.curate.judges.scoring import (
     as_text,
     score_of,
 )
-from synthkd.curate.judges.verdict import Opinion, mean, opinion
+from synthkd.curate.judges.verdict import Opinion, opinion
 from synthkd.errors import MissingField, Rejected, RowError, TeacherError
 from synthkd.recipes.replies import discard_all, give_up
 from synthkd.rows import Fields, Json, Row
@@ -294,7 +295,7 @@ def expected_best(chosen_by: Sequence[float], seen_by: Sequence[float], of: int)
         end = start
         while end < n and chosen_by[order[end]] == chosen_by[order[start]]:
             end += 1
-        group = mean([seen_by[place] for place in order[start:end]])
+        group = fmean([seen_by[place] for place in order[start:end]])
         # A draw whose best is of this group: some of it, and none of those before.
         wins = math.comb(n - start, of) - math.comb(n - end, of)
         value += group * wins / math.comb(n, of)

@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 from synthkd.config import Samples
 from synthkd.curate.judges.reference import SAME
@@ -27,7 +28,7 @@ from synthkd.curate.judges.scoring import (
     same_score,
     seen,
 )
-from synthkd.curate.judges.verdict import NO_VERDICT, OFF_SCALE, answer_of, mean, unusable
+from synthkd.curate.judges.verdict import NO_VERDICT, OFF_SCALE, answer_of, unusable
 from synthkd.errors import TeacherError
 from synthkd.recipes.replies import Loss, discard_all, give_up
 from synthkd.rows import Json, Row
@@ -167,5 +168,5 @@ def _digit(token: str) -> int | None:
 
 
 def _verdict(numbers: list[float], by: str, answers: list[Json]) -> dict[str, Json]:
-    number = mean(numbers)
+    number = fmean(numbers)
     return {"score": number / MOST, "number": number, "by": by, "answers": answers}

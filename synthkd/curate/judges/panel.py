@@ -16,6 +16,7 @@ nothing count against the row. Where not more than half of them can be read ther
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -32,7 +33,7 @@ from synthkd.curate.judges.scoring import (
     seen,
     shown,
 )
-from synthkd.curate.judges.verdict import Opinion, mean
+from synthkd.curate.judges.verdict import Opinion
 from synthkd.errors import Rejected, RowError
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
@@ -150,7 +151,7 @@ def family_means(
         if value is not None:
             by_family[family_of[teacher]].setdefault(teacher, []).append(value)
     return {
-        family: mean([mean(values) for values in teachers.values()]) if teachers else None
+        family: fmean([fmean(values) for values in teachers.values()]) if teachers else None
         for family, teachers in by_family.items()
     }
 
@@ -164,7 +165,7 @@ def _by_criterion(
     for criterion in config.rubric.criteria:
         told = ((teacher, scores[criterion.name]) for teacher, scores in read)
         values = family_means(family_of, told).values()
-        means[criterion.name] = mean([value for value in values if value is not None])
+        means[criterion.name] = fmean([value for value in values if value is not None])
     return means
 
 
@@ -179,7 +180,7 @@ def panel_score(families: Mapping[str, float | None], config: PanelSettings) -> 
         silent = ", ".join(name for name, score in families.items() if score is None)
         raise Rejected(NO_QUORUM, f"{len(read)} of {len(families)} families; not {silent}")
     if config.vote == "mean":
-        return mean(read)
+        return fmean(read)
     least = (config.yes_from or 0) - ROUNDING
     return sum(score >= least for score in read) / len(families)
 
@@ -205,4 +206,4 @@ def _count(kit: Kit, families: Mapping[str, float | None]) -> None:
         if score is None or not others:
             continue
         kit.count(f"{family}: verdicts beside others")
-        kit.count(f"{family}: above the others, thousandths", round(1000 * (score - mean(others))))
+        kit.count(f"{family}: above the others, thousandths", round(1000 * (score - fmean(others))))

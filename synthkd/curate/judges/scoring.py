@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -11,7 +12,7 @@ from synthkd.config import Samples, Share
 from synthkd.curate.calibration import Calibrated
 from synthkd.curate.fields import value_of
 from synthkd.curate.judges.rubrics import Rubric
-from synthkd.curate.judges.verdict import Opinion, mean, opinion
+from synthkd.curate.judges.verdict import Opinion, opinion
 from synthkd.curate.texts import FieldOrFields
 from synthkd.errors import Rejected, RowError
 from synthkd.fence import fenced
@@ -146,14 +147,14 @@ def verdict_of(opinions: Sequence[Opinion], standard: Rubric) -> dict[str, Json]
 def score_of(opinions: Iterable[Opinion]) -> float | None:
     """The mean of the scores, 0 to 1; None = no answer can be read."""
     scores = [one.score for one in opinions if one.score is not None]
-    return mean(scores) if scores else None
+    return fmean(scores) if scores else None
 
 
 def scores_of(opinions: Iterable[Opinion], standard: Rubric) -> dict[str, Json]:
     """The mean by criterion, each on its own scale."""
     read = [one.reading.scores for one in opinions if one.reading.scores is not None]
     return {
-        criterion.name: mean([scores[criterion.name] for scores in read])
+        criterion.name: fmean([scores[criterion.name] for scores in read])
         for criterion in standard.criteria
     }
 
