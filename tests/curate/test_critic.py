@@ -70,8 +70,11 @@ def test_the_figures_are_those_of_the_threshold() -> None:
     scores = [float(str(row.fields["critic"])) for row in kept]
     assert len(kept) == 900
     assert all(0 <= score <= 1 for score in scores)
-    below = cut_at(figures["threshold"], scores, [True] * 900).n
-    assert below == 900
+    unlabelled = [
+        score for row, score in zip(kept, scores, strict=True) if row.fields["ok"] is None
+    ]
+    above = cut_at(figures["threshold"], unlabelled, [True] * 300).kept
+    assert 0 < above == figures["unlabelled"] - figures["below_threshold"] < 300
     assert figures["learnt_from"] + figures["validation"]["n"] + figures["test"]["n"] == 600
 
 

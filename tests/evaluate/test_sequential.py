@@ -105,7 +105,13 @@ def test_the_borders_are_those_of_trying_every_number(
 
 
 @pytest.mark.parametrize(
-    ("share", "prior", "labels"), [(0.95, Prior.above(0.95), 81), (0.95, Prior(), 158)]
+    ("share", "prior", "labels"),
+    [
+        (0.9, Prior.above(0.9), 40),
+        (0.95, Prior.above(0.95), 81),
+        (0.99, Prior.above(0.99), 410),
+        (0.95, Prior(), 158),
+    ],
 )
 def test_how_many_good_labels_in_a_row_show_a_precision(
     share: float, prior: Prior, labels: int
