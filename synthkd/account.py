@@ -395,6 +395,7 @@ class TableBooks:
         self._spool = spool
         self._tally = account.funnel[step]
         self._settled = 0
+        self._before = self._tally.failed, self._tally.rejected  # in rounds that are over
         self._tally.entered += len(spool)
         scratch.execute("DROP TABLE IF EXISTS settled")
         scratch.execute("CREATE TABLE settled (id TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -446,7 +447,8 @@ class TableBooks:
         return self._scratch.execute(query, (row.id,)).fetchone() is not None
 
     def _check(self) -> None:
-        failed, rejected = self._tally.failed, self._tally.rejected
+        failed = self._tally.failed - self._before[0]
+        rejected = self._tally.rejected - self._before[1]
         what = f"rows so far at {self._step}"
         self._account._check_so_far(failed, rejected, self._settled, what)
 

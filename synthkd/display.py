@@ -30,6 +30,7 @@ from synthkd.manifest import (
     Counts,
     Manifest,
     Progress,
+    RoundRecord,
     Spend,
     StepCounts,
     Stopped,
@@ -98,7 +99,10 @@ class Lines:
 def progress_line(progress: Progress) -> str:
     """One moment of a run on one line."""
     teachers = progress.teachers.values()
-    parts = [f"{progress.elapsed_s:.0f} s", progress.stage, _entered(progress)]
+    stage = (
+        progress.stage if progress.round is None else f"{progress.stage}, round {progress.round}"
+    )
+    parts = [f"{progress.elapsed_s:.0f} s", stage, _entered(progress)]
     if progress.elapsed_s > 0:
         parts.append(f"{progress.rows_entered / progress.elapsed_s:,.1f} rows/s")
     parts.append(f"{sum(t.in_flight for t in teachers):,} in flight{_auto(teachers)}")
@@ -145,6 +149,8 @@ def summary(manifest: Manifest, folder: Path) -> RenderableType:
     parts += prices_text(manifest)
     if manifest.evaluation is not None:
         parts.append(evaluation_view(manifest.evaluation))
+    if manifest.rounds:
+        parts.append(rounds_table(manifest.rounds))
     return Group(*parts, places_text(manifest, folder))
 
 
@@ -288,6 +294,17 @@ def prices_text(manifest: Manifest) -> list[str]:
                 f"{counts.completion_tokens:,} completion tokens were reasoning"
             )
     return lines
+
+
+def rounds_table(rounds: Iterable[RoundRecord]) -> Table:
+    """What each round made, and what its student does on dev."""
+    table = plain_table(
+        "round", "rows made", "rows so far", "accuracy on dev, %", "macro_f1 on dev, %"
+    )
+    for one in rounds:
+        scores = (f"{100 * one.scores[metric]:.2f}" for metric in ("accuracy", "macro_f1"))
+        table.add_row(str(one.round), f"{one.rows:,}", f"{one.rows_so_far:,}", *scores)
+    return table
 
 
 def rejections_table(funnel: Mapping[str, StepCounts], examples: Mapping[str, str]) -> Table:

@@ -59,6 +59,7 @@ BUILTIN: Mapping[str, str] = {
     "generate": "synthkd.recipes.generate",
     "rationale": "synthkd.recipes.rationale",
     "label": "synthkd.recipes.label",
+    "pgkd": "synthkd.recipes.pgkd",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",

@@ -45,6 +45,7 @@ from synthkd.config.student import (
 )
 from synthkd.config.teacher import (
     BatchConfig,
+    PoolConfig,
     Price,
     RecordedConfig,
     SimulatedConfig,
@@ -74,6 +75,7 @@ __all__ = [
     "Name",
     "NetworkConfig",
     "PipelineConfig",
+    "PoolConfig",
     "Price",
     "RecordedConfig",
     "RoundsConfig",

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import (
     AfterValidator,
+    Field,
     NonNegativeFloat,
     PositiveFloat,
     StringConstraints,
@@ -105,11 +106,32 @@ class RecordedConfig(Settings):
         return self
 
 
+class PoolConfig(Settings):
+    """The examples of the simulated world `pool`."""
+
+    parquet: str | None = None
+    jsonl: str | None = None
+    text: str
+    """The column with the text."""
+    label: str
+    """The column with its label."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Leave out the first so many rows, where a pipeline reads those."""
+
+    @model_validator(mode="after")
+    def _one_file(self) -> PoolConfig:
+        if (self.parquet is None) == (self.jsonl is None):
+            raise ValueError("must name exactly one of parquet, jsonl")
+        return self
+
+
 class SimulatedConfig(Settings):
     """A teacher that really does a small world, with faults on purpose. Always called simulated."""
 
     world: Name
-    """One of the worlds in synthkd/teachers/simulated: tickets, arithmetic."""
+    """One of the worlds in synthkd/teachers/simulated: tickets, arithmetic, pool."""
+    pool: PoolConfig | None = None
+    """Of the world `pool`: where its examples are."""
     seed: Seed = 0
     error_rate: Share = 0.0
     """Share of answers that are wrong but well-formed."""
@@ -121,6 +143,14 @@ class SimulatedConfig(Settings):
     rate_limit_rate: Share = 0.0
     """Share of requests whose first attempt gets a 429."""
     latency_s: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _pool_of_the_pool(self) -> SimulatedConfig:
+        if (self.world == "pool") != (self.pool is not None):
+            raise ValueError(
+                "the world `pool` needs the block `pool`, and no other world has one: name its file"
+            )
+        return self
 
 
 class BatchConfig(Settings):

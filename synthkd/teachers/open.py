@@ -405,7 +405,7 @@ def check_teachers(
         if config.simulated is not None:
             from synthkd.teachers.simulated import open_world
 
-            open_world(config.simulated)
+            open_world(config.simulated, base)
         if config.student is not None:
             find_student(name, config.student, base)
         if config.vllm is not None:
@@ -435,7 +435,7 @@ def _open_attempt(
     if config.simulated is not None:
         from synthkd.teachers.simulated import open_world
 
-        world = open_world(config.simulated)
+        world = open_world(config.simulated, base)
         return world, world.identity
 
     def opened() -> AbstractAsyncContextManager[Teacher]:

@@ -10,6 +10,7 @@ import pytest
 
 from synthkd.desk import Desk
 from synthkd.errors import TeacherError
+from synthkd.feedback import Feedback
 from synthkd.kit import Kit
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.rows import Fields, Row, source_row
@@ -66,6 +67,7 @@ def ask() -> Ask:
         settings: Mapping[str, Any],
         fields: Fields,
         replies: Sequence[Any] | Mapping[str, Sequence[Any]],
+        feedback: Feedback | None = None,
     ) -> Asked:
         step = find_step(name)
         assert isinstance(step, Step)
@@ -79,6 +81,7 @@ def ask() -> Ask:
                 step=name,
                 teachers={who: _opened(teacher) for who, teacher in scripted.items()},
                 prompts={prompt.name: prompt},
+                feedback=feedback,
             ),
             "row",
         )

@@ -132,7 +132,8 @@ def test_what_changes_an_answer_is_part_of_who_answers() -> None:
 
 
 def test_an_unknown_world_is_the_users_mistake() -> None:
-    with pytest.raises(UserError, match="no simulated world 'go'; there are arithmetic, tickets"):
+    said = "no simulated world 'go'; there are arithmetic, pool, tickets"
+    with pytest.raises(UserError, match=said):
         open_world(SimulatedConfig(world="go"))
 
 

@@ -9,6 +9,7 @@ them proves code, not method.
     world.py        what a world is
     tickets.py      the intent of a support message
     arithmetic.py   word problems
+    pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
 
@@ -18,6 +19,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import orjson
 
@@ -26,6 +28,7 @@ from synthkd.errors import AttemptFailed, UserError
 from synthkd.rows import canonical
 from synthkd.teachers.request import Completion, Identity, Request, key_of
 from synthkd.teachers.simulated.arithmetic import Arithmetic
+from synthkd.teachers.simulated.pool import Pool
 from synthkd.teachers.simulated.tickets import Tickets
 from synthkd.teachers.simulated.world import World
 from synthkd.teachers.wire import parse_chat
@@ -43,15 +46,22 @@ MALFORMED = "Well, there is a lot to be said about this, and it all depends."
 """Names no label, no choice, no number and no cue of any shipped prompt."""
 
 
-def open_world(config: SimulatedConfig) -> SimulatedTeacher:
+def open_world(config: SimulatedConfig, base: Path = Path()) -> SimulatedTeacher:
     """The simulated teacher of a pipeline's `simulated` block.
 
+    Args:
+        config: the block.
+        base: the pipeline file's folder, where relative paths are looked up too.
+
     Raises:
-        UserError: there is no such world.
+        UserError: there is no such world, or its file cannot be used.
     """
+    if config.pool is not None:
+        return SimulatedTeacher(config, Pool(config.pool, base, config.error_rate))
     if config.world not in WORLDS:
         raise UserError(
-            f"there is no simulated world {config.world!r}; there are {', '.join(sorted(WORLDS))}"
+            f"there is no simulated world {config.world!r}; there are"
+            f" {', '.join(sorted([*WORLDS, 'pool']))}"
         )
     return SimulatedTeacher(config, WORLDS[config.world](config.error_rate))
 
@@ -132,7 +142,8 @@ def _served_by(config: SimulatedConfig, world: World) -> str:
         "malformed": config.malformed_rate,
     }
     told = ":".join(f"{name}={rate:g}" for name, rate in rates.items())
-    return f"simulated:{config.world}:v{world.version}:seed={config.seed}:{told}"
+    knows = f":{world.knows}" if world.knows else ""
+    return f"simulated:{config.world}:v{world.version}{knows}:seed={config.seed}:{told}"
 
 
 def _seed(seed: int, key: str, purpose: str) -> int:

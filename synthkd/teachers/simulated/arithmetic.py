@@ -135,6 +135,7 @@ class Arithmetic:
     """Word problems; see the module."""
 
     version = 1
+    knows = ""
 
     def __init__(self, error_rate: float = 0.0) -> None:
         self.error_rate = error_rate

@@ -124,6 +124,7 @@ class Tickets:
     """Support messages; see the module."""
 
     version = 1
+    knows = ""
 
     def __init__(self, error_rate: float = 0.0) -> None:
         self.error_rate = error_rate

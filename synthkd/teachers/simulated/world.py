@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
-Role = Literal["label", "rationale", "generate", "judges"]
+Role = Literal["label", "rationale", "generate", "judges", "examples"]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
 
@@ -18,6 +18,8 @@ class World(Protocol):
 
     version: int
     """Part of who answers: to be raised whenever the same question gets another answer."""
+    knows: str
+    """What else it answers from, in a few letters, such as a hash; empty = its own code alone."""
 
     def answer(self, prompt: str, inputs: Fields, rng: random.Random) -> str:
         """What the teacher says, wrong at the world's error rate but always well-formed.

@@ -1,0 +1,130 @@
+"""The world `pool`: asked for an example of a class, it hands out a real one that nobody has seen.
+
+A teacher that writes new examples is simulated by one that has a pool of them: asked for examples
+of a class like a given text, it gives the nearest of that class in the pool (cosine of TF-IDF), in
+an order that chance shuffles a little. Its examples are real and rightly labelled, up to the error
+rate: what is measured with it is the way of asking, not how well a model writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from synthkd.config import PoolConfig
+from synthkd.errors import PromptError, UserError
+from synthkd.hints import near
+from synthkd.io.formats import jsonl_reader, parquet_reader
+from synthkd.io.paths import find_file
+from synthkd.rows import Fields
+from synthkd.teachers.simulated.world import role_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SPREAD = 3
+"""Out of so many times as many nearest as are asked for, chance picks: or equal questions of
+several rounds would get equal examples."""
+
+
+class Pool:
+    """Texts with labels; see the module.
+
+    Args:
+        config: which file, and which of its columns.
+        base: the pipeline file's folder.
+        error_rate: share of examples that are of another class than they say.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or has nothing in it.
+    """
+
+    version = 1
+
+    def __init__(self, config: PoolConfig, base: Path, error_rate: float) -> None:
+        path = find_file(config.parquet or config.jsonl or "", base)
+        self.error_rate = error_rate
+        self.texts, self.labels = _read(config, path)
+        told = orjson.dumps([self.texts, self.labels])
+        self.knows = f"pool={hashlib.sha256(told).hexdigest()[:16]}"
+        self._vectors: Any = None
+
+    def answer(self, prompt: str, inputs: Fields, rng: random.Random) -> str:
+        """JSON: `{"examples": [{"text": ..., "label": ...}, ...]}`."""
+        role_of(prompt, ("examples",), "pool")
+        for name in ("label", "text", "n"):
+            if name not in inputs:
+                raise PromptError(
+                    f"the simulated world 'pool' reads the inputs label, text and n; the prompt"
+                    f" {prompt!r} has {', '.join(sorted(inputs))}"
+                )
+        label, n = str(inputs["label"]), int(str(inputs["n"]))
+        if label not in self.labels:
+            raise PromptError(
+                f"the simulated world 'pool' has no example of {label!r}"
+                f"{near(label, set(self.labels))}"
+            )
+        chosen = self._nearest(str(inputs["text"]), label, n * SPREAD)
+        examples = [
+            {"text": self.texts[self._slip(place, rng)], "label": label}
+            for place in rng.sample(chosen, min(n, len(chosen)))
+        ]
+        return orjson.dumps({"examples": examples}).decode()
+
+    def run_on(self, prompt: str, rng: random.Random) -> str:
+        """See `World`."""
+        return f"\n\nMessage: {rng.choice(self.texts)}"
+
+    def _slip(self, place: int, rng: random.Random) -> int:
+        """The place, or at the error rate one of another class."""
+        if rng.random() >= self.error_rate:
+            return place
+        others = [n for n, label in enumerate(self.labels) if label != self.labels[place]]
+        return rng.choice(others) if others else place
+
+    def _nearest(self, text: str, label: str, n: int) -> list[int]:
+        """The places of the n texts of the class that are most like the text, nearest first."""
+        import numpy as np
+
+        similar = self._similar(text)
+        places = np.flatnonzero(np.asarray(self.labels) == label)
+        order = np.argsort(-similar[places], kind="stable")[:n]
+        return [int(place) for place in places[order]]
+
+    def _similar(self, text: str) -> NDArray[np.float64]:
+        """(n_texts,) cosines."""
+        if self._vectors is None:
+            from sklearn.feature_extraction.text import TfidfVectorizer
+
+            vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+            self._vectors = vectorizer, vectorizer.fit_transform(self.texts)
+        vectorizer, vectors = self._vectors
+        similar: NDArray[np.float64] = (vectors @ vectorizer.transform([text]).T).toarray()[:, 0]
+        return similar
+
+
+def _read(config: PoolConfig, path: Path) -> tuple[Sequence[str], Sequence[str]]:
+    reader = jsonl_reader(path) if config.jsonl is not None else parquet_reader(path)
+    texts, labels = [], []
+    for number, record in reader.records({}):
+        if number <= config.skip:
+            continue
+        if isinstance(record, str):
+            raise UserError(f"simulated.pool: {path}, {reader.unit} {number}: {record}")
+        values = [record.get(name) for name in (config.text, config.label)]
+        if not all(isinstance(value, str | int) for value in values):
+            raise UserError(
+                f"simulated.pool: {path}, {reader.unit} {number}: has no text in {config.text!r}"
+                f" and {config.label!r}, got {values!r:.80}; it has {', '.join(record)}"
+            )
+        texts.append(str(values[0]))
+        labels.append(str(values[1]))
+    if not texts:
+        raise UserError(f"simulated.pool: {path} has no row after the first {config.skip}")
+    return texts, labels
