@@ -99,10 +99,9 @@ class Lines:
 def progress_line(progress: Progress) -> str:
     """One moment of a run on one line."""
     teachers = progress.teachers.values()
-    stage = (
-        progress.stage if progress.round is None else f"{progress.stage}, round {progress.round}"
-    )
-    parts = [f"{progress.elapsed_s:.0f} s", stage, _entered(progress)]
+    parts = [f"{progress.elapsed_s:.0f} s", progress.stage, _entered(progress)]
+    if progress.round is not None:
+        parts.append(f"round {progress.round}")
     if progress.elapsed_s > 0:
         parts.append(f"{progress.rows_entered / progress.elapsed_s:,.1f} rows/s")
     parts.append(f"{sum(t.in_flight for t in teachers):,} in flight{_auto(teachers)}")
