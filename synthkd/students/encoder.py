@@ -96,7 +96,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
         f"texts: {len(examples):,}, of which truncated: {learnt.truncated:,}; tokens:"
         f" {learnt.n_tokens:,}; labels: {len(_without_begin(labels)):,}"
     )
-    known = [x for x in dev if x.label is None or _place(labels, x.label) is not None]
+    known, unknown = _parted(labels, dev)
     _say_unknown(labels, dev, tell)
 
     # 4. Training, from the newest checkpoint.
@@ -109,7 +109,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
         lesson.work / mark[:16],
         tell,
     )
-    learning.compute_metrics = _measure(config, labels, known, dev, tokenizer)
+    learning.compute_metrics = _measure(config, labels, known, unknown, tokenizer)
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
@@ -268,6 +268,16 @@ def _dev(config: EncoderConfig, lesson: Lesson) -> Iterator[Example]:
             yield Example(text=row.text, label=None, spans=apart(spans))
 
 
+def _parted(labels: Sequence[str], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Those that have a loss, and those whose label the student does not have."""
+    known: list[Example] = []
+    unknown: list[Example] = []
+    for x in dev:
+        has = x.label is None or _place(labels, x.label) is not None
+        (known if has else unknown).append(x)
+    return known, unknown
+
+
 def _say_unknown(labels: Sequence[str], dev: Sequence[Example], tell: Tell) -> None:
     known = {equivalent(label) for label in _without_begin(labels)}
     named = {label for x in dev for label in [x.label, *(s.label for s in x.spans)] if label}
@@ -284,21 +294,20 @@ def _measure(
     config: EncoderConfig,
     labels: Sequence[str],
     known: Sequence[Example],
-    dev: Sequence[Example],
+    unknown: Sequence[Example],
     tokenizer: Any,
 ) -> Any:
     """Turns what the model said of the known dev rows into accuracy and macro_f1 of all.
 
     A row whose label is not among the student's has no loss, but it counts: as wrong.
     """
-    unknown = [x.label for x in dev if x not in known]
     offsets = _offsets(config, [x.text for x in known], tokenizer) if config.spans else []
 
     def measure(evaluated: Any) -> dict[str, float]:
         classes: NDArray[np.int64] = evaluated.predictions  # (n,), or (n, tokens) of spans
         if config.spans is None:
             said = [*(labels[i] for i in classes), *(None for _ in unknown)]
-            gold = [*(x.label for x in known), *unknown]
+            gold = [x.label for x in (*known, *unknown)]
             return trainer.agreement(said, gold)
         found = [
             spans_in([labels[i] for i in row[: len(each)]], each, x.text)
