@@ -17,19 +17,58 @@ from synthkd.config import PipelineConfig
 from synthkd.errors import ConfigError
 from synthkd.rows import INT64, MAX_DEPTH
 
+MOST_VALUES = 100_000
+"""In a file, with what stands behind an alias counted each time: a few lines of aliases of aliases
+are more values than anything that reads the whole could ever look at."""
+
 
 class _Loader(yaml.SafeLoader):
     """Plain values only; a key given twice is a fault, not a silent overwrite."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.MarkedYAMLError(problem=f"line {line}: {key!r} is given twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+    def construct_document(self, node: yaml.Node) -> Any:
+        # Before anything is built: merging (`<<: *name`) multiplies too, and puts the merged keys
+        # beside the block's own, which may then differ from them.
+        if _values_in(node, {}) > MOST_VALUES:
+            raise yaml.MarkedYAMLError(
+                problem=f"holds more than {MOST_VALUES:,} values, with what aliases (*name) repeat:"
+                " write out what is meant"
+            )
+        return super().construct_document(node)
+
+
+def _values_in(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node is with its aliases written out.
+
+    Args:
+        node: as the file has it.
+        known: id of a node that was looked into -> its values; 0 while it is being looked into, as
+            in a block that holds itself, which `refuse_no_json` tells of.
+
+    Raises:
+        MarkedYAMLError: a key is given twice in a block.
+    """
+    if id(node) not in known:
+        known[id(node)] = 0
+        inside: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            _refuse_twins(node)
+            inside = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inside = node.value
+        known[id(node)] = 1 + sum(_values_in(part, known) for part in inside)
+    return known[id(node)]
+
+
+def _refuse_twins(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            continue  # no key of anything that is read here: building it fails
+        key = key_node.value
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            raise yaml.MarkedYAMLError(problem=f"line {line}: {key!r} is given twice")
+        seen.add(key)
 
 
 # YAML 1.1 takes `on`, `off`, `yes` and `no` for booleans, and `evaluate: {on: test}` would have the

@@ -166,6 +166,34 @@ def test_aliases_of_aliases_take_no_time() -> None:
     assert len(caught.value.faults) == 1, "each is looked at once"
 
 
+BOMB = ["- &a0 {k0: 1}", *[f"- &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]]
+MERGED = [
+    "- &a0 {k0: 1}",
+    *[f"- &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 60)],
+]
+
+
+@pytest.mark.parametrize("bomb", [BOMB, MERGED])
+@pytest.mark.parametrize("use", ["name: *a59", "steps: [{use: x, with: *a59}]", "? *a59\n: 1"])
+def test_a_few_lines_that_are_more_values_than_can_be_read_are_refused(
+    tmp_path: Path, bomb: list[str], use: str
+) -> None:
+    file = write(tmp_path, "\n".join(["parts:", *bomb, use]))
+    with pytest.raises(ConfigError, match=r"more than 100,000 values, with what aliases"):
+        read_yaml(file)
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        apply_overrides({}, ["a=[" + ", ".join(line[2:] for line in bomb) + "]"])
+
+
+def test_what_is_merged_from_a_block_with_merged_keys_may_differ(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "base: &base {a: 0, b: 1}\nx: {y: &d {<<: *base, a: 1}}\nmain: {<<: *d, c: 2}\n",
+    )
+    assert read_yaml(file)["main"] == {"a": 1, "b": 1, "c": 2}
+    assert read_yaml(file)["x"] == {"y": {"a": 1, "b": 1}}
+
+
 def test_every_fault_comes_at_once_with_its_place_and_value() -> None:
     config, faults = parse_config(
         {
