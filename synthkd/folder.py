@@ -17,7 +17,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -384,6 +384,26 @@ def _first_fault(error: ValidationError) -> str:
     """Where the first fault is and what it is, on one line."""
     fault = error.errors(include_url=False, include_input=False)[0]
     return ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))
+
+
+def check_unchanged(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
+    """Check that files of a run are those that its manifest tells of.
+
+    Raises:
+        UserError: one is gone or another: it was changed, or is out of another run.
+    """
+    for name in names:
+        try:
+            with (folder / name).open("rb") as content:
+                found = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"{folder / name}: cannot be read: {error.strerror}") from None
+        if found != manifest.files.get(name):
+            raise UserError(
+                f"{folder / name}: is not the file that {MANIFEST} tells of: it was changed, or is"
+                " of another run. Run the pipeline again, which costs nothing where the ledger has"
+                " the answers"
+            )
 
 
 def sha256_of(folder: Path, skip: frozenset[str]) -> dict[str, str]:

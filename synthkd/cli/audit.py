@@ -100,10 +100,11 @@ def _opened(
     folder: Path, precision: float, risk: float, seed: int
 ) -> tuple[Manifest, Sample, About]:
     from synthkd.audit.labels import About
-    from synthkd.audit.sample import ROWS, Sample
-    from synthkd.pipeline import read_manifest
+    from synthkd.audit.sample import REJECTED, ROWS, Sample
+    from synthkd.folder import check_unchanged, read_manifest
 
     manifest = read_manifest(folder)
+    check_unchanged(folder, manifest, (ROWS.as_posix(), REJECTED))
     sample = Sample(folder, manifest, seed)
     if not sample.kept:
         raise UserError(f"{folder}: no row was kept, so there is nothing to audit")

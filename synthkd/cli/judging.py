@@ -100,7 +100,7 @@ def calibrate(
         unreadable=judge.unreadable,
         skip_unknown=skip_unknown,
     )
-    check_labels(found.items, scale, pair)
+    check_labels(found.items, scale, pair, good or ())
     calibration = compute(
         found.items,
         scale=scale,
@@ -139,8 +139,8 @@ def _judge(verdicts: Path, step: str | None, verdict: str | None, score: str | N
     """The judge of a run, or of a file, which does not say who it was."""
     from synthkd.config import TeacherConfig
     from synthkd.curate.calibration import asked_by, judge_record
-    from synthkd.evaluate.people import fields_of_verdict, unreadable_rows
-    from synthkd.pipeline import read_manifest
+    from synthkd.evaluate.people import REJECTED, ROWS, fields_of_verdict, unreadable_rows
+    from synthkd.folder import check_unchanged, read_manifest
 
     named = {"verdict": verdict, "score": score}
     if not verdicts.is_dir():
@@ -150,6 +150,7 @@ def _judge(verdicts: Path, step: str | None, verdict: str | None, score: str | N
             raise UserError(f"{verdicts}: name the field with the verdict, --verdict or --score")
         return _Judge(fields=named)
     manifest = read_manifest(verdicts)
+    check_unchanged(verdicts, manifest, (ROWS.as_posix(), REJECTED.as_posix()))
     label, use, settings = _the_judge(manifest, step, verdicts)
     unreadable = unreadable_rows(verdicts, label)
     if verdict is None and score is None:
@@ -264,7 +265,9 @@ def _show(calibration: Calibration, out: Path) -> None:
 
 def counted(calibration: Calibration) -> str:
     """What was compared and what was left out, in one line."""
-    people = ", ".join(f"{who} {n}" for who, n in calibration.annotators.items())
+    from synthkd.tables import printable
+
+    people = ", ".join(f"{printable(who)} {n}" for who, n in calibration.annotators.items())
     out = {
         "without a majority": calibration.no_majority,
         "without a label": calibration.unlabelled,

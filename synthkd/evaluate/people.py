@@ -223,15 +223,23 @@ def read_judgements(
     return Judgements(items=[*items.values()], left_out=left_out)
 
 
-def check_labels(items: Sequence[Item], scale: Scale, pair: Pair | None) -> None:
-    """Check that labels are numbers where the scale has an order, and verdicts named as is said.
+def check_labels(
+    items: Sequence[Item], scale: Scale, pair: Pair | None, good: Collection[str] = ()
+) -> None:
+    """Check that labels are numbers where the scale has an order, and are named as is said.
 
     Raises:
-        UserError: a label is no number, or no verdict names one of the two answers.
+        UserError: a label is no number, no verdict names one of the two answers, or nobody gave one
+            of the labels that make an item good.
     """
     said = [label for item in items for label in (item.verdict, item.swapped) if label is not None]
     said += [] if pair is None else [pair.first, pair.second]
     given = [label for item in items for label in item.labels.values()]
+    if good and items and {*map(equivalent, good)}.isdisjoint(map(equivalent, given)):
+        raise UserError(
+            f"nobody gave a label that --good names ({', '.join(map(repr, good))}), so nothing is"
+            f" good: there are {', '.join(map(repr, sorted(set(given))[:5]))}"
+        )
     for label in [*said, *given] if scale != "nominal" else []:
         if not _is_number(label):
             raise UserError(

@@ -19,10 +19,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Two processes may not write the same file at once.
 
     Raises:
-        DiskFailed: the disk is full or the folder cannot be written to.
+        DiskFailed: the disk is full, the folder cannot be written to, or `path` is no file, such as
+            a device, which the new file would take the place of.
     """
     scratch = path.with_name(f"{path.name}.tmp")
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is there, and is no ordinary file")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with scratch.open("wb") as file:

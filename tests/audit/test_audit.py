@@ -502,6 +502,19 @@ def test_a_card_that_is_gone() -> None:
     assert len(reviewers_of(out)["reviewer"]) == 1
 
 
+@pytest.mark.parametrize("name", ["rows/rows.parquet", "rejected.parquet"])
+def test_rows_that_the_manifest_does_not_tell_of_are_not_shown(name: str) -> None:
+    out = finished(12)
+    mine = (out / name).read_bytes()
+    finished(24)
+    (out / name).write_bytes(mine)
+    result = invoke("audit", "out", keys="y\n")
+    assert result.exit_code == 2
+    assert f"out/{name}: is not the file that manifest.json tells of" in result.stderr
+    (out / name).unlink()
+    assert f"out/{name}: cannot be read: No such file" in invoke("audit", "out").stderr
+
+
 def test_rows_that_are_replaced_during_a_sitting() -> None:
     sample = Sample(finished(), read_manifest(Path("out")), 0)
     finished(60)

@@ -284,3 +284,22 @@ def test_labels_of_unknown_ids_are_named() -> None:
     result = invoke("calibrate", "out", "--people", "people.jsonl")
     assert result.exit_code == 2
     assert f"1 of {N + 1} ids have no verdict in out: 'nobody'" in result.output
+
+
+def test_a_calibration_is_of_the_rows_that_the_run_has_made() -> None:
+    assert calibrated("judge.pairwise").exit_code == 0
+    rows = Path("out/rows/rows.parquet")
+    other = rows.read_bytes()
+    assert run("judge.pairwise", "out", "--limit", 200).exit_code == 0
+    rows.write_bytes(other)
+    result = invoke("calibrate", "out", "--people", "people.jsonl", "--skip-unknown")
+    assert result.exit_code == 2
+    assert "rows.parquet: is not the file that manifest.json tells of" in result.stderr
+
+
+def test_what_annotators_are_called_does_nothing_to_a_terminal() -> None:
+    lines("v.jsonl", [{"id": n, "v": "a"} for n in range(3)])
+    lines("p.jsonl", [{"id": n, "label": "a", "annotator": "\x1b[31m\u202eann"} for n in range(3)])
+    result = invoke("calibrate", "v.jsonl", "--verdict", "v", "--people", "p.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "people:  [31m ann 3" in result.output

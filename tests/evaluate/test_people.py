@@ -132,6 +132,13 @@ def test_labels_must_fit_what_is_said_of_them() -> None:
     check_labels(found, "nominal", Pair(first="1", second="2"))
 
 
+def test_good_is_what_somebody_said() -> None:
+    found = judged({"id": "a", "label": True}).items
+    with pytest.raises(UserError, match=r"--good names \('yes', 'good'\).*there are 'true'"):
+        check_labels(found, "nominal", None, ["yes", "good"])
+    check_labels(found, "nominal", None, ["yes", "True"])
+
+
 @pytest.mark.parametrize("score", ["nan", "inf", 10**400])
 def test_a_score_is_finite(score: Json) -> None:
     place = "v record 1"

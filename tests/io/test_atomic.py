@@ -53,3 +53,11 @@ def test_an_unusable_folder_says_where_and_what_to_do(tmp_path: Path) -> None:
         atomic_file(tmp_path / "file" / "a.json"),
     ):
         pytest.fail("there is no such folder")
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"  # as of /dev/null, which whoever may write there would lose
+    os.mkfifo(pipe)
+    with pytest.raises(DiskFailed, match="no ordinary file"), atomic_file(pipe):
+        pytest.fail("it is no file")
+    assert pipe.is_fifo()

@@ -36,6 +36,8 @@ _ALONE = {
     for outcome, words in _WORDS.items()
 }
 """What stands for each where the line says nothing else, but perhaps that it is the verdict."""
+_NOT = re.compile(r"[!~\u00ac\u2260]\s*\w|[-\u2212]\d")
+"""What makes another thing of the word behind it: !A, ~~first~~, -1."""
 
 # Names go out in alphabetical order, and a server that holds a model to the schema makes it write
 # them in that order: the reasoning must come before the verdict in the alphabet too.
@@ -88,7 +90,7 @@ def read_choice(text: str) -> Choice:
 
 def _alone(value: Any) -> Outcome | None:
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if len(text) > 60:
+    if len(text) > 60 or _NOT.search(text):
         return None
     return next((outcome for outcome, form in _ALONE.items() if form.fullmatch(text)), None)
 

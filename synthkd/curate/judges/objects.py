@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthkd.text import equivalent
+
 MOST_BRACES = 200
 """Places in a reply where a JSON object is looked for: more are noise, and each costs time."""
 _FENCE = re.compile(r"\A```[\w-]*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
@@ -67,9 +69,9 @@ def _object_at(text: str, start: int) -> tuple[Mapping[str, Any] | None, int]:
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object that says two things under one name says neither."""
+    """An object that says two things under one name, however it is spelt, says neither."""
     value = dict(pairs)
-    if len(value) < len(pairs):
+    if len({equivalent(name) for name in value}) < len(pairs):
         raise ValueError("a name stands twice")
     return value
 

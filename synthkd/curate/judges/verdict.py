@@ -148,7 +148,7 @@ def _name(key: str, names: set[str]) -> str | None:
 
 def _number(value: object) -> float | None:
     """A number, also one in quotation marks; None = it is none."""
-    if isinstance(value, str) and len(value) <= 20:
+    if isinstance(value, str) and len(value) <= 20 and "_" not in value:  # 1_0 is ten to Python
         try:
             value = float(value)
         except ValueError:

@@ -57,6 +57,8 @@ def test_replies_with_scores(text: str) -> None:
         ('{"scores": {"truth": 1e999, "good_style": 1}}', "no_verdict"),
         (f'{{"scores": {{"truth": {"9" * 400}, "good_style": 1}}}}', "no_verdict"),
         ('{"scores": {"truth": 1, "truth": 4, "good_style": 1}}', "no_verdict"),
+        ('{"scores": {"truth": 1, "good_style": 1, "Good style": 0}}', "no_verdict"),
+        (scored(truth="1_0", good_style=1), "no_verdict"),
         (scored(**RIGHT)[:-3], "no_verdict"),
         (f"{scored(**RIGHT)}\n{scored(truth=0, good_style=4)}", "several_verdicts"),
         (f"{scored(**RIGHT)} or {scored(truth=0, good_style=4)}", "no_verdict"),
