@@ -46,7 +46,7 @@ SUFFIX = ".md.j2"
 Role = Literal["system", "user", "assistant", "raw"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "raw")
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
+_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MARKER = re.compile(r"[ \t]*\{#-?[ \t]*(\w+)[ \t]*-?#\}[ \t]*")
 
 
@@ -143,7 +143,7 @@ def load_prompt(name: str, *, folders: Sequence[Path]) -> Prompt:
     """
     if not _NAME.fullmatch(name):
         raise PromptError(
-            f"{name!r} is no name of a prompt: write it as in label/intent, without a suffix, "
+            f"{name!r:.80} is no name of a prompt: write it as in label/intent, without a suffix, "
             "from the prompts' folder down"
         )
     paths = [folder / f"{name}{SUFFIX}" for folder in folders]

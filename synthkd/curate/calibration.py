@@ -226,7 +226,7 @@ def _below(figure: str, least: float, found: Calibration, name: str) -> Iterable
             f"floor: {figure} is of {known.n} items in {name}, and a floor takes {FEW} at least:"
             " label more"
         )
-    elif not known.low >= least:  # nor is what is no number
+    elif not (least <= known.low <= known.high and least <= known.value):  # a NaN is neither
         yield (
             f"floor: {figure} is {known.value:.3f} (95 % interval {known.low:.3f} to"
             f" {known.high:.3f}, {known.n} items) in {name}, and its lower end must be at least"

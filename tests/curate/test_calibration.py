@@ -121,6 +121,20 @@ def test_below_its_floor_a_judge_stops_the_run_with_the_figures(judged: Path) ->
     assert not Path("again").exists()
 
 
+@pytest.mark.parametrize("edited", [{"low": 1e999}, {"low": 2.0}, {"value": 0.1, "low": 0.95}])
+def test_an_interval_that_was_edited_into_nonsense_is_not_believed(
+    judged: Path, edited: dict[str, float]
+) -> None:
+    calibrated(judged)
+    file = judged / "calibration.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    told["figures"]["accuracy"] |= edited
+    file.write_text(json.dumps(told), encoding="utf-8")
+    result = run("again", calibration="out/calibration.json", floor={"accuracy": 0.8})
+    assert result.exit_code == 2
+    assert "lower end must be at least 0.8" in result.output
+
+
 @pytest.mark.parametrize(
     ("change", "differs"),
     [({"strictness": 2}, "strictness differs"), ({"prompt": "other"}, "prompt differs")],

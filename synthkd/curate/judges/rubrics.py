@@ -33,7 +33,7 @@ from synthkd.pipeline_file import read_yaml
 from synthkd.prompts import shipped_folder
 from synthkd.rows import Json, Row
 from synthkd.schemas import Schema
-from synthkd.text import normalised
+from synthkd.text import equivalent, normalised
 
 SUFFIX = ".yaml"
 MOST_STEPS = 100
@@ -41,7 +41,7 @@ MOST_STEPS = 100
 MOST_CRITERIA = 50
 LEAST_WEIGHT = 1e-6
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
+_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 
 class Criterion(Settings):
@@ -119,12 +119,17 @@ class Rubric(Settings):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Rubric:
-        names = [criterion.name for criterion in self.criteria]
-        if twins := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(
-                f"two criteria are named {twins[0]!r}, and a score could not say which it is of: "
-                "rename one"
-            )
+        named: dict[str, str] = {}
+        for criterion in self.criteria:
+            name = criterion.name
+            spelt = equivalent(name)  # as replies are read: underscores make no difference
+            if spelt in named:
+                same = "" if named[spelt] == name else f" and {named[spelt]!r}, which count as one"
+                raise ValueError(
+                    f"two criteria are named {name!r}{same}, and a score could not say which it is"
+                    " of: rename one"
+                )
+            named[spelt] = name
         return self
 
     @property
@@ -192,7 +197,7 @@ def load_rubric(name: str, folders: Sequence[Path]) -> Rubric:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no name of a rubric: write it as in judges/helpsteer2, without a suffix, "
+            f"{name!r:.80} is no name of a rubric: write it as in judges/helpsteer2, without a suffix, "
             "from the prompts' folder down"
         )
     paths = [folder / f"{name}{SUFFIX}" for folder in folders]

@@ -88,6 +88,10 @@ CRITERION = {"name": "a", "asks": "?", "scale": [0, 4]}
             "no scale for a, b",
         ),
         ({"criteria": [CRITERION, CRITERION]}, "two criteria are named 'a'"),
+        (
+            {"criteria": [CRITERION, CRITERION | {"name": "a_"}]},
+            "two criteria are named 'a_' and 'a', which count as one",
+        ),
         ({"criteria": []}, "at least 1 item"),
         ({"criteria": [CRITERION | {"scale": [4, 0]}]}, "scale must rise"),
         ({"criteria": [CRITERION | {"scale": [0, 1000]}]}, "by 100 at most"),
@@ -140,6 +144,7 @@ def test_a_pipeline_finds_rubrics_beside_it_and_in_itself(tmp_path: Path) -> Non
     [
         ("judges/helpstear", None, "did you mean judges/helpsteer2"),
         ("../x", None, "is no name of a rubric"),
+        ("a" * 300, None, "is no name of a rubric"),
         ("mine", "criteria: [{name: a, asks: b}, {name: c, asks: d}]", "no scale for a, c: write"),
         ("mine", "a: [", "not valid YAML"),
         ("mine", "", "must be a mapping with about, scale, criteria"),
