@@ -197,8 +197,8 @@ def load_rubric(name: str, folders: Sequence[Path]) -> Rubric:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r:.80} is no name of a rubric: write it as in judges/helpsteer2, without a suffix, "
-            "from the prompts' folder down"
+            f"{name!r:.80} is no name of a rubric: write it as in judges/helpsteer2, without a"
+            " suffix, from the prompts' folder down"
         )
     paths = [folder / f"{name}{SUFFIX}" for folder in folders]
     path = next((path for path in paths if path.is_file()), None)

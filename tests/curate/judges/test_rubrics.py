@@ -151,7 +151,7 @@ def test_a_pipeline_finds_rubrics_beside_it_and_in_itself(tmp_path: Path) -> Non
         ("mine", "- a", "must be a mapping with about, scale, criteria"),
         ("mine", "criteria: [{name: a, asks: b, scale: [4, 0]}]", "scale must rise"),
         ("mine", "criteria: &a [*a]", r"repeats a list or a block by an alias"),
-        ("mine", BOMB + "criteria: [{name: *a19, asks: b}]", "by an alias"),
+        ("mine", BOMB + "criteria: [{name: *a19, asks: b}]", "with what aliases"),
         ("nowhere", None, "there is no rubric 'nowhere'; looked for .*nowhere.yaml"),
         ({"criteria": [CRITERION, CRITERION]}, None, "two criteria are named 'a'"),
     ],
