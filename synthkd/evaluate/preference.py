@@ -91,9 +91,9 @@ def win_rate(
         n=int(n),
         raw=wilson(float(weights @ wins) / n, n),
         at_equal_length=Interval(
-            value=_logistic(fit.t),
-            low=_logistic(fit.t - Z * fit.error),
-            high=_logistic(fit.t + Z * fit.error),
+            value=logistic(fit.t),
+            low=logistic(fit.t - Z * fit.error),
+            high=logistic(fit.t + Z * fit.error),
         ),
         length_effect=fit.b,
         longer=float(np.average(longer, weights=weights[decided])) if len(longer) else None,
@@ -109,8 +109,9 @@ def wilson(share: float, n: float) -> Interval:
     return Interval(value=share, low=min(low, share), high=max(high, share))
 
 
-def _logistic(value: float) -> float:
-    return 0.5 + 0.5 * math.tanh(value / 2)
+def logistic(log_odds: float) -> float:
+    """The probability, 0 to 1, of these log-odds; without overflow."""
+    return 0.5 + 0.5 * math.tanh(log_odds / 2)
 
 
 class _Fit(NamedTuple):

@@ -15,8 +15,8 @@ from synthkd.cli import app
 from synthkd.cli.judging import _gives_verdicts
 from synthkd.config import TeacherConfig
 from synthkd.curate.calibration import Calibrated, judge_record, read_calibration
-from synthkd.curate.judges.reward import preferred
 from synthkd.errors import UserError
+from synthkd.evaluate.preference import logistic
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, find_step, inputs_of, step
 
@@ -318,7 +318,7 @@ def test_the_middle_of_a_reward_moves_its_score_so_it_is_part_of_the_judge() -> 
     reward = {"r": {"endpoint": "http://127.0.0.1:1/v1", "model": "m"}}
     one, other = (judge("judge.reward", reward, teacher="r", middle=m) for m in (0.0, 2.0))
     assert one != other
-    assert preferred(1.0 - 0.0) > 0.5 > preferred(1.0 - 2.0)
+    assert logistic(1.0 - 0.0) > 0.5 > logistic(1.0 - 2.0)
 
 
 def test_only_what_gives_verdicts_is_a_judge() -> None:

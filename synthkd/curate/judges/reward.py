@@ -13,7 +13,6 @@ the model that the answer is preferred to one with the reward `middle`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 import orjson
@@ -29,6 +28,7 @@ from synthkd.curate.judges.scoring import (
 )
 from synthkd.curate.judges.verdict import Opinion, Reading
 from synthkd.errors import TeacherError, TeacherRefused
+from synthkd.evaluate.preference import logistic
 from synthkd.recipes.replies import loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
@@ -113,7 +113,7 @@ def rewarded(reply: Completion | TeacherError, teacher: str, middle: float) -> O
     if isinstance(reply, TeacherError):
         reading, score = Reading(loss=loss_of(reply)), None
     else:
-        reading, score = Reading(), preferred(reward_of(reply, teacher) - middle)
+        reading, score = Reading(), logistic(reward_of(reply, teacher) - middle)
     return Opinion(teacher=teacher, sample=0, reply=reply, reading=reading, score=score)
 
 
@@ -130,12 +130,3 @@ def reward_of(completion: Completion, teacher: str) -> float:
             " and a reward model gives one. Name another `model`"
         )
     return float(numbers[0])
-
-
-def preferred(difference: float) -> float:
-    """The logistic function: the probability, 0 to 1, that the one with so much more is preferred.
-
-    Args:
-        difference: of two rewards.
-    """
-    return 0.5 + 0.5 * math.tanh(difference / 2)

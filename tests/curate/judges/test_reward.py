@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.curate.judges.reward import preferred
 from synthkd.errors import RequestRefused, TeacherRefused, UserError
+from synthkd.evaluate.preference import logistic
 from synthkd.fake_teacher import FakeTeacher, in_thread
 from synthkd.fake_teacher.chat import Body
 from synthkd.pipeline import Pipeline
@@ -117,10 +117,10 @@ async def test_a_conversation_that_is_too_long_fails_its_row_alone() -> None:
 @given(FINITE, FINITE)
 def test_more_reward_is_never_less_score(one: float, other: float) -> None:
     low, high = sorted([one, other])
-    assert 0 <= preferred(low) <= preferred(high) <= 1
-    assert preferred(one) + preferred(-one) == pytest.approx(1)
+    assert 0 <= logistic(low) <= logistic(high) <= 1
+    assert logistic(one) + logistic(-one) == pytest.approx(1)
     # So that any reward can be the least that is kept, however large: `middle` with 0.5.
-    assert preferred(low - high) <= 0.5 <= preferred(high - low)
+    assert logistic(low - high) <= 0.5 <= logistic(high - low)
 
 
 def test_the_forecast_counts_no_tokens_of_answers(tmp_path: Path) -> None:
