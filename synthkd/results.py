@@ -11,7 +11,7 @@ from synthkd.account import Account, Kind
 from synthkd.cards import dataset_card
 from synthkd.folder import BEFORE, RunFolder, sha256_of
 from synthkd.io.exports import export_dataset, write_records
-from synthkd.io.rows_file import open_rows
+from synthkd.io.rows_file import ROWS, open_rows
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts, Evaluation, Manifest, Progress, RoundRecord
 from synthkd.plan import BoundRowStep, Plan
@@ -21,7 +21,6 @@ from synthkd.teachers.prices import price_record
 from synthkd.teachers.students import is_simulated
 from synthkd.training import student_in_words
 
-ROWS = Path("rows", "rows.parquet")
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
 UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {

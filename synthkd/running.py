@@ -31,7 +31,7 @@ from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import RunFolder, sha256_of
 from synthkd.interrupts import interruptible, within_wall
 from synthkd.io.exports import missing_text
-from synthkd.io.rows_file import row_ids
+from synthkd.io.rows_file import ROWS, row_ids
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
 from synthkd.ledger import Cost
@@ -55,7 +55,7 @@ from synthkd.plan import (
     check_wiring,
     wordless_teachers,
 )
-from synthkd.results import ROWS, UNHASHED, manifest_of, write_losses, write_results
+from synthkd.results import UNHASHED, manifest_of, write_losses, write_results
 from synthkd.rounds import Rounds
 from synthkd.rows import Row
 from synthkd.students import kinds

@@ -16,15 +16,13 @@ from typing import Any
 from synthkd.audit.labels import Side
 from synthkd.config import SourceConfig
 from synthkd.errors import SourceError
-from synthkd.io.rows_file import read_losses, read_rows, row_ids
+from synthkd.io.rows_file import REJECTED, ROWS, read_losses, read_rows, row_ids
 from synthkd.io.sources import SourceRow, open_source
 from synthkd.manifest import Manifest
 from synthkd.rows import Fields, canonical
 
 AT_ONCE = 200
 """Rows that are fetched from the file in one pass: more than anybody labels at a sitting."""
-ROWS = Path("rows", "rows.parquet")
-REJECTED = "rejected.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

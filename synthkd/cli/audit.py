@@ -100,11 +100,12 @@ def _opened(
     folder: Path, precision: float, risk: float, seed: int
 ) -> tuple[Manifest, Sample, About]:
     from synthkd.audit.labels import About
-    from synthkd.audit.sample import REJECTED, ROWS, Sample
+    from synthkd.audit.sample import Sample
     from synthkd.folder import check_unchanged, read_manifest
+    from synthkd.io.rows_file import REJECTED, ROWS
 
     manifest = read_manifest(folder)
-    check_unchanged(folder, manifest, (ROWS.as_posix(), REJECTED))
+    check_unchanged(folder, manifest, (ROWS.as_posix(), REJECTED.as_posix()))
     sample = Sample(folder, manifest, seed)
     if not sample.kept:
         raise UserError(f"{folder}: no row was kept, so there is nothing to audit")

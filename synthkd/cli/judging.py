@@ -139,8 +139,9 @@ def _judge(verdicts: Path, step: str | None, verdict: str | None, score: str | N
     """The judge of a run, or of a file, which does not say who it was."""
     from synthkd.config import TeacherConfig
     from synthkd.curate.calibration import asked_by, judge_record
-    from synthkd.evaluate.people import REJECTED, ROWS, fields_of_verdict, unreadable_rows
+    from synthkd.evaluate.people import fields_of_verdict, unreadable_rows
     from synthkd.folder import check_unchanged, read_manifest
+    from synthkd.io.rows_file import REJECTED, ROWS
 
     named = {"verdict": verdict, "score": score}
     if not verdicts.is_dir():

@@ -24,12 +24,10 @@ from synthkd.evaluate.judged import Item, Pair
 from synthkd.evaluate.reliability import Scale
 from synthkd.hints import near
 from synthkd.io.formats import csv_reader, jsonl_reader, parquet_reader
-from synthkd.io.rows_file import read_losses, read_rows
+from synthkd.io.rows_file import REJECTED, ROWS, read_losses, read_rows
 from synthkd.rows import Fields, Json
 from synthkd.text import answer_text, equivalent
 
-ROWS = Path("rows", "rows.parquet")
-REJECTED = Path("rejected.parquet")
 GATES = {"low_score": "keep_at_least", "undecided": "ties: reject"}
 """Why a judge rejects a row whose verdict it has, and the setting that makes it do so."""
 NOBODY_ASKED = "nothing_to_judge"

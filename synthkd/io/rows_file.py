@@ -17,6 +17,10 @@ from synthkd.io.columns import json_text
 from synthkd.io.exports import open_records
 from synthkd.rows import Row
 
+ROWS = Path("rows", "rows.parquet")
+"""In the folder of a run."""
+REJECTED = Path("rejected.parquet")
+
 
 @contextmanager
 def open_rows(path: Path) -> Iterator[Callable[[Row], None]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import zstandard
 
 from synthkd.errors import LedgerFailed, UserError
-from synthkd.io.rows_file import rows_made_by
+from synthkd.io.rows_file import ROWS, rows_made_by
 from synthkd.ledger.codec import NO_DICTIONARY, packer, train
 from synthkd.ledger.faults import is_fault
 from synthkd.ledger.upkeep import FROM, Store, opened
@@ -152,7 +152,7 @@ def datasets_of(store: Store, folders: Iterable[Path]) -> tuple[list[Used], list
     places = {str(path.resolve()) for path in folders} | {folder for (folder,) in noted}
     used, gone = [], []
     for place in sorted(places):
-        rows_file = Path(place) / "rows" / "rows.parquet"
+        rows_file = Path(place) / ROWS
         if rows_file.exists():
             if rows := rows_made_by(rows_file, keys):
                 used.append(Used(folder=place, rows=rows))
