@@ -5,8 +5,10 @@ on each label, what it has right, and what it has wrong, the surest mistakes fir
 and writes new labelled examples for it. Round 0 hands the labelled rows on as they are; each later
 round asks for `per_row` examples a row, so its size does not depend on how well the student does.
 
-The controls are settings: `shows: []` tells nothing about the student, `hard: false` draws mistakes
-evenly, and `like: own` asks for more of what the rows already are.
+Mistakes are taken up label by label, so that the rows' balance of labels stays. `like: any_wrong`
+goes where most is wrong, which can skew it (docs/recipes/pgkd.md). The controls are settings:
+`shows: []` tells nothing about the student, `hard: false` draws mistakes evenly, and `like: own`
+asks for more of what the rows already are.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ class PgkdSettings(StepSettings):
     """The prompt; asks for JSON with `examples`."""
     per_row: Annotated[int, Field(ge=1, le=100)] = 1
     """New examples for each row, in every round but the first."""
-    like: Literal["wrong", "own"] = "wrong"
-    """Ask for examples like a dev row that the student has wrong, or like the row itself."""
+    like: Literal["wrong", "any_wrong", "own"] = "wrong"
+    """Ask for examples like a dev row of the row's own label that the student has wrong (like the
+    row itself where there is none), like one of any label, or like the row itself."""
     hard: bool = True
     """Draw mistakes by how sure the student was of them; else evenly."""
     shows: tuple[Shown, ...] = ("report", "right", "wrong")
@@ -89,9 +92,11 @@ async def pgkd(row: Row, kit: Kit, config: PgkdSettings, /) -> AsyncIterator[Row
 
 def _target(row: Row, kit: Kit, config: PgkdSettings, feedback: Feedback) -> Example:
     """What the new examples are to be like."""
+    gold = answer_text(row.fields[config.label]) or ""
     wrong = feedback.wrong
+    if config.like == "wrong":
+        wrong = [one for one in wrong if equivalent(one.gold) == equivalent(gold)]
     if config.like == "own" or not wrong:
-        gold = answer_text(row.fields[config.label]) or ""
         return Example(text=str(row.fields[config.text]), gold=gold, said=None)
     weights = [example.confidence or 1.0 for example in wrong] if config.hard else None
     return kit.rng.choices(wrong, weights)[0]

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from synthkd.evaluate import intervals
 from synthkd.evaluate.classification import macro_f1
 from synthkd.evaluate.intervals import drawn_weights
-from synthkd.evaluate.paired import figure, lead, mcnemar
+from synthkd.evaluate.paired import figure, lead, lead_by_seed, mcnemar
 from synthkd.evaluate.scored import Scored, f1_of, mean_of, share_right
 from synthkd.manifest import Interval
 
@@ -201,6 +201,20 @@ def test_seeds_far_apart_say_less_than_seeds_alike() -> None:
     assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
     other = share_right([True, False] * 25)
     assert lead(apart, other, resamples=50, seed=0).value == pytest.approx(0.1)
+
+
+def test_what_a_seed_does_to_both_ways_is_no_part_of_their_difference() -> None:
+    """Two ways whose seeds are far apart, the first always a tenth ahead."""
+    ranks = np.random.default_rng(0).permuted(np.tile(np.linspace(0, 1, 400), (3, 1)), axis=1)
+    theirs = [share_right(ranks[seed] < share) for seed, share in enumerate((0.3, 0.5, 0.7))]
+    ours = [share_right(ranks[seed] < share + 0.1) for seed, share in enumerate((0.3, 0.5, 0.7))]
+    found = lead_by_seed(ours, theirs, resamples=150, seed=0)
+    assert found.value == pytest.approx(0.1, abs=0.005)
+    assert 0.05 < found.low < 0.1 < found.high < 0.15
+    turned = lead_by_seed(ours, theirs[::-1], resamples=150, seed=0)
+    assert turned.low < -0.5
+    with pytest.raises(ValueError, match="zip"):
+        lead_by_seed(ours, theirs[:2], resamples=150, seed=0)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from synthkd.teachers.request import Completion, Shaped, Usage
 from synthkd.teachers.simulated import open_world
 from synthkd.teachers.simulated.pool import Pool
 
-ROW = {"text": "my own text", "label": "cat"}
+ROW = {"text": "my own text", "label": "dog"}
+CAT = ROW | {"label": "cat"}
 SETTINGS = {"text": "text", "label": "label", "per_row": 2}
 EXAMPLES = (
     Example(text="it purrs", gold="cat", said="cat", confidence=0.9),
@@ -74,7 +76,7 @@ async def test_it_asks_for_more_of_what_the_student_has_wrong(ask: Callable[...,
 async def test_the_controls_tell_nothing_about_the_student(ask: Callable[..., Any]) -> None:
     settings = SETTINGS | {"like": "own", "shows": []}
     cats = wrote({"text": "it meows", "label": "Cat."})
-    done = await ask("pgkd", settings, ROW, [cats], feedback())
+    done = await ask("pgkd", settings, CAT, [cats], feedback())
     assert done.fields == {"text": "it meows", "label": "cat"}
     (request,) = done.teachers["main"].asked
     words = " ".join(message["content"] for message in request.body["messages"])
@@ -100,9 +102,19 @@ async def test_what_is_of_no_use_is_discarded_with_a_reason(ask: Callable[..., A
         await ask("pgkd", SETTINGS, ROW, [wrote()], feedback())
 
 
+async def test_mistakes_are_taken_up_label_by_label(ask: Callable[..., Any]) -> None:
+    """No cat is wrong, so a cat's row asks for more of itself; with `any_wrong` for dogs."""
+    cats = wrote({"text": "it meows", "label": "cat"})
+    done = await ask("pgkd", SETTINGS, CAT, [cats], feedback())
+    assert done.fields == {"text": "it meows", "label": "cat"}
+    settings = SETTINGS | {"like": "any_wrong"}
+    done = await ask("pgkd", settings, CAT, [dogs("it growls")], feedback())
+    assert done.fields == {"text": "it growls", "label": "dog"}
+
+
 async def test_a_student_without_mistakes_gets_more_of_the_same(ask: Callable[..., Any]) -> None:
     cats = wrote({"text": "it meows", "label": "cat"})
-    done = await ask("pgkd", SETTINGS, ROW, [cats], feedback(EXAMPLES[:1]))
+    done = await ask("pgkd", SETTINGS, CAT, [cats], feedback(EXAMPLES[:1]))
     assert done.fields == {"text": "it meows", "label": "cat"}
 
 
@@ -118,19 +130,19 @@ def pool(folder: Path, error_rate: float = 0.0, **more: Any) -> Pool:
     return Pool(PoolConfig.model_validate(config), folder, error_rate)
 
 
-def test_the_pool_hands_out_the_nearest_of_the_class(tmp_path: Path) -> None:
-    inputs: Fields = {"label": "dog", "text": "a dog of number 17", "n": 3}
+def test_the_pool_hands_out_near_ones_of_the_class(tmp_path: Path) -> None:
+    inputs: Fields = {"label": "dog", "text": "a dog of number 17", "n": 2}
     made = [
         orjson.loads(pool(tmp_path).answer("examples/like", inputs, random.Random(seed)))[
             "examples"
         ]
-        for seed in range(20)
+        for seed in range(60)
     ]
     assert {one["label"] for examples in made for one in examples} == {"dog"}
     texts = [one["text"] for examples in made for one in examples]
-    assert "dog number 17" in texts
-    assert len(set(texts)) == 9  # three times as many as are asked for, and no more
-    assert all(len({one["text"] for one in examples}) == 3 for examples in made)
+    assert Counter(texts).most_common(1)[0][0] == "dog number 17"
+    assert len(set(texts)) > 12  # whoever asks often comes to others
+    assert all(len({one["text"] for one in examples}) == 2 for examples in made)
     slips = orjson.loads(pool(tmp_path, 1.0).answer("examples/like", inputs, random.Random(0)))
     assert all(one["text"].startswith("cat") for one in slips["examples"])
 

@@ -1,14 +1,15 @@
 """The world `pool`: asked for an example of a class, it hands out a real one that nobody has seen.
 
 A teacher that writes new examples is simulated by one that has a pool of them: asked for examples
-of a class like a given text, it gives the nearest of that class in the pool (cosine of TF-IDF), in
-an order that chance shuffles a little. Its examples are real and rightly labelled, up to the error
-rate: what is measured with it is the way of asking, not how well a model writes.
+of a class like a given text, it gives near ones of that class in the pool (cosine of TF-IDF),
+chosen by chance, the nearer the likelier. Its examples are real and rightly labelled, up to the
+error rate: what is measured with it is the way of asking, not how well a model writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPREAD = 3
-"""Out of so many times as many nearest as are asked for, chance picks: or equal questions of
-several rounds would get equal examples."""
+"""An example that r others are nearer than is given with weight exp(-r / (SPREAD x n)) when n are
+asked for: near ones first, yet whoever asks often comes to others, as with a model."""
 
 
 class Pool:
@@ -45,7 +46,7 @@ class Pool:
         UserError: the file cannot be read, lacks a column, or has nothing in it.
     """
 
-    version = 1
+    version = 2
 
     def __init__(self, config: PoolConfig, base: Path, error_rate: float) -> None:
         path = find_file(config.parquet or config.jsonl or "", base)
@@ -70,10 +71,9 @@ class Pool:
                 f"the simulated world 'pool' has no example of {label!r}"
                 f"{near(label, set(self.labels))}"
             )
-        chosen = self._nearest(str(inputs["text"]), label, n * SPREAD)
         examples = [
             {"text": self.texts[self._slip(place, rng)], "label": label}
-            for place in rng.sample(chosen, min(n, len(chosen)))
+            for place in self._near(str(inputs["text"]), label, n, rng)
         ]
         return orjson.dumps({"examples": examples}).decode()
 
@@ -88,14 +88,16 @@ class Pool:
         others = [n for n, label in enumerate(self.labels) if label != self.labels[place]]
         return rng.choice(others) if others else place
 
-    def _nearest(self, text: str, label: str, n: int) -> list[int]:
-        """The places of the n texts of the class that are most like the text, nearest first."""
+    def _near(self, text: str, label: str, n: int, rng: random.Random) -> list[int]:
+        """The places of n texts of the class; see `SPREAD`."""
         import numpy as np
 
         similar = self._similar(text)
         places = np.flatnonzero(np.asarray(self.labels) == label)
-        order = np.argsort(-similar[places], kind="stable")[:n]
-        return [int(place) for place in places[order]]
+        ranked = places[np.argsort(-similar[places], kind="stable")]
+        # The first n of exponential arrivals at these rates are a draw with these weights.
+        times = [rng.expovariate(1.0) * math.exp(r / (SPREAD * n)) for r in range(len(ranked))]
+        return [int(place) for place in ranked[np.argsort(times, kind="stable")[:n]]]
 
     def _similar(self, text: str) -> NDArray[np.float64]:
         """(n_texts,) cosines."""
