@@ -218,11 +218,12 @@ async def asked(trial: Trial, way: Way, teacher: OpenTeacher, pgkd_was: Done | N
     known = {normalised(row.text) for row in trial.first}
     student = learn(trial.first)
     done.said.append(answers(trial, way, done.rows, student))
+    feedback = look(0, student, held_out(trial.dev))
     for number in range(1, ROUNDS + 1):
-        feedback = look(number - 1, student, held_out(trial.dev))
         wanted = number * NEW * len(trial.labels)
         await gather(trial, settings, teacher, feedback, done, known, wanted)
         student = learn([*trial.first, *done.rows])
+        feedback = look(number, student, held_out(trial.dev))
         done.said.append(answers(trial, way, done.rows, student))
         done.requests.append(teacher.stats.attempts)
         done.tokens.append(tokens_of(teacher))
