@@ -39,7 +39,7 @@ SAME_ANSWERS: Mapping[str, Any] = {
 }
 """Of a teacher's block: what changes how soon it answers, and not what."""
 ROUNDING = 1e-9
-"""Between two thresholds: a score is a quotient."""
+"""A score is a quotient: no row is rejected, and no threshold another one, for its last bit."""
 
 
 class Calibrated(StepSettings):

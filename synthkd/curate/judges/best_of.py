@@ -22,13 +22,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from synthkd.config import Samples, Share, TeacherConfig
-from synthkd.curate.calibration import Calibrated
+from synthkd.curate.calibration import ROUNDING, Calibrated
 from synthkd.curate.fields import value_of
 from synthkd.curate.judges.reward import no_reward_model, rewarded
 from synthkd.curate.judges.rubrics import RubricSetting
 from synthkd.curate.judges.scoring import (
     LEAST_TO_WARN,
-    ROUNDING,
     SUPPLIES,
     as_text,
     score_of,

@@ -22,9 +22,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from synthkd.config import Share
+from synthkd.curate.calibration import ROUNDING
 from synthkd.curate.judges.rubrics import RubricSetting
 from synthkd.curate.judges.scoring import (
-    ROUNDING,
     SUPPLIES,
     JudgedSettings,
     opinions_on,

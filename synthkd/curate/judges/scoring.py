@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from synthkd.config import Samples, Share
-from synthkd.curate.calibration import Calibrated
+from synthkd.curate.calibration import ROUNDING, Calibrated
 from synthkd.curate.fields import value_of
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import Opinion, opinion
@@ -20,8 +20,6 @@ from synthkd.recipes.replies import discard_all, give_up
 from synthkd.rows import Fields, Json, Row, canonical
 from synthkd.steps import Kit
 
-ROUNDING = 1e-9
-"""A score is a quotient; it is not rejected for its last bit."""
 SUPPLIES = ("question", "candidate", "criteria", "about")
 """Inputs of a judge's prompt that the step computes."""
 
