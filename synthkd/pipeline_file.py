@@ -5,7 +5,6 @@ pipelines/x.yaml: steps[2].with.samples: input should be greater than or equal t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,72 +14,8 @@ from pydantic import ValidationError
 
 from synthkd.config import PipelineConfig
 from synthkd.errors import ConfigError
+from synthkd.plain_yaml import PlainLoader
 from synthkd.rows import INT64, MAX_DEPTH
-
-MOST_VALUES = 100_000
-"""In a file, with what stands behind an alias counted each time: a few lines of aliases of aliases
-are more values than anything that reads the whole could ever look at."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only; a key given twice is a fault, not a silent overwrite."""
-
-    def construct_document(self, node: yaml.Node) -> Any:
-        # Before anything is built: merging (`<<: *name`) multiplies too, and puts the merged keys
-        # beside the block's own, which may then differ from them.
-        if _values_in(node, {}) > MOST_VALUES:
-            raise yaml.MarkedYAMLError(
-                problem=f"holds more than {MOST_VALUES:,} values, with what aliases (*name) repeat:"
-                " write out what is meant"
-            )
-        return super().construct_document(node)
-
-
-def _values_in(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node is with its aliases written out.
-
-    Args:
-        node: as the file has it.
-        known: id of a node that was looked into -> its values; 0 while it is being looked into, as
-            in a block that holds itself, which `refuse_no_json` tells of.
-
-    Raises:
-        MarkedYAMLError: a key is given twice in a block.
-    """
-    if id(node) not in known:
-        known[id(node)] = 0
-        inside: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            _refuse_twins(node)
-            inside = [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            inside = node.value
-        known[id(node)] = 1 + sum(_values_in(part, known) for part in inside)
-    return known[id(node)]
-
-
-def _refuse_twins(node: yaml.MappingNode) -> None:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        if not isinstance(key_node, yaml.ScalarNode):
-            continue  # no key of anything that is read here: building it fails
-        key = key_node.value
-        if key in seen:
-            line = key_node.start_mark.line + 1
-            raise yaml.MarkedYAMLError(problem=f"line {line}: {key!r} is given twice")
-        seen.add(key)
-
-
-# YAML 1.1 takes `on`, `off`, `yes` and `no` for booleans, and `evaluate: {on: test}` would have the
-# key True. Here only true and false are booleans, as in YAML 1.2.
-_BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
 
 
 def read_yaml(
@@ -97,7 +32,7 @@ def read_yaml(
         ConfigError: no such file, no YAML, or an override that fits nowhere.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
         raise ConfigError([f"{path}: there is no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -208,7 +143,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         node = _enter(node, part)
     if not isinstance(node, dict):
         raise ValueError(f"{'.'.join(parents)} is not a block")
-    node[last] = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+    node[last] = yaml.load(text, Loader=PlainLoader)  # noqa: S506  a SafeLoader
 
 
 def _parts(path: str, raw: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthkd.errors import PromptError
 from synthkd.hints import near
+from synthkd.plain_yaml import PlainLoader
 from synthkd.rows import Fields
 from synthkd.schemas import Schema
 from synthkd.templates import RESERVED, Compiled, compiled
@@ -214,7 +215,7 @@ def _end_of_front_matter(path: Path, lines: Sequence[str]) -> int:
 
 def _front_matter(path: Path, text: str) -> FrontMatter:
     try:
-        front = FrontMatter.model_validate(yaml.safe_load(text))
+        front = FrontMatter.model_validate(yaml.load(text, Loader=PlainLoader))  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
         raise PromptError(f"{path}: the front matter is not YAML: {error}") from error
     except ValidationError as error:

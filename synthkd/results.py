@@ -25,7 +25,8 @@ PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "sc
 """Whose versions a reader of the manifest may need to get the same bytes."""
 UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
     "manifest.json.tmp",  # of a run that was killed while it wrote it
-    *("audit", "calibration.json"),  # what people said of it, at any time later
+    # What people said of it, at any time later; or half of it, by a `calibrate` that was killed.
+    *("audit", "calibration.json", "calibration.json.tmp"),
 }
 
 

@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "rows text hints fence feedback",
+        "rows text hints fence feedback plain_yaml",
         "manifest",
         "templates schemas",
         "config",

@@ -101,6 +101,13 @@ def test_an_unknown_name_lists_the_places_and_near_names(tmp_path: Path) -> None
     assert "did you mean label/intent?" in message
 
 
+def test_aliases_of_aliases_in_a_head_are_refused_at_once(tmp_path: Path) -> None:
+    bomb = ", ".join(["&a0 [x]", *[f"&a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]])
+    write(tmp_path, "bomb", f"---\ninputs: {{all: [{bomb}]}}\n---\n{{# user #}}\nHello\n")
+    with pytest.raises(PromptError, match="more than 100,000 values"):
+        load_prompt("bomb", folders=[tmp_path])
+
+
 @pytest.mark.parametrize(
     "name", ["../secret", "/etc/passwd", "a//b", "", "a/../b", ".hidden", "a/", "a" * 300]
 )
