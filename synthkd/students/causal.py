@@ -9,7 +9,9 @@ student.json, README.md
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,12 +81,16 @@ def load(folder: Path) -> CausalStudent:
     try:
         config = TypeAdapter[Config](Config).validate_python(about["config"])
         # As saved: bf16 weights stay bf16 where there is a GPU, and a CPU is faster in fp32.
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=_dtype()
+        model = pretrained.whole(
+            AutoModelForCausalLM,
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=_dtype(),
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise damaged(folder, str(error).strip().splitlines()[0]) from error
+        raise damaged(folder, str(error).strip().partition("\n")[0]) from error
     return CausalStudent(
         folder=folder,
         fingerprint=about["fingerprint"],
@@ -143,7 +149,7 @@ def load_base(config: Config, tell: Tell) -> Base:
         dtype=torch.bfloat16 if half else torch.float32,
         **_quantized(config),
     )
-    _check_context(config, model)
+    pretrained.check_context(config, model)
     if config.lora is None:
         return Base(model=model, tokenizer=tokenizer, peft=None)
     from peft import LoraConfig
@@ -156,6 +162,23 @@ def load_base(config: Config, tell: Tell) -> Base:
         target_modules=config.lora.targets,
     )
     return Base(model=model, tokenizer=tokenizer, peft=lora)
+
+
+@contextmanager
+def adapters_fit(config: Config) -> Iterator[None]:
+    """Around what puts the adapters in, to say by which setting they do not fit the base.
+
+    Raises:
+        UserError: no layer is called so, or one can have no adapter.
+    """
+    try:
+        yield
+    except (ValueError, re.error) as error:
+        if config.lora is None:
+            raise
+        raise UserError(
+            f"student.lora does not fit {config.base} (targets: {config.lora.targets}): {error}"
+        ) from error
 
 
 def _quantized(config: Config) -> dict[str, Any]:
@@ -179,15 +202,6 @@ def _quantized(config: Config) -> dict[str, Any]:
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
     }
-
-
-def _check_context(config: Config, model: Any) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and config.max_length > context:
-        raise UserError(
-            f"student.max_length {config.max_length} is more than the {context} tokens that"
-            f" {config.base} can read: lower it"
-        )
 
 
 # --- what a person should see before hours of training

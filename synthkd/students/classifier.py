@@ -117,7 +117,7 @@ def load(folder: Path) -> Classifier | SpanFinder:
     about = read_about(folder)
     try:
         config = EncoderConfig.model_validate(about["config"])
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise damaged(folder, error) from None
     auto: Any = AutoModelForSequenceClassification
     student: type[Classifier | SpanFinder] = Classifier

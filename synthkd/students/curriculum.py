@@ -54,8 +54,9 @@ def curriculum(rows: Sequence[Row], *, obeyed: bool) -> Curriculum:
     if orders is not None:
         said.append("rows in the order of `order`")
     if weights is not None:
-        mean = sum(weights) / len(weights)
-        weights = [weight / mean for weight in weights]
+        most = max(weights)  # first by it: a sum of the largest numbers is infinite
+        mean = sum(weight / most for weight in weights) / len(weights)
+        weights = [weight / most / mean for weight in weights]
         said.append(f"loss weights of {min(weights):.2g} to {max(weights):.2g} times the mean")
     return Curriculum(
         stages=stages or [0] * len(rows),

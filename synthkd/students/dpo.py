@@ -145,14 +145,15 @@ def _trainer(
     if base.peft is None:
         dtype = base.model.dtype
         reference = pretrained.load_model(AutoModelForCausalLM, based, dtype=dtype)
-    learning = Dpo(
-        model=base.model,
-        ref_model=reference,
-        args=settings,
-        train_dataset=table,
-        processing_class=base.tokenizer,
-        peft_config=base.peft,
-    )
+    with causal.adapters_fit(config):
+        learning = Dpo(
+            model=base.model,
+            ref_model=reference,
+            args=settings,
+            train_dataset=table,
+            processing_class=base.tokenizer,
+            peft_config=base.peft,
+        )
     learning.data_collator = trainer.with_rows(learning.data_collator)
     return learning
 

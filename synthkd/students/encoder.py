@@ -352,14 +352,14 @@ def _load_base(config: EncoderConfig, labels: Sequence[str]) -> tuple[Any, Any]:
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         problem_type="single_label_classification",
-        ignore_mismatched_sizes=True,  # a base that named other labels loses them
+        new_head=True,  # a base that named other labels loses them
     )
-    most = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-    if config.max_length > most:
+    if model.config.is_encoder_decoder:
         raise UserError(
-            f"student.max_length {config.max_length} is more than the {most} tokens that"
-            f" {config.base} can read: lower it"
+            f"student.base: {config.base} is an encoder-decoder: take a BERT-like base for an"
+            " `encoder`, or `kind: seq2seq`"
         )
+    pretrained.check_context(config, model, tokenizer.model_max_length)
     return model, tokenizer
 
 

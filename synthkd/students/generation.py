@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,14 +25,18 @@ def generated(
     Args:
         model: causal, with a language head.
         tokenizer: its own.
-        prompts: token ids. One that leaves no room for an answer loses its beginning.
-        max_new_tokens: the longest answer.
+        prompts: token ids. One that leaves no room for an answer loses its beginning, but keeps at
+            least half of what the model can read.
+        max_new_tokens: the longest answer; less where the model cannot read on so far.
         batch_size: prompts at once; None = by device.
     """
     size = batch_size or (BATCH if model.device.type == "cpu" else 4 * BATCH)
     writer = Writer(model, tokenizer)
-    room = max(1, writer.context - max_new_tokens) if writer.context else 0  # -0: all of it
-    asks = [Ask(tokens=prompt[-room:], max_tokens=max_new_tokens) for prompt in prompts]
+    context = writer.context
+    room = max(context - max_new_tokens, context // 2) if context else 0  # -0: all of it
+    kept = [prompt[-room:] for prompt in prompts]
+    longest = [min(max_new_tokens, (context or math.inf) - len(prompt)) for prompt in kept]
+    asks = [Ask(tokens=p, max_tokens=int(n)) for p, n in zip(kept, longest, strict=True)]
     texts = [""] * len(prompts)
     # Long prompts first, with their like: less padding, and memory runs out at once or not at all.
     by_length = sorted(range(len(asks)), key=lambda place: -len(asks[place].tokens))

@@ -10,6 +10,7 @@ A folder is read without the network. Code that a model brings along runs only w
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,15 +64,74 @@ def is_folder(config: NetworkConfig) -> bool:
     return path.is_dir()
 
 
-def load_model(auto: Any, config: NetworkConfig, **more: Any) -> Any:
-    """The base as a model of class `auto`, with more settings of `from_pretrained`.
+def load_model(auto: Any, config: NetworkConfig, *, new_head: bool = False, **more: Any) -> Any:
+    """The base as a model of class `auto`: see `whole`.
 
     Raises:
-        UserError: there is none, its weights are pickles, or it wants to run code.
+        UserError: there is none, it is not whole, its weights are pickles, or it wants to run code.
     """
     with _said(config):
         safe = None if config.allow_pickle else True
-        return auto.from_pretrained(config.base, use_safetensors=safe, **_from(config), **more)
+        settings = {"use_safetensors": safe, **_from(config), **more}
+        return whole(auto, str(config.base), new_head=new_head, **settings)
+
+
+def whole(auto: Any, place: str | Path, *, new_head: bool = False, **more: Any) -> Any:
+    """A model all of whose weights are in its files: transformers makes up those that are not.
+
+    Args:
+        auto: the class, such as `AutoModelForCausalLM`.
+        place: a folder, or a name on the hub.
+        new_head: whether what lies on top of the base may be made up.
+        more: settings of `from_pretrained`.
+
+    Raises:
+        ValueError: weights are missing, of another shape than config.json says, or unreadable.
+        OSError, KeyError: as `from_pretrained`.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        model, found = auto.from_pretrained(
+            place, output_loading_info=True, ignore_mismatched_sizes=True, **more
+        )
+    except SafetensorError as error:
+        raise ValueError(f"its weights cannot be read ({error})") from error
+    lacking = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
+    if new_head:
+        below = f"{model.base_model_prefix}."
+        lacking = {name for name in lacking if name.startswith(below) and ".pooler." not in name}
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} of the weights that its config.json asks for are missing or have"
+            f" another shape, such as {min(lacking)}: it is not whole"
+        )
+    return model
+
+
+def check_context(config: NetworkConfig, model: Any, most: float = math.inf) -> None:
+    """Whether the base reads as many tokens as the settings give it.
+
+    Args:
+        config: the student's.
+        model: the base.
+        most: tokens that its tokenizer is made for.
+
+    Raises:
+        UserError: it does not.
+    """
+    context = min(most, context_of(model) or math.inf)
+    if config.max_length > context:
+        raise UserError(
+            f"student.max_length {config.max_length} is more than the {context} tokens that"
+            f" {config.base} can read: lower it"
+        )
+
+
+def context_of(model: Any) -> int | None:
+    """Tokens that a model can read, or an encoder-decoder write; None = it has no limit."""
+    context: int | None = getattr(model.config, "max_position_embeddings", None)
+    return context
 
 
 def load_tokenizer(config: NetworkConfig) -> Any:
@@ -93,15 +153,14 @@ def load_saved(auto: Any, folder: Path) -> tuple[Any, Any]:
         UserError: they are not whole, or would run code: neither pickles nor code are loaded.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
     try:
-        model = auto.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        model = whole(
+            auto, folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise damaged(folder, str(error).strip().partition("\n")[0]) from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 

@@ -137,6 +137,7 @@ def _load_base(config: Seq2SeqConfig) -> tuple[Any, Any]:
 
     tokenizer = pretrained.load_tokenizer(config)
     model = pretrained.load_model(AutoModelForSeq2SeqLM, config, dtype=torch.float32)
+    pretrained.check_context(config, model)
     return model, tokenizer
 
 
@@ -368,6 +369,7 @@ def answers(
     import torch
 
     found: list[str | None] = [None] * len(texts)
+    longest = min(config.max_new_tokens, pretrained.context_of(model) or config.max_new_tokens)
     by_length = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
     was_training = model.training
     model.eval()
@@ -381,7 +383,7 @@ def answers(
             return_tensors="pt",
         ).to(model.device)
         with torch.inference_mode():
-            wrote = model.generate(**batch, do_sample=False, max_new_tokens=config.max_new_tokens)
+            wrote = model.generate(**batch, do_sample=False, max_new_tokens=longest)
         decoded = tokenizer.batch_decode(wrote, skip_special_tokens=True)
         for place, text in zip(places, decoded, strict=True):
             found[place] = answer_in(config, text)
@@ -401,7 +403,7 @@ def load(folder: Path) -> Seq2SeqStudent:
     about = read_about(folder)
     try:
         config = Seq2SeqConfig.model_validate(about["config"])
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise damaged(folder, error) from None
     model, tokenizer = pretrained.load_saved(AutoModelForSeq2SeqLM, folder)
     return Seq2SeqStudent(

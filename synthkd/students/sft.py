@@ -250,14 +250,15 @@ def _trainer(
         eval_packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},  # it is prepared
     )
-    learning = _sft_trainer()(
-        model=base.model,
-        args=settings,
-        train_dataset=examples.dataset,
-        eval_dataset=dev,
-        processing_class=base.tokenizer,
-        peft_config=base.peft,
-    )
+    with causal.adapters_fit(config):
+        learning = _sft_trainer()(
+            model=base.model,
+            args=settings,
+            train_dataset=examples.dataset,
+            eval_dataset=dev,
+            processing_class=base.tokenizer,
+            peft_config=base.peft,
+        )
     learning.course = Course(examples.stages, config.seed, examples.orders)
     learning.data_collator = trainer.with_rows(_with_weights(learning.data_collator))
     return learning

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from synthkd.errors import UserError
+from synthkd.students.pretrained import context_of, whole
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ class Writer:
         self.tokenizer = tokenizer
         self.left = left or threading.Event()
         self.ends = _end_tokens(model, tokenizer)
-        self.context: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.context = context_of(model)
         """Tokens of prompt and answer, at most; None = the model has no limit of its own."""
 
     def chat_tokens(
@@ -114,7 +115,7 @@ class Writer:
         padded = [[filler] * (length - len(ask.tokens)) + list(ask.tokens) for ask in asks]
         mask = [[0] * (length - len(ask.tokens)) + [1] * len(ask.tokens) for ask in asks]
         device = self.model.device
-        with torch.inference_mode(), _no_settings_of_its_own(self.model):
+        with torch.inference_mode(), _no_settings_of_its_own(self.model), self._places_there_are():
             rows = self.model.generate(
                 input_ids=torch.tensor(padded, device=device),
                 attention_mask=torch.tensor(mask, device=device),
@@ -132,6 +133,26 @@ class Writer:
         return [
             self._written(ask, row[length:].tolist()) for ask, row in zip(asks, rows, strict=True)
         ]
+
+    @contextmanager
+    def _places_there_are(self) -> Iterator[None]:
+        """A row that is done is fed with its batch on, beyond the last place that a model has."""
+        if self.context is None:
+            yield
+            return
+        last = self.context - 1
+
+        def clamped(_: Any, args: Any, named: dict[str, Any]) -> Any:
+            places = named.get("position_ids")
+            if places is not None:
+                named = {**named, "position_ids": places.clamp(max=last)}
+            return args, named
+
+        hook = self.model.register_forward_pre_hook(clamped, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def logprobs(self, texts: Sequence[Sequence[int]]) -> list[list[float | None]]:
         """How likely each token of each text is after those before it: natural logarithms.
@@ -294,7 +315,8 @@ def load_writer(folder: Path, left: threading.Event | None = None) -> Writer:
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
+        model = whole(
+            AutoModelForCausalLM,
             folder,
             local_files_only=True,
             use_safetensors=True,
