@@ -160,12 +160,18 @@ class Completion(NamedTuple):
 
     @property
     def logprobs(self) -> tuple[Logprob, ...]:
-        """Each token's log-probability, read anew at each use; empty where none were asked for."""
+        """Each token's log-probability, read anew at each use.
+
+        Empty where none were asked for, and where what the server says is of no known shape.
+        """
         if b'"logprobs"' not in self.reply:
             return ()
         # Not orjson: some servers send half a surrogate pair as a token.
         told = json.loads(self.reply)["choices"][0].get("logprobs")
-        return _logprobs(told) if isinstance(told, dict) else ()
+        try:
+            return _logprobs(told) if isinstance(told, dict) else ()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return ()
 
     @property
     def prompt_logprobs(self) -> tuple[Logprob | None, ...]:
@@ -217,8 +223,10 @@ def _logprobs(told: dict[str, Any]) -> tuple[Logprob, ...]:
         return tuple(
             Logprob(
                 one["token"],
-                one["logprob"],
-                tuple((top["token"], top["logprob"]) for top in one.get("top_logprobs") or ()),
+                float(one["logprob"]),
+                tuple(
+                    (top["token"], float(top["logprob"])) for top in one.get("top_logprobs") or ()
+                ),
             )
             for one in content
         )

@@ -155,7 +155,7 @@ def expected_number(tokens: Iterable[Logprob]) -> float | None:
             if (digit := _digit(text)) is not None:
                 mass[digit] = mass.get(digit, 0.0) + math.exp(min(logprob, 0.0))
         total = math.fsum(mass.values())
-        if total < LEAST_MASS:
+        if not total >= LEAST_MASS:  # nor is a NaN, which JSON of Python has
             return None
         return math.fsum(digit * share for digit, share in mass.items()) / total
     return None

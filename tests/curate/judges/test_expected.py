@@ -88,6 +88,24 @@ def test_too_little_on_digits_is_no_expectation() -> None:
     assert expected_number([Logprob("Grade", -0.1), Logprob("\u01207", -0.1)]) == 7.0
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'{"content": [{"token": "7", "logprob": NaN}]}',
+        b'{"tokens": ["7"], "token_logprobs": [0], "top_logprobs": [{"7": NaN, "8": 0}]}',
+        b'{"content": [{"token": "7", "logprob": "likely"}]}',
+        b'{"content": [{"token": "7", "logprob": null}]}',
+        b'{"content": [{"token": "7"}]}',
+        b'{"content": ["7"]}',
+        b'{"tokens": ["7"], "token_logprobs": [0, 0], "top_logprobs": [null]}',
+    ],
+)
+def test_probabilities_that_are_none_leave_the_digit_itself(told: bytes) -> None:
+    choice = b'{"message": {"content": "7"}, "finish_reason": "stop", "logprobs": ' + told + b"}"
+    digit = read_digit(parse_chat(b'{"choices": [' + choice + b"]}"))
+    assert (digit.number, digit.by) == (7.0, "text")
+
+
 @patient
 @given(st.text())
 def test_any_text_gives_a_digit_or_a_loss(text: str) -> None:
