@@ -77,6 +77,7 @@ BUILTIN: Mapping[str, str] = {
     "privacy.canary": "synthkd.curate.privacy.canaries",
     "privacy.search": "synthkd.curate.privacy.canaries",
     "privacy.memorised": "synthkd.curate.privacy.memorised",
+    "acquire": "synthkd.curate.acquire",
     "aggregate": "synthkd.curate.agreement",
     "critic": "synthkd.curate.critic",
     "confidence.clear": "synthkd.curate.confidence",
