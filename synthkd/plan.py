@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synthkd.config import PipelineConfig, StepConfig, TeacherConfig
+from synthkd.config import NetworkConfig, PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
 from synthkd.evaluate.metrics import check_gold, missing_libraries
 from synthkd.hints import near
@@ -113,7 +113,7 @@ def compile_plan(raw: Mapping[str, Any], path: Path) -> Plan:
     if config is None or faults:
         raise ConfigError(faults)
     plan = Plan(config=config, place=str(path), folder=path.parent, steps=steps)
-    faults += [*_evaluation_faults(plan), *_round_faults(plan)]
+    faults += [*_evaluation_faults(plan), *_student_faults(plan), *_round_faults(plan)]
     if faults:
         raise ConfigError(faults)
     return plan
@@ -287,6 +287,20 @@ def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -
     for prompt in prompts.values():
         needs += [name for name in prompt.inputs if name not in step.supplies]
     return tuple(dict.fromkeys(needs))
+
+
+def _student_faults(plan: Plan) -> Iterable[str]:
+    """What would only be found when the rows are paid for."""
+    student, holdout = plan.config.student, plan.config.source.holdout
+    if not isinstance(student, NetworkConfig) or student.best_by is None:
+        return
+    if holdout is None or holdout.dev == 0:
+        yield (
+            f"{plan.place}: student.best_by is measured on rows held out as dev, and source.holdout"
+            " sets none aside: add `holdout: {dev: 0.1, by: [...]}`"
+        )
+    if gold_field(plan) is None:
+        yield f"{plan.place}: student.best_by needs `evaluate.gold`: which field has the answer?"
 
 
 def _round_faults(plan: Plan) -> Iterable[str]:

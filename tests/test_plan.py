@@ -208,6 +208,21 @@ def test_an_evaluation_that_cannot_be_held(
     assert says in fault
 
 
+@pytest.mark.parametrize(
+    ("evaluate", "source", "says"),
+    [
+        ({"gold": "g"}, HOLDOUT, "student.best_by is measured on rows held out as dev"),
+        (None, {**HOLDOUT, "holdout": {"dev": 0.2, "by": ["text"]}}, "needs `evaluate.gold`"),
+    ],
+)
+def test_a_best_checkpoint_that_could_not_be_told(
+    evaluate: Mapping[str, Any] | None, source: Mapping[str, Any], says: str
+) -> None:
+    student = {"kind": "encoder", "text": "t", "label": "l", "scratch": {}, "best_by": "accuracy"}
+    [fault] = faults_of({"use": "plain"}, evaluate=evaluate, source=source, student=student)
+    assert says in fault
+
+
 def test_gold_is_that_of_the_step_that_is_asked() -> None:
     entry = {"use": "rationale", "with": {"teacher": "main", "gold": "answer"}}
     plan = compiled(entry, evaluate={"ask": "rationale"}, source=HOLDOUT)

@@ -174,6 +174,11 @@ class TaskConfig(NetworkConfig):
                 " field of the rationale, and say what is to be learnt from it (`rationale_first`"
                 " or `two_task`)"
             )
+        if self.best_by == "loss" and self.target == "rationale_first":
+            raise ValueError(
+                "best_by: held-out rows have no rationale, so the loss says nothing of"
+                " `rationale_first`: choose accuracy or macro_f1"
+            )
         return self
 
 
@@ -198,6 +203,10 @@ class SftConfig(TaskConfig):
         named = [name is not None for name in (self.prompt, self.completion, self.messages)]
         if named not in ([True, True, False], [False, False, True]):
             raise ValueError("name `prompt` and `completion`, or `messages` alone")
+        if self.messages is not None and self.rationale is not None:
+            raise ValueError(
+                "`messages` are learnt as they are: leave `rationale` and `target` out"
+            )
         return self
 
 
@@ -217,6 +226,16 @@ class DpoConfig(NetworkConfig):
     max_new_tokens: Tokens = 256
     chat_template: str | None = None
     learning_rate: LearningRate = 1e-6
+
+    @model_validator(mode="after")
+    def _not_measured(self) -> DpoConfig:
+        if self.best_by is not None or self.evaluate_every_steps is not None:
+            raise ValueError(
+                "held-out rows have no rejected answer, so `dpo` cannot be measured on them while"
+                " it learns: leave best_by and evaluate_every_steps out; `evaluate` compares"
+                " students afterwards"
+            )
+        return self
 
 
 class Seq2SeqConfig(TaskConfig):

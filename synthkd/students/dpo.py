@@ -16,7 +16,7 @@ from synthkd.errors import NothingToLearn, UserError
 from synthkd.rows import Row
 from synthkd.students import artefact, causal, data, pretrained, trainer
 from synthkd.students.artefact import holds
-from synthkd.students.card import card
+from synthkd.students.card import about_network, card
 from synthkd.students.causal import PREVIEW, Base
 from synthkd.students.chat import template_of
 from synthkd.students.data import Conversation, Tokenised, Tokens
@@ -39,11 +39,6 @@ def train(lesson: Lesson, tell: Tell) -> None:
     config = lesson.config
     assert isinstance(config, DpoConfig)  # noqa: S101  that is how it came here
     trainer.quiet()
-    if config.best_by is not None:
-        raise UserError(
-            "student.best_by: held-out rows have no rejected answer, so `dpo` cannot be measured on"
-            " them while it learns: leave it out; `evaluate` compares students afterwards"
-        )
 
     # 1. What the rows say: each a preferred and a rejected conversation, one after the other.
     rows = list(lesson.examples())
@@ -76,7 +71,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     if not trainer.leads():
         return
     about = {
-        **causal.about(lesson, config, mark, started, trained),
+        **about_network(lesson, mark, causal.PACKAGES, started, trained),
         "rows": len(rows),
         **learnt.figures(),
         "system": causal.common_system(config, rows),
@@ -170,4 +165,4 @@ def _pair(chosen: Tokens, rejected: Tokens) -> dict[str, Any]:
 
 
 def _begin(tokens: Tokens) -> int:
-    return next(place for place, label in enumerate(tokens.labels) if label != data.IGNORED)
+    return next(place for place, label in enumerate(tokens.labels) if label != trainer.IGNORED)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from synthkd.errors import NothingToLearn, UserError
+from synthkd.config import DpoConfig
+from synthkd.errors import NothingToLearn
 from synthkd.students import kinds
 from tests.students.lessons import lesson, peft_warns
 from tests.students.test_sft import BLOCK, TINY
@@ -46,5 +48,6 @@ def test_it_prefers_what_it_was_shown_to_prefer(lora: Any, tmp_path: Path) -> No
 def test_what_cannot_be_learnt_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NothingToLearn, match="prefers 'card' to itself"):
         kinds.train(lesson(tmp_path, DPO, [{"text": "a", "good": "card", "bad": "Card"}]), print)
-    with pytest.raises(UserError, match="no rejected answer"):
-        kinds.train(lesson(tmp_path, {**DPO, "best_by": "loss"}, ROWS), print)
+    for setting in ({"best_by": "loss"}, {"evaluate_every_steps": 5}):
+        with pytest.raises(ValidationError, match="no rejected answer"):
+            DpoConfig.model_validate({**DPO, **setting})

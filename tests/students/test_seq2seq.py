@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.students import kinds, seq2seq
 from synthkd.students.lesson import HeldOutRow
-from synthkd.students.seq2seq import EXPLAIN, IGNORED, two_task_loss
+from synthkd.students.seq2seq import EXPLAIN, two_task_loss
+from synthkd.students.trainer import IGNORED
 from tests.students.lessons import lesson
 
 ROWS = [
@@ -173,10 +175,9 @@ def test_rows_that_teach_nothing(
 
 
 def test_settings_that_do_not_fit(tmp_path: Path) -> None:
-    dev = [HeldOutRow(id="1", side="dev", text="turn card", gold="drac")]
     first = {"target": "rationale_first", "rationale": "why", "best_by": "loss"}
-    with pytest.raises(UserError, match="the loss says nothing"):
-        taught(tmp_path, ROWS, dev, **first)
+    with pytest.raises(ValidationError, match="the loss says nothing"):
+        taught(tmp_path, **first)
     with pytest.raises(UserError, match="no rows with an answer are held out as dev"):
         taught(tmp_path, best_by="loss")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from synthkd.config import SftConfig
 from synthkd.errors import DiskFailed, NothingToLearn, TrainingFailed, UserError
@@ -142,6 +143,16 @@ def test_a_curriculum_that_is_none(columns: list[Any], says: str, tmp_path: Path
 def test_one_answer_for_all_is_learnt_but_said(tmp_path: Path) -> None:
     _, told = taught(tmp_path, [{**row, "label": "card"} for row in ROWS], **SHORT)
     assert "all answers are the same, 'card': it will give no other" in told
+
+
+def test_settings_that_do_not_fit() -> None:
+    with pytest.raises(ValidationError, match="the loss says nothing of `rationale_first`"):
+        SftConfig.model_validate(
+            {**BLOCK, "rationale": "why", "target": "rationale_first", "best_by": "loss"}
+        )
+    chats = {"kind": "sft", "scratch": BLOCK["scratch"], "messages": "chat"}
+    with pytest.raises(ValidationError, match="leave `rationale` and `target` out"):
+        SftConfig.model_validate({**chats, "rationale": "why", "target": "two_task"})
 
 
 def test_best_needs_rows_to_measure_on(tmp_path: Path) -> None:
