@@ -26,10 +26,11 @@ from synthkd.flow import Stage, in_thread, pour
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.kit import Kit
+from synthkd.leaks import leaks_told
 from synthkd.manifest import Evaluation, StepCounts
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Fields, Json, Row
-from synthkd.students.artefact import Probabilistic, Student
+from synthkd.students.artefact import Student, confidences
 from synthkd.students.hosted.student import HostedStudent, answer_in
 from synthkd.survey import rows_of
 from synthkd.teachers.open import Gateway, OpenTeacher, check_teachers
@@ -120,9 +121,9 @@ async def evaluate(
         )
     )
     left_out = len(held_out) - len(rows)
-    contamination = "not checked" if student is None else _contamination(student)
+    found = None if student is None else leaks_told(student.about)
     return evaluation.model_copy(
-        update={"left_out": left_out, "funnel": funnel, "contamination": contamination}
+        update={"left_out": left_out, "funnel": funnel, "contamination": found or "not checked"}
     )
 
 
@@ -149,19 +150,11 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
     return Answers(
         role="student",
         given=predictions,
-        confidences=[float(row.max()) for row in student.predict_proba(texts)]
-        if isinstance(student, Probabilistic)
-        else None,
+        confidences=confidences(student, texts),
         simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
         ms_per_row=1000 * took_s / max(1, len(rows)),
         usd_per_1000=0.0,
     )
-
-
-def _contamination(student: Student) -> str:
-    """What training found of held-out rows among the rows that it learnt from."""
-    leaks: str | None = student.about.get("made_from", {}).get("leaks")
-    return leaks or "not checked"
 
 
 async def _ask_student(

@@ -34,9 +34,9 @@ from synthkd.io.rows_file import open_rows
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import RoundRecord
 from synthkd.rows import Row
-from synthkd.students.artefact import Student
+from synthkd.students.artefact import Student, confidences
 from synthkd.students.lesson import HeldOutRow
-from synthkd.text import equivalent
+from synthkd.text import same_answer
 
 Ask = Callable[[int, Feedback | None, RowSpool], Awaitable[None]]
 """Carries out round R, with what the round before taught; fills the spool and seals it."""
@@ -145,7 +145,7 @@ def look(number: int, student: Student, dev: Sequence[HeldOutRow]) -> Feedback:
     texts = [row.text for row in dev]
     said = list(student.predict(texts))
     gold = [row.gold or "" for row in dev]
-    sure = _confidences(student, texts)
+    sure: Sequence[float | None] = confidences(student, texts) or [None] * len(dev)
     return Feedback(
         round=number,
         scores={
@@ -158,22 +158,12 @@ def look(number: int, student: Student, dev: Sequence[HeldOutRow]) -> Feedback:
                 text=row.text,
                 gold=right,
                 # In gold's spelling where it is gold, so that nobody needs to compare again.
-                said=right if answer is not None and _same(answer, right) else answer,
+                said=right if same_answer(answer, right) else answer,
                 confidence=confidence,
             )
             for row, right, answer, confidence in zip(dev, gold, said, sure, strict=True)
         ),
     )
-
-
-def _confidences(student: Student, texts: Sequence[str]) -> Sequence[float | None]:
-    """The probability of each answer, where the student has probabilities."""
-    of = getattr(student, "predict_proba", None)
-    return [None] * len(texts) if of is None else [float(row.max()) for row in of(texts)]
-
-
-def _same(answer: str, gold: str) -> bool:
-    return equivalent(answer) == equivalent(gold)
 
 
 def _without(spool: RowSpool, newer: frozenset[str]) -> Iterator[Row]:

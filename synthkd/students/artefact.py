@@ -57,6 +57,13 @@ class Probabilistic(Protocol):
         """(n_texts, n_labels) each row sums to 1; the largest belongs to what it predicts."""
 
 
+def confidences(student: Student, texts: Sequence[str]) -> list[float] | None:
+    """The probability of the answer to each text; None = the student gives none."""
+    if not isinstance(student, Probabilistic):
+        return None
+    return [float(row.max()) for row in student.predict_proba(texts)]
+
+
 def fingerprint(
     version: int,
     config: LearnerConfig,

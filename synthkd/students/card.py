@@ -1,11 +1,15 @@
-"""The card of a trained network: README.md of its folder, made from student.json alone."""
+"""What a trained network says of itself: student.json, and the card that is made of it alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from synthkd.students.artefact import origin
+from synthkd.config import NetworkConfig
+from synthkd.students.artefact import origin, versions
+from synthkd.students.lesson import Lesson
+from synthkd.students.pretrained import Begun
+from synthkd.students.trainer import Trained
 
 KINDS = {
     "sft": "A causal model, fine-tuned on prompts and answers",
@@ -21,6 +25,33 @@ def length_quantiles(lengths: Iterable[int]) -> dict[str, int]:
     ordered = sorted(lengths)
     n = len(ordered)
     return {f"{q:g}": ordered[min(n - 1, int(q * n))] for q in QUANTILES} if n else {}
+
+
+def about_network(
+    lesson: Lesson, mark: str, packages: Iterable[str], started: Begun, trained: Trained
+) -> dict[str, Any]:
+    """For student.json: what networks of every kind say; each adds what it learnt from.
+
+    Args:
+        lesson: what it was trained on.
+        mark: its fingerprint.
+        packages: whose versions are told.
+        started: what training began with.
+        trained: what it came to.
+    """
+    config = lesson.config
+    assert isinstance(config, NetworkConfig)  # noqa: S101  the caller trains one
+    return {
+        "kind": config.kind,
+        "fingerprint": mark,
+        **trained.as_json(),
+        "base": config.base or "made from nothing",
+        "base_identity": started.identity,
+        "license": started.license,
+        "config": config.model_dump(mode="json"),
+        "made_from": dict(lesson.made_from),
+        "versions": versions(packages),
+    }
 
 
 def card(about: Mapping[str, Any]) -> str:

@@ -22,12 +22,11 @@ from synthkd.config import DpoConfig, SftConfig
 from synthkd.errors import UserError
 from synthkd.rows import Row
 from synthkd.students import chat, pretrained, targets
-from synthkd.students.artefact import damaged, read_about, versions
+from synthkd.students.artefact import damaged, read_about
 from synthkd.students.data import Message, Tokenised, in_short, written
 from synthkd.students.generation import generated
-from synthkd.students.lesson import Lesson, Tell
-from synthkd.students.pretrained import Begun
-from synthkd.students.trainer import Trained, precision_of, quiet
+from synthkd.students.lesson import Tell
+from synthkd.students.trainer import precision_of, quiet
 
 ADAPTER, PREVIEW = "adapter", "preview.md"
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers")
@@ -75,36 +74,23 @@ def load(folder: Path) -> CausalStudent:
         UserError: there is no whole student, or it cannot be loaded here.
     """
     quiet()
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     about = read_about(folder)
     try:
         config = TypeAdapter[Config](Config).validate_python(about["config"])
-        # As saved: bf16 weights stay bf16 where there is a GPU, and a CPU is faster in fp32.
-        model = pretrained.whole(
-            AutoModelForCausalLM,
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=_dtype(),
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise damaged(folder, str(error).strip().partition("\n")[0]) from error
+    except (ValueError, KeyError) as error:
+        raise damaged(folder, error) from None
+    # As saved: bf16 weights stay bf16 where there is a GPU, and a CPU is faster in fp32.
+    model, tokenizer = pretrained.load_saved(AutoModelForCausalLM, folder, dtype=_dtype())
     return CausalStudent(
         folder=folder,
         fingerprint=about["fingerprint"],
         about=about,
         config=config,
-        model=model.to(_device()).eval(),
+        model=model,
         tokenizer=tokenizer,
     )
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _dtype() -> Any:
@@ -237,23 +223,6 @@ def _listed(ids: int | list[int] | None) -> list[int]:
 
 
 # --- what is kept
-
-
-def about(
-    lesson: Lesson, config: Config, mark: str, started: Begun, trained: Trained
-) -> dict[str, Any]:
-    """For student.json: what every kind says of itself."""
-    return {
-        "kind": config.kind,
-        "fingerprint": mark,
-        **trained.as_json(),
-        "base": config.base or "made from nothing",
-        "base_identity": started.identity,
-        "license": started.license,
-        "config": config.model_dump(mode="json"),
-        "made_from": dict(lesson.made_from),
-        "versions": versions(PACKAGES),
-    }
 
 
 def save(learning: Any, base: Base, config: Config, folder: Path) -> None:

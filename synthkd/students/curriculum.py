@@ -1,6 +1,7 @@
 """The curriculum in the rows: columns `stage`, `weight` and `order`, which steps may write.
 
-stage   a whole number; each epoch goes through the stages in order and never mixes two
+stage   a whole number; each epoch goes through the stages in order (the batch in which one ends may
+        hold rows of the next)
 order   a whole number; the place of a row in its stage, which is then not shuffled
 weight  a number above 0; how much the loss of a row counts, against the mean of all rows
 
@@ -113,7 +114,7 @@ class Course:
     training sees the same. Each epoch goes through all stages.
 
     Args:
-        stages: of each example; examples of one stage are never mixed with those of another.
+        stages: of each example; all of one come before any of the next.
         seed: of the shuffling, with the epoch.
         orders: the place of each example in its stage; None = shuffled.
     """

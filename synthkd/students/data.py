@@ -18,15 +18,13 @@ from typing import Any
 from synthkd.config import DpoConfig, SftConfig
 from synthkd.errors import NothingToLearn
 from synthkd.rows import Row
+from synthkd.students.card import length_quantiles
 from synthkd.students.targets import exchanges, text_of
-from synthkd.students.trainer import ROW
+from synthkd.students.trainer import IGNORED, ROW
 
 Message = Mapping[str, str]
-IGNORED = -100
-"""The label of a token that is not learnt; torch's cross entropy leaves it out."""
 SHOWN = 3
 """Examples in the preview."""
-QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +70,14 @@ class Tokenised:
 
     def figures(self) -> dict[str, Any]:
         """Lengths, and how much is learnt and cut, for student.json."""
-        lengths = sorted(len(tokens.ids) + tokens.n_cut for tokens in self.kept)
-        n = len(lengths)
-        quantiles = {f"{q:g}": lengths[min(n - 1, int(q * n))] for q in QUANTILES} if n else {}
+        lengths = [len(tokens.ids) + tokens.n_cut for tokens in self.kept]
         return {
-            "examples": n,
+            "examples": len(self.kept),
             "tokens": sum(len(tokens.ids) for tokens in self.kept),
             "tokens_learnt": sum(tokens.n_learnt for tokens in self.kept),
             "truncated": sum(tokens.n_cut > 0 for tokens in self.kept) + len(self.left_out),
             "left_out": len(self.left_out),
-            "length_quantiles": quantiles,
+            "length_quantiles": length_quantiles(lengths),
         }
 
 

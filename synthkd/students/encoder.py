@@ -17,7 +17,7 @@ from synthkd.errors import NothingToLearn, UserError
 from synthkd.rows import Row
 from synthkd.students import artefact, pretrained, trainer
 from synthkd.students.artefact import holds
-from synthkd.students.card import card, length_quantiles
+from synthkd.students.card import about_network, card, length_quantiles
 from synthkd.students.classifier import load
 from synthkd.students.lesson import Lesson, Tell
 from synthkd.students.spans import (
@@ -31,7 +31,7 @@ from synthkd.students.spans import (
     tags_of,
 )
 from synthkd.students.targets import text_of
-from synthkd.students.trainer import ROW
+from synthkd.students.trainer import IGNORED, ROW
 from synthkd.text import equivalent
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when the same rows and settings would give another student; old ones are trained anew."""
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers")
-IGNORED = -100
-"""The label of a token that has no loss: torch's cross entropy leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +114,11 @@ def train(lesson: Lesson, tell: Tell) -> None:
     if not trainer.leads():
         return
     about = {
-        "kind": "encoder",
-        "fingerprint": mark,
+        **about_network(lesson, mark, PACKAGES, started, trained),
         "rows": len(rows),
         "labels": len(_without_begin(labels)),
         **learnt.figures(),
         **({"overlapping": overlapping} if config.spans else {}),
-        **trained.as_json(),
-        "base": config.base or "made from nothing",
-        "base_identity": started.identity,
-        "license": started.license,
-        "config": config.model_dump(mode="json"),
-        "made_from": dict(lesson.made_from),
-        "versions": artefact.versions(PACKAGES),
     }
     with artefact.written(lesson.folder, about, card(about)) as folder:
         learning.accelerator.unwrap_model(learning.model).save_pretrained(folder)

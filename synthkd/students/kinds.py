@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from synthkd.config import NetworkConfig
 from synthkd.errors import UserError
 from synthkd.students.artefact import Student, read_about
 from synthkd.students.failures import explained
 from synthkd.students.lesson import Lesson, Tell
-
-APART = frozenset({"sft", "dpo", "seq2seq", "encoder"})
-"""Kinds that are trained in a process of their own: see `synthkd.students.job`."""
 
 
 def train(lesson: Lesson, tell: Tell) -> None:
@@ -25,7 +23,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
         UserError: settings, base model or tokenizer do not fit, or an extra is missing.
         TrainingFailed, DiskFailed: memory, numbers or the disk gave out.
     """
-    if lesson.config.kind in APART:
+    if isinstance(lesson.config, NetworkConfig):
         with explained(lesson.work):
             _train(lesson, tell)
     else:
@@ -54,8 +52,8 @@ def _train(lesson: Lesson, tell: Tell) -> None:
             from synthkd.students import encoder
 
             encoder.train(lesson, tell)
-        case kind:
-            raise UserError(f"student.kind: {kind} is not built yet")
+        case "hosted":  # it needs a purse: see `synthkd.students.hosted.student`
+            raise TypeError("a hosted student is trained by its provider, not in this process")
 
 
 def load(folder: Path) -> Student:

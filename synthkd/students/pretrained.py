@@ -146,8 +146,8 @@ def load_tokenizer(config: NetworkConfig) -> Any:
         return AutoTokenizer.from_pretrained(config.base, **_from(config))
 
 
-def load_saved(auto: Any, folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a trained student, ready to be asked; in fp32.
+def load_saved(auto: Any, folder: Path, *, dtype: Any = None) -> tuple[Any, Any]:
+    """Model and tokenizer of a trained student, ready to be asked; in fp32 unless `dtype` is given.
 
     Raises:
         UserError: they are not whole, or would run code: neither pickles nor code are loaded.
@@ -157,7 +157,7 @@ def load_saved(auto: Any, folder: Path) -> tuple[Any, Any]:
 
     try:
         model = whole(
-            auto, folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            auto, folder, local_files_only=True, use_safetensors=True, dtype=dtype or torch.float32
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:

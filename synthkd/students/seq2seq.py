@@ -26,17 +26,15 @@ from synthkd.config import Seq2SeqConfig
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.students import artefact, pretrained, trainer
 from synthkd.students.artefact import damaged, holds, read_about
-from synthkd.students.card import card, length_quantiles
+from synthkd.students.card import about_network, card, length_quantiles
 from synthkd.students.curriculum import Course, Curriculum, curriculum
 from synthkd.students.lesson import HeldOutRow, Lesson, Tell
 from synthkd.students.targets import Exchange, answer_in, exchanges, question
-from synthkd.students.trainer import ROW
+from synthkd.students.trainer import IGNORED, ROW
 
 FORMAT = 1
 """Raised when the same rows and settings would give another student; old ones are trained anew."""
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers")
-IGNORED = -100
-"""The label of padding: torch's cross entropy leaves it out."""
 EXPLAIN = "explain_"
 """Before the names of what the rationale task is given."""
 BATCH = 16
@@ -64,7 +62,6 @@ def train(lesson: Lesson, tell: Tell) -> None:
     taught = [list(exchanges(config, row)) for row in rows]
     course = curriculum(rows, obeyed=config.curriculum)
     dev = lesson.dev_rows()
-    _check_best(config)
 
     # 2. Whether it is there already.
     texts = [text for row in taught for each in row for text in (each.prompt, each.completion)]
@@ -105,30 +102,14 @@ def train(lesson: Lesson, tell: Tell) -> None:
     if not trainer.leads():
         return
     about = {
-        "kind": "seq2seq",
-        "fingerprint": mark,
+        **about_network(lesson, mark, PACKAGES, started, trained),
         "rows": len(rows),
         **learnt.figures(),
-        **trained.as_json(),
         "curriculum": course.says,
-        "base": config.base or "made from nothing",
-        "base_identity": started.identity,
-        "license": started.license,
-        "config": config.model_dump(mode="json"),
-        "made_from": dict(lesson.made_from),
-        "versions": artefact.versions(PACKAGES),
     }
     with artefact.written(lesson.folder, about, card(about)) as folder:
         learning.accelerator.unwrap_model(learning.model).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-
-
-def _check_best(config: Seq2SeqConfig) -> None:
-    if config.best_by == "loss" and config.target == "rationale_first":
-        raise UserError(
-            "student.best_by: held-out rows have no rationale, so the loss says nothing of"
-            " `rationale_first`: choose accuracy or macro_f1"
-        )
 
 
 def _load_base(config: Seq2SeqConfig) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from synthkd.config import SftConfig
 from synthkd.errors import UserError
 from synthkd.students import artefact, causal, data, pretrained, trainer
 from synthkd.students.artefact import holds
-from synthkd.students.card import card
+from synthkd.students.card import about_network, card
 from synthkd.students.causal import PREVIEW, Base
 from synthkd.students.chat import template_of, training_template
 from synthkd.students.curriculum import Course, Curriculum, curriculum
@@ -47,8 +47,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     rows = list(lesson.examples())
     lessons = list(data.conversations(config, rows))
     course = curriculum(rows, obeyed=config.curriculum)
-    dev = [row for row in lesson.held_out_rows("dev") if row.gold is not None]
-    _check_dev(config, dev)
+    dev = lesson.dev_rows()
 
     # 2. Whether it is there already.
     started = pretrained.begun_with(config, _texts(lessons), lesson.work / "scratch")
@@ -89,7 +88,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     if not trainer.leads():
         return
     about = {
-        **causal.about(lesson, config, mark, started, trained),
+        **about_network(lesson, mark, causal.PACKAGES, started, trained),
         "rows": len(rows),
         **learnt.figures(),
         "packing": examples.packing,
@@ -195,21 +194,6 @@ def _packed(
 
 
 # --- measured on dev
-
-
-def _check_dev(config: SftConfig, dev: Sequence[HeldOutRow]) -> None:
-    if config.best_by is None:
-        return
-    if not dev:
-        raise UserError(
-            f"student.best_by {config.best_by}: no rows with an answer are held out as dev: set"
-            " source.holdout.dev and evaluate.gold, or leave best_by out"
-        )
-    if config.best_by == "loss" and config.target == "rationale_first":
-        raise UserError(
-            "student.best_by: held-out rows have no rationale, so the loss says nothing of"
-            " `rationale_first`: choose accuracy or macro_f1"
-        )
 
 
 def _dev_examples(

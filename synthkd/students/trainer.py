@@ -29,13 +29,15 @@ from typing import Any
 
 from synthkd.config import NetworkConfig
 from synthkd.errors import Interrupted, TrainingFailed
+from synthkd.evaluate.classification import accuracy, macro_f1
 from synthkd.students.curriculum import Course
 from synthkd.students.failures import check_weights, no_loss
 from synthkd.students.lesson import Tell
-from synthkd.text import equivalent
 
 WHOLE = "whole"
 ROW = "row"
+IGNORED = -100
+"""The label of a token that is not learnt: torch's cross entropy leaves it out."""
 LOGS = 25
 """Times that a training says how far it is, at least; more often where steps are slow."""
 KEPT_CHECKPOINTS = 2
@@ -55,7 +57,7 @@ class Trained:
     """What was measured on the rows held out as dev: of the best checkpoint with `best_by`, else
     the last; {} = nothing was."""
     tokens_per_s: float
-    """Of this process, padding left out."""
+    """Of all processes together, as many as this one each; padding left out."""
     peak_memory_bytes: int
     """Of the GPU where there is one, else resident memory of this process."""
     hardware: str
@@ -243,10 +245,7 @@ def guarded(trainer: Any) -> Any:
             import torch
 
             rows = inputs.pop(ROW, None)
-            mask = inputs.get("attention_mask")
-            self.tokens = self.tokens + (
-                inputs["input_ids"].numel() if mask is None else mask.sum()
-            )
+            self.tokens = self.tokens + _tokens_in(inputs)
             loss = super().training_step(model, inputs, *more, **named)
             if not torch.isfinite(loss):
                 raise TrainingFailed(no_loss(self, float(loss), rows))
@@ -271,6 +270,7 @@ def guarded(trainer: Any) -> Any:
 
 
 def _tokens_in(inputs: Mapping[str, Any]) -> Any:
+    """Without padding; packed examples have neither padding nor mask."""
     mask = inputs.get("attention_mask")
     return inputs["input_ids"].numel() if mask is None else mask.sum()
 
@@ -387,15 +387,11 @@ def _step(learning: Any) -> int:
 
 
 def agreement(said: Sequence[str | None], gold: Sequence[str | None]) -> dict[str, float]:
-    """eval_accuracy and eval_macro_f1 of answers; what holds no answer is wrong."""
-    from sklearn.metrics import f1_score
-
-    answers = [equivalent(answer) if answer is not None else "" for answer in said]
-    right = [equivalent(answer) if answer is not None else "" for answer in gold]
-    same = sum(one == other for one, other in zip(answers, right, strict=True))
-    labels = sorted(set(right))  # a label that nothing has would count as 0
-    f1 = f1_score(right, answers, labels=labels, average="macro", zero_division=0)
-    return {"eval_accuracy": same / max(1, len(right)), "eval_macro_f1": float(f1)}
+    """eval_accuracy and eval_macro_f1 of answers, as the evaluation has them; None is wrong."""
+    return {
+        "eval_accuracy": accuracy(gold, said).value,
+        "eval_macro_f1": macro_f1(gold, said).value,
+    }
 
 
 def _kept(learning: Any, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -194,9 +194,10 @@ def test_a_whole_student_is_not_trained_again_and_a_damaged_one_is(tmp_path: Pat
     told.clear()
     kinds.train(made, told.append)
     assert told == []
-    (made.folder / "config.json").write_text("{")
-    with pytest.raises(UserError, match="damaged"):
-        kinds.load(made.folder)
+    for name, damage in (("model.safetensors", first[:100]), ("config.json", b"{")):
+        (made.folder / name).write_bytes(damage)
+        with pytest.raises(UserError, match="damaged"):
+            kinds.load(made.folder)
     kinds.train(made, told.append)
     assert told
     assert (made.folder / "model.safetensors").read_bytes() == first
@@ -204,12 +205,15 @@ def test_a_whole_student_is_not_trained_again_and_a_damaged_one_is(tmp_path: Pat
 
 @pytest.mark.timeout(300)  # three starts of Python with torch
 async def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    alone, _ = taught(tmp_path / "alone", epochs=8)
-    made = made_lesson(tmp_path / "two", epochs=8, batch_size=4, processes=2)
+    """Also with weights, which are put together over processes and batches by our own code."""
+    rows = [{**row, "weight": 1 + place} for place, row in enumerate(ROWS)]
+    alone, _ = taught(tmp_path / "alone", rows, epochs=8)
+    split = {"batch_size": 2, "gradient_accumulation": 2, "processes": 2}
+    made = made_lesson(tmp_path / "two", rows, epochs=8, **split)
     told: list[str] = []
     await train_apart(made, told.append)
     together = kinds.load(made.folder)
-    assert any("2 processes: 8 examples, 8 steps of 4 x 2" in line for line in told)
+    assert any("2 processes: 8 examples, 8 steps of 2 x 4" in line for line in told)
     assert [loss for _, loss in together.about["losses"]] == pytest.approx(
         [loss for _, loss in alone.about["losses"]], rel=1e-3
     )
