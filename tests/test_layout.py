@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "account",
         "survey plan",
         "engines cards routes outflow",
-        "leaks",
+        "leaks exam",
         "training evaluation",
         "forecast doctor audit",
         "results",

@@ -26,7 +26,7 @@ from synthkd.students.artefact import damaged, read_about
 from synthkd.students.data import Message, Tokenised, in_short, written
 from synthkd.students.generation import generated
 from synthkd.students.lesson import Tell
-from synthkd.students.trainer import precision_of, quiet
+from synthkd.students.machine import precision_of, quiet
 
 ADAPTER, PREVIEW = "adapter", "preview.md"
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthkd.config import EncoderConfig
-from synthkd.students import pretrained, trainer
+from synthkd.students import machine, pretrained
 from synthkd.students.artefact import damaged, read_about
 from synthkd.students.spans import Span, as_json, spans_in
 
@@ -111,7 +111,7 @@ def load(folder: Path) -> Classifier | SpanFinder:
     Raises:
         UserError: there is no whole student, or it cannot be loaded here.
     """
-    trainer.quiet()
+    machine.quiet()
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     about = read_about(folder)

@@ -14,7 +14,7 @@ from typing import Any
 from synthkd.config import DpoConfig
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.rows import Row
-from synthkd.students import artefact, causal, data, pretrained, trainer
+from synthkd.students import artefact, causal, data, machine, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import about_network, card
 from synthkd.students.causal import PREVIEW, Base
@@ -38,7 +38,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     """
     config = lesson.config
     assert isinstance(config, DpoConfig)  # noqa: S101  that is how it came here
-    trainer.quiet()
+    machine.quiet()
 
     # 1. What the rows say: each a preferred and a rejected conversation, one after the other.
     rows = list(lesson.examples())
@@ -68,7 +68,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
-    if not trainer.leads():
+    if not machine.leads():
         return
     about = {
         **about_network(lesson, mark, causal.PACKAGES, started, trained),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from synthkd.config import EncoderConfig
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.rows import Row
-from synthkd.students import artefact, pretrained, trainer
+from synthkd.students import artefact, machine, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import about_network, card, length_quantiles
 from synthkd.students.classifier import load
@@ -63,7 +63,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     """
     config = lesson.config
     assert isinstance(config, EncoderConfig)  # noqa: S101  that is how it came here
-    trainer.quiet()
+    machine.quiet()
 
     # 1. What the rows say.
     rows = list(lesson.examples())
@@ -111,7 +111,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
-    if not trainer.leads():
+    if not machine.leads():
         return
     about = {
         **about_network(lesson, mark, PACKAGES, started, trained),

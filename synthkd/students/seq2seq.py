@@ -24,7 +24,7 @@ from typing import Any
 
 from synthkd.config import Seq2SeqConfig
 from synthkd.errors import NothingToLearn, UserError
-from synthkd.students import artefact, pretrained, trainer
+from synthkd.students import artefact, machine, pretrained, trainer
 from synthkd.students.artefact import damaged, holds, read_about
 from synthkd.students.card import about_network, card, length_quantiles
 from synthkd.students.curriculum import Course, Curriculum, curriculum
@@ -51,7 +51,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     """
     config = lesson.config
     assert isinstance(config, Seq2SeqConfig)  # noqa: S101  that is how it came here
-    trainer.quiet()
+    machine.quiet()
 
     # 1. What the rows say.
     rows = list(lesson.examples())
@@ -99,7 +99,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
-    if not trainer.leads():
+    if not machine.leads():
         return
     about = {
         **about_network(lesson, mark, PACKAGES, started, trained),
@@ -378,7 +378,7 @@ def load(folder: Path) -> Seq2SeqStudent:
     Raises:
         UserError: there is no whole student, or it cannot be loaded here.
     """
-    trainer.quiet()
+    machine.quiet()
     from transformers import AutoModelForSeq2SeqLM
 
     about = read_about(folder)

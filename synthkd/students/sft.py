@@ -16,7 +16,7 @@ from typing import Any
 
 from synthkd.config import SftConfig
 from synthkd.errors import UserError
-from synthkd.students import artefact, causal, data, pretrained, trainer
+from synthkd.students import artefact, causal, data, machine, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import about_network, card
 from synthkd.students.causal import PREVIEW, Base
@@ -41,7 +41,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     """
     config = lesson.config
     assert isinstance(config, SftConfig)  # noqa: S101  that is how it came here
-    trainer.quiet()
+    machine.quiet()
 
     # 1. What the rows say.
     rows = list(lesson.examples())
@@ -85,7 +85,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
-    if not trainer.leads():
+    if not machine.leads():
         return
     about = {
         **about_network(lesson, mark, causal.PACKAGES, started, trained),
