@@ -208,7 +208,7 @@ async def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     """Also with weights, which are put together over processes and batches by our own code."""
     rows = [{**row, "weight": 1 + place} for place, row in enumerate(ROWS)]
     alone, _ = taught(tmp_path / "alone", rows, epochs=8)
-    split = {"batch_size": 2, "gradient_accumulation": 2, "processes": 2}
+    split: dict[str, Any] = {"batch_size": 2, "gradient_accumulation": 2, "processes": 2}
     made = made_lesson(tmp_path / "two", rows, epochs=8, **split)
     told: list[str] = []
     await train_apart(made, told.append)
