@@ -168,6 +168,15 @@ def test_a_missing_file_is_the_users_mistake() -> None:
     assert not list(Path().iterdir())
 
 
+@pytest.mark.parametrize("command", ["show", "eval", "train"])
+def test_a_pipeline_file_in_place_of_a_folder_is_the_users_mistake(
+    command: str, pipeline: Path
+) -> None:
+    result = invoke(command, pipeline)
+    assert result.exit_code == 2
+    assert "is a file" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["show", "train", "eval"])
 def test_a_folder_without_a_run_is_the_users_mistake(command: str) -> None:
     result = invoke(command, "nowhere")

@@ -52,7 +52,10 @@ app = typer.Typer(
 )
 
 PipelineFile = Annotated[Path, typer.Argument(metavar="PIPELINE", help="A pipeline file (YAML).")]
-RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", file_okay=False, help="The folder of a finished run."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override one value of the file; may be repeated."),

@@ -73,10 +73,10 @@ def _column(rows: Sequence[Row], name: str, read: Any, what: str) -> list[Any] |
         return None
     for row in rows:
         if read(row.fields.get(name)) is None:
+            other = f", row {there[0].id} has {there[0].fields[name]!r:.80}"
             raise NothingToLearn(
                 f"student: the curriculum needs {what} in {name!r} of every row: row {row.id} has"
-                f" {row.fields.get(name)!r:.80}, row {there[0].id} has"
-                f" {there[0].fields[name]!r:.80}{WAY_OUT}"
+                f" {row.fields.get(name)!r:.80}{other if row is not there[0] else ''}{WAY_OUT}"
             )
     return [read(row.fields[name]) for row in rows]
 
