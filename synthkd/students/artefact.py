@@ -9,8 +9,10 @@ covers all that decides what is learnt; a folder that holds it is loaded, not tr
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib.metadata
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,7 +133,10 @@ def written(folder: Path, about: Mapping[str, Any], card: str) -> Iterator[Path]
         card: for README.md.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+    beginning = f".{folder.name}-"
+    for left in folder.parent.glob(f"{glob.escape(beginning)}*"):
+        shutil.rmtree(left)  # by a training that was killed here: as large as a model
+    with tempfile.TemporaryDirectory(prefix=beginning, dir=folder.parent) as temporary:
         beside = Path(temporary) / "new"
         beside.mkdir()
         yield beside

@@ -113,7 +113,8 @@ def about(folder: Path) -> dict[str, Any]:
 def taught_by(config: LocalConfig, base: Path) -> str:
     """Who taught the student, as its card says it; empty = nobody says so."""
     for place in _places(config, base):
-        if told := about(place).get("made_from", {}):
+        told = about(place).get("made_from")
+        if told and isinstance(told, dict):
             return str(told.get("teachers", ""))
     return ""
 

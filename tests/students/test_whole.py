@@ -14,14 +14,15 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from synthkd.config import SftConfig
+from synthkd.config import LocalConfig, SftConfig
 from synthkd.errors import UserError
 from synthkd.rows import Row
-from synthkd.students import kinds, scratch, seq2seq
+from synthkd.students import artefact, kinds, scratch, seq2seq
 from synthkd.students.curriculum import curriculum
 from synthkd.students.generation import generated
 from synthkd.students.pretrained import load_model
 from synthkd.students.writing import load_writer
+from synthkd.teachers.students import taught_by
 from tests.students.lessons import lesson, peft_warns
 from tests.students.test_sft import BLOCK, ROWS, taught
 from tests.students.test_sft_refuses import changed
@@ -113,6 +114,19 @@ def test_an_encoder_decoder_with_learnt_places(base: Path, tmp_path: Path) -> No
     made = lesson(tmp_path / "b", {**block, **steps, "max_length": 16}, ROWS)
     kinds.train(made, print)
     assert len(kinds.load(made.folder).predict(["my card" * 10])) == 1
+
+
+def test_what_a_kill_left_beside_the_student_goes(tmp_path: Path) -> None:
+    left = tmp_path / ".student-killed"
+    (left / "new").mkdir(parents=True)
+    with artefact.written(tmp_path / "student", {}, "card"):
+        assert not left.exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["student"]
+
+
+def test_a_student_that_tells_nonsense_of_its_teachers(tmp_path: Path) -> None:
+    (tmp_path / "student.json").write_text('{"made_from": ["nobody"]}')
+    assert taught_by(LocalConfig(folder=str(tmp_path)), tmp_path) == ""
 
 
 def test_weights_whose_sum_is_infinite_count_alike() -> None:
