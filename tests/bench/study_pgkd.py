@@ -218,21 +218,19 @@ async def asked(trial: Trial, way: Way, teacher: OpenTeacher, pgkd_was: Done | N
     known = {normalised(row.text) for row in trial.first}
     student = learn(trial.first)
     done.said.append(answers(trial, way, done.rows, student))
-    feedback = look(0, student, held_out(trial.dev))
+    last = feedback = look(0, student, held_out(trial.dev))
     for number in range(1, ROUNDS + 1):
         wanted = number * NEW * len(trial.labels)
         await gather(trial, settings, teacher, feedback, done, known, wanted)
         student = learn([*trial.first, *done.rows])
-        feedback = look(number, student, held_out(trial.dev))
+        last, feedback = feedback, look(number, student, held_out(trial.dev))
         done.said.append(answers(trial, way, done.rows, student))
         done.requests.append(teacher.stats.attempts)
         done.tokens.append(tokens_of(teacher))
     if settings.like == "own" and pgkd_was is not None:
         rows = list(done.rows)
         more = Done(rows=rows, given=done.given)
-        await gather(
-            trial, settings, teacher, feedback, more, known, POOL, most=pgkd_was.tokens[-1]
-        )
+        await gather(trial, settings, teacher, last, more, known, POOL, most=pgkd_was.tokens[-1])
         done.at_cost = len(rows), answers(trial, way, rows)
     return done
 
