@@ -13,7 +13,7 @@ texts count for nothing, and texts of fewer than 13 words leak only when they ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -93,19 +93,30 @@ def leaks(
     """The rows that hold a held-out text, as `leaks_among` counts them."""
     if not held_out:
         return
-    _, asked_with = config.asked_with
-    same = {normalised(row.text): row for row in held_out}
+    same = same_texts(config, held_out)
     index = NgramIndex([row.text for row in held_out], RULES)
     left = iter(rows)
     while some := list(islice(left, AT_ONCE)):
         judged = index.judge(["\n".join(_learnt_from(config, row)) for row in some])
         for row, match in zip(some, judged, strict=True):
-            seen = (normalised(text) for text in texts_in(row.fields.get(asked_with)))
-            found = next((same[text] for text in seen if text in same), None)
-            if found is not None:
+            if (found := same(row)) is not None:
                 yield Leak(row=row.id, held_out=found, how=SAME)
             elif match is not None:
                 yield Leak(row=row.id, held_out=held_out[match.item], how=match.how)
+
+
+def same_texts(
+    config: LearnerConfig, held_out: Iterable[HeldOutRow]
+) -> Callable[[Row], HeldOutRow | None]:
+    """Tells of a row which held-out row has the same text; None = none has."""
+    _, asked_with = config.asked_with
+    same = {normalised(row.text): row for row in held_out}
+
+    def twin(row: Row) -> HeldOutRow | None:
+        seen = (normalised(text) for text in texts_in(row.fields.get(asked_with)))
+        return next((same[text] for text in seen if text in same), None)
+
+    return twin
 
 
 def _learnt_from(config: LearnerConfig, row: Row) -> Iterator[str]:

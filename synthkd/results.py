@@ -9,6 +9,8 @@ from typing import Any
 
 from synthkd.account import Account, Kind
 from synthkd.cards import dataset_card
+from synthkd.config import PipelineConfig
+from synthkd.errors import UserError
 from synthkd.folder import BEFORE, RunFolder, sha256_of
 from synthkd.io.exports import export_dataset, write_records
 from synthkd.io.rows_file import ROWS, open_rows
@@ -128,3 +130,21 @@ def warnings_of(plan: Plan, figures: Mapping[str, Mapping[str, Json]]) -> Iterat
         if isinstance(bound, BoundRowStep) and bound.step.warns is not None:
             for warning in bound.step.warns(figures.get(bound.label, {})):
                 yield f"{bound.label}: {warning}"
+
+
+def check_student(student: Student, manifest: Manifest) -> None:
+    """Check that the student in the folder is the one that the manifest's settings made.
+
+    Raises:
+        UserError: it is another.
+    """
+    if manifest.student is None or student.fingerprint != manifest.student["fingerprint"]:
+        raise UserError(
+            f"{student.folder}: is not the student that the run's manifest describes, as after a"
+            " `synthkd train` that was ended: run `synthkd train` first"
+        )
+
+
+def afterwards(config: PipelineConfig) -> dict[str, Any]:
+    """The blocks that `train` and `eval` may change."""
+    return config.model_dump(mode="json", include={"student", "evaluate", "budget"})

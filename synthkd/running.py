@@ -17,10 +17,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from synthkd.account import EXPORT, Account
-from synthkd.config import HostedConfig, PipelineConfig
+from synthkd.config import HostedConfig
 from synthkd.desk import Desk
 from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import DiskFailed, Rejected, RunStopped, TooManyLost, UserError
@@ -34,6 +33,7 @@ from synthkd.io.exports import missing_text
 from synthkd.io.rows_file import ROWS, row_ids
 from synthkd.io.sources import Source, open_source
 from synthkd.io.spool import RowSpool
+from synthkd.leaks import same_texts
 from synthkd.ledger import Cost
 from synthkd.ledger.outbox import LedgerWithOutbox
 from synthkd.ledger.sqlite import open_ledger
@@ -55,11 +55,19 @@ from synthkd.plan import (
     check_wiring,
     wordless_teachers,
 )
-from synthkd.results import UNHASHED, manifest_of, write_losses, write_results
+from synthkd.results import (
+    UNHASHED,
+    afterwards,
+    check_student,
+    manifest_of,
+    write_losses,
+    write_results,
+)
 from synthkd.rounds import Rounds
 from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
+from synthkd.students.lesson import SIDES, HeldOutRow
 from synthkd.students.local import open_student
 from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, rows_of, survey
@@ -96,6 +104,8 @@ class Run:
         self._training = ""
         self._round = 0
         self._feedback: Feedback | None = None
+        self._twin: Callable[[Row], HeldOutRow | None] | None = None
+        """Of several rounds: which held-out row a row is the same as."""
         self._source: Source = open_source(plan.config.source, base=plan.folder)
         self._account = Account(
             folder.work / "account.scratch",
@@ -164,14 +174,14 @@ class Run:
                 student = await self._student(rows_file, ())
             elif old.student is not None:
                 student = await in_thread(lambda: kinds.load(self._folder.path / "student"))
-                _check_student(student, old)
+                check_student(student, old)
             evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             news = {
                 "student": None if student is None else student_in_words(student),
                 "evaluation": evaluation,
                 "spend": self._progress().spend,
-                "config": {**old.config, **_results_config(self._plan.config)},
+                "config": {**old.config, **afterwards(self._plan.config)},
             }
             return self._folder.publish(
                 lambda: old.model_copy(
@@ -324,7 +334,12 @@ class Run:
             await self._ask(0, None, into)
             return ()
         await in_thread(self._folder.take_up_students)
-        dev = await held_out_rows(self._plan, self._source, ("dev",))
+        held_out = await held_out_rows(self._plan, self._source, SIDES)
+        student = self._plan.config.student
+        if student is not None and not student.allow_leaks:
+            # New examples come upon short held-out texts by chance.
+            self._twin = same_texts(student, held_out)
+        dev = [row for row in held_out if row.side == "dev"]
         rounds = Rounds(config, self._folder, self._ask, self._train, dev)
         await rounds.carry_out(into)
         return rounds.records
@@ -347,6 +362,10 @@ class Run:
         async def keep(row: Row) -> None:
             if fault := missing_text(row, self._plan.config.export):
                 self._account.lose(EXPORT, row, Rejected("no_text_to_export", fault))
+                return
+            if self._twin is not None and (twin := self._twin(row)) is not None:
+                said = f"the text of {twin.side} row {twin.id}"
+                self._account.lose(EXPORT, row, Rejected("held_out", said))
                 return
             self._account.keep(row)
             await emit(row)
@@ -477,17 +496,3 @@ class Run:
             wall_s=round(self._wall_before_s + elapsed_s, 3),
             budget=self._plan.config.budget.model_dump(exclude_none=True),
         )
-
-
-def _check_student(student: Student, manifest: Manifest) -> None:
-    """Check that the student in the folder is the one that the manifest's settings made."""
-    if manifest.student is None or student.fingerprint != manifest.student["fingerprint"]:
-        raise UserError(
-            f"{student.folder}: is not the student that the run's manifest describes, as after a"
-            " `synthkd train` that was ended: run `synthkd train` first"
-        )
-
-
-def _results_config(config: PipelineConfig) -> dict[str, Any]:
-    """The blocks that `train` and `eval` may change."""
-    return config.model_dump(mode="json", include={"student", "evaluate", "budget"})

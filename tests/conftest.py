@@ -15,6 +15,10 @@ from hypothesis import settings
 settings.register_profile("synthkd", deadline=None)
 settings.load_profile("synthkd")
 
+# There are as many workers as cores: threads of their own would only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell that starts something in the background has it ignore Ctrl-C, and whatever it starts too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,7 +25,10 @@ SEEN: list[tuple[int, str]] = []
 
 
 class GrowSettings(StepSettings):
-    """A step without settings."""
+    """Settings of the step below."""
+
+    copies: bool = False
+    """Whether it hands out dev rows themselves."""
 
 
 @step("test.grow", needs=["text", "label"], gives=["text", "label"], fans_out=True)
@@ -36,7 +39,8 @@ async def grow(row: Row, kit: Kit, config: GrowSettings, /) -> AsyncIterator[Row
         return
     SEEN.extend((kit.round, example.text) for example in kit.feedback.examples)
     like = kit.rng.choice(kit.feedback.wrong or kit.feedback.right)
-    yield row.with_fields(text=f"{like.text} again {kit.round}", label=like.gold)
+    text = like.text.upper() if config.copies else f"{like.text} again {kit.round}"
+    yield row.with_fields(text=text, label=like.gold)
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +115,19 @@ async def test_rounds_see_dev_and_never_test(tmp_path: Path) -> None:
         if name.endswith((".json", ".jsonl", ".md")):
             for text in hidden:
                 assert text.encode() not in content, name
+
+
+async def test_new_examples_that_are_held_out_rows_are_not_learnt(tmp_path: Path) -> None:
+    steps = [{"use": "test.grow", "name": "grow", "with": {"copies": True}}]
+    limits = {"max_rejected": 1.0}
+    file = write(tmp_path, steps=steps, rounds=2, limits=limits)
+    manifest = await Pipeline.load(file, out="out").run()
+    read = manifest.counts.read
+    assert [record.rows for record in manifest.rounds] == [read, 0]
+    assert manifest.funnel["export"].reasons == {"held_out": read}
+    assert manifest.counts.kept == read
+    allowed = Pipeline.load(file, out="kept", overrides=["student.allow_leaks=true"])
+    assert [record.rows for record in (await allowed.run()).rounds] == [read, read]
 
 
 async def test_running_again_asks_and_trains_nothing_anew(
