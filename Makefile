@@ -31,8 +31,9 @@ lint: $(VENV)/.test  ## ruff
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# A file's tests stay together, so that what they share is made once.
 pytest: $(VENV)/.test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 # A server of its own is no part of `make test`: its environment takes two minutes and 2.5 GB.
 test-vllm: $(VENV)/.test  ## a tiny model served by vLLM on the CPU, and what synthkd does with it
