@@ -72,10 +72,11 @@ def until(process: subprocess.Popen[str], provider: TeacherProcess, requests: in
 def test_what_is_in_the_air_is_stored_and_nothing_is_asked_twice(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with in_process("--latency", "1") as provider:
+    with in_process("--latency", "2") as provider:
         write_inputs(tmp_path, provider.url)
         with running(tmp_path, *command("run", "p.yaml", "--out", "out", "--quiet")) as process:
-            until(process, provider, IN_FLIGHT + 1)
+            # All of the second lot have left: for two seconds as many as may be are in the air.
+            until(process, provider, 2 * IN_FLIGHT)
             process.send_signal(number)
             _, said = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 130, said
