@@ -47,7 +47,8 @@ __all__ = ["Pipeline", "read_manifest", "read_stopped"]
 LEDGER = ".synthkd/ledger.sqlite"
 """One for all runs of a project, so that whatever was bought once is found by all."""
 
-AFTERWARDS = ("student.", "evaluate.", "budget.")
+AFTERWARDS = {"student", "evaluate", "budget"}
+"""The blocks that made nothing of the rows."""
 
 
 class Pipeline:
@@ -104,7 +105,7 @@ class Pipeline:
         """
         folder = Path(folder)
         for text in overrides:
-            if not text.startswith(AFTERWARDS):
+            if text.partition("=")[0].split(".")[0].strip() not in AFTERWARDS:
                 raise UserError(
                     f"--set {text}: the rows are made; only student, evaluate and budget can be"
                     " set here. For other rows run the pipeline file again, with another --out"

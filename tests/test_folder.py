@@ -293,6 +293,9 @@ async def test_train_and_eval_use_the_runs_ledger_and_budget(tmp_path: Path) -> 
     assert read_manifest(tmp_path / "out") == trained
     sums = {k for k in trained.files if k.startswith("student/")}
     assert sums == {f"student/{p.name}" for p in (tmp_path / "out" / "student").iterdir()}
+    whole = ["student={kind: linear, text: text, label: label, seed: 7}", "evaluate=null"]
+    other = await Pipeline.reopen("out", overrides=whole).train()
+    assert (other.config["student"]["seed"], other.evaluation) == (7, None)
     with pytest.raises(UserError, match="the rows are made"):
         Pipeline.reopen("out", overrides=["steps.label.with.samples=2"])
 

@@ -45,7 +45,7 @@ def about_network(
         "kind": config.kind,
         "fingerprint": mark,
         **trained.as_json(),
-        "base": config.base or "made from nothing",
+        "base": config.base or "a model made from nothing",
         "base_identity": started.identity,
         "license": started.license,
         "config": config.model_dump(mode="json"),
