@@ -269,6 +269,12 @@ async def test_a_pipeline_of_spans_from_source_to_evaluation(tmp_path: Path) -> 
     assert who["student"].metrics["span_f1"].value > 0.5
     about = orjson.loads((tmp_path / "out" / "student" / "student.json").read_bytes())
     assert 0 < about["dev"]["accuracy"] <= 1
+    # `synthkd train` of the same rows, with other settings.
+    sooner = Pipeline.reopen(tmp_path / "out", overrides=["student.epochs=1", "student.seed=1"])
+    trained = await sooner.train()
+    assert trained.student is not None
+    assert trained.student["steps"] < about["steps"]
+    assert trained.dataset == manifest.dataset
 
 
 def span_of(start: str, city: str) -> dict[str, Any]:
