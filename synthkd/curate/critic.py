@@ -8,26 +8,32 @@ comes from validation alone, and test shows what it does.
     {use: critic, with: {fields: [instruction, output], label: verdict.score, good_from: 0.7}}
 
 It is a logistic regression, on the TF-IDF of words and characters that the linear student sees, or
-on vectors (`embed`). It costs nothing, so it stands before a judge that does.
+on vectors (`embed`); or a fine-tuned encoder (`encoder`, extra `train`). It costs nothing, so it
+stands before a judge that does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from synthkd.config import LinearConfig, Share
+from synthkd.config import EncoderConfig, LinearConfig, Share
 from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, open_embedder
 from synthkd.curate.texts import FieldOrFields, text_or_none
-from synthkd.errors import NothingToLearn
+from synthkd.errors import NothingToLearn, UserError
 from synthkd.evaluate.thresholds import Cut, at_recall, curve, cut_at
+from synthkd.io.rows_file import open_rows
 from synthkd.io.spool import Table
 from synthkd.rows import Fields, Json, Row, digest
 from synthkd.steps import TableKit, table_step
+from synthkd.students.lesson import Lesson, write_held_out
+from synthkd.students.ready import ready
 from synthkd.text import answer_text, equivalent
 
 if TYPE_CHECKING:
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 2_048
 """Rows that are scored at once."""
+ENCODER = {"kind": "encoder", "text": "text", "label": "label"}
+"""How the rows are put before an encoder."""
+GOOD, BAD = "good", "bad"
 POINTS = 20
 """Of the precision-recall curve that are kept: at recalls of 0.05, 0.1, ... 1."""
 
@@ -61,10 +70,26 @@ class CriticSettings(FieldOrFields):
     """Inverse strength C of the L2 penalty; 1 because labels are few here."""
     embed: EmbedSettings | None = None
     """Vectors to learn from in place of words and characters."""
+    encoder: EncoderConfig | None = None
+    """A transformer in place of the logistic regression: `base` or `scratch`, `epochs`,
+    `learning_rate` and whatever else an encoder student has but its fields."""
     reject: bool = True
     """Whether rows below the threshold go; if not, they stay with their score."""
     into: str = "critic"
     """The field for the score: the probability, from 0 to 1, that the row is good."""
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _of_texts(cls, value: Any) -> Any:
+        return {**ENCODER, **value} if isinstance(value, dict) else value
+
+    def faults(self, folder: Path) -> Iterator[str]:
+        """See `StepSettings`."""
+        if self.encoder is not None:
+            try:
+                ready(self.encoder, folder, offline=False)
+            except UserError as error:
+                yield f"encoder.{str(error).removeprefix('student.')}"
 
     @model_validator(mode="after")
     def _some_to_learn_from(self) -> CriticSettings:
@@ -73,6 +98,8 @@ class CriticSettings(FieldOrFields):
                 "validation and test must leave rows to learn from, and validation some to choose"
                 f" the threshold: got {self.validation:g} and {self.test:g}"
             )
+        if self.encoder is not None and self.embed is not None:
+            raise ValueError("learn from `embed` or by `encoder`, not both")
         return self
 
 
@@ -195,6 +222,8 @@ def _learnt(
     import numpy as np
 
     seed = kit.rng.randrange(2**32)
+    if config.encoder is not None:
+        return _by_encoder(table, kit, config, learn, seed)
     if vectors is None:
         return _of_words(table, config, learn, seed)
     from sklearn.linear_model import LogisticRegression
@@ -211,16 +240,9 @@ def _learnt(
 def _of_words(
     table: Table, config: CriticSettings, learn: _Labelled, seed: int
 ) -> NDArray[np.float64]:
-    import numpy as np
-
     from synthkd.students.linear import unfitted
 
-    wanted = set(learn.places)
-    texts = [
-        text_or_none(row.fields, config.all_fields) or ""
-        for place, row in enumerate(table)
-        if place in wanted
-    ]
+    texts = _texts(table, config, learn)
     settings = LinearConfig(
         kind="linear", text="", label="", seed=seed, regularisation=config.regularisation
     )
@@ -232,9 +254,60 @@ def _of_words(
         raise NothingToLearn(
             f"the critic has no words to learn from in {fields}: {error}"
         ) from error
+    return _scored(table, config, lambda texts: model.predict_proba(texts)[:, 1])
+
+
+def _by_encoder(
+    table: Table, kit: TableKit, config: CriticSettings, learn: _Labelled, seed: int
+) -> NDArray[np.float64]:
+    from synthkd.students import encoder
+    from synthkd.students.classifier import Classifier, load
+
+    assert config.encoder is not None  # noqa: S101  that is why it came here
+    settings = config.encoder.model_copy(update={"seed": seed})
+    kit.desk.work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="critic-", dir=kit.desk.work) as temporary:
+        folder = Path(temporary)
+        with open_rows(folder / "rows.parquet") as add:
+            texts = _texts(table, config, learn)
+            for place, (text, good) in enumerate(zip(texts, learn.good, strict=True)):
+                fields = {ENCODER["text"]: text, ENCODER["label"]: GOOD if good else BAD}
+                add(Row(f"{place:016x}", (place,), (), fields))
+        write_held_out(folder / "held_out.jsonl", ())
+        lesson = Lesson(
+            config=ready(settings, kit.desk.folder, offline=False),
+            rows=folder / "rows.parquet",
+            held_out=folder / "held_out.jsonl",
+            made_from={"step": kit.desk.step},
+            folder=folder / "student",
+            work=folder / "work",
+        )
+        encoder.train(lesson, lambda line: None)
+        student = load(lesson.folder)
+    assert isinstance(student, Classifier)  # noqa: S101  it learnt labels
+    place = student.labels.index(GOOD)
+    return _scored(table, config, lambda texts: student.predict_proba(texts)[:, place])
+
+
+def _texts(table: Table, config: CriticSettings, part: _Labelled) -> list[str]:
+    """The texts of the rows of a part."""
+    wanted = set(part.places)
+    return [
+        text_or_none(row.fields, config.all_fields) or ""
+        for place, row in enumerate(table)
+        if place in wanted
+    ]
+
+
+def _scored(
+    table: Table, config: CriticSettings, score: Callable[[list[str]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """(n_rows,) what `score` gives the texts of all rows, some at a time."""
+    import numpy as np
+
     scores, rows, start = np.zeros(len(table)), iter(TextColumn(table, config.all_fields)), 0
     while batch := list(islice(rows, AT_ONCE)):
-        scores[start : start + len(batch)] = model.predict_proba(batch)[:, 1]
+        scores[start : start + len(batch)] = score(batch)
         start += len(batch)
     return scores
 

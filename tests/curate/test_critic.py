@@ -46,9 +46,15 @@ def run(
     return kept, gone, kit.figures
 
 
-@pytest.mark.parametrize("embed", [None, {"kind": "tfidf"}])
-def test_it_throws_out_what_is_probably_bad_and_keeps_the_recall(embed: Json) -> None:
-    kept, gone, figures = run(texts(1500, 600), embed=embed, recall=0.9)
+TINY = {
+    "scratch": {"hidden_size": 32, "layers": 1, "heads": 2, "vocabulary": 300},
+    **{"epochs": 4, "learning_rate": 5e-3, "max_length": 32},
+}
+
+
+@pytest.mark.parametrize("learner", [{}, {"embed": {"kind": "tfidf"}}, {"encoder": TINY}])
+def test_it_throws_out_what_is_probably_bad_and_keeps_the_recall(learner: dict[str, Json]) -> None:
+    kept, gone, figures = run(texts(1500, 600), recall=0.9, **learner)
     left = [row for row in kept if row.fields["ok"] is None]
     lost = gone["critic_low"]
     recall = sum(bool(r.fields["truth"]) for r in left) / sum(
@@ -59,6 +65,23 @@ def test_it_throws_out_what_is_probably_bad_and_keeps_the_recall(embed: Json) ->
     assert precision > 0.6  # 0.33 without it
     assert figures["unlabelled"] == len(left) + len(lost) == 900
     assert figures["below_threshold"] == len(lost)
+
+
+def test_an_encoder_that_cannot_be_trained_is_said_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    def settings(**encoder: Json) -> CriticSettings:
+        return CriticSettings.model_validate({"field": "t", "label": "ok", "encoder": encoder})
+
+    (fault,) = settings(base="nowhere").faults(tmp_path)
+    assert fault.startswith("encoder.base: nowhere is no folder")
+    assert list(settings(scratch={}).faults(tmp_path)) == []
+    with pytest.raises(ValidationError, match="name one to begin with"):
+        settings()
+    with pytest.raises(ValidationError, match="not both"):
+        CriticSettings.model_validate(
+            {"field": "t", "label": "ok", "encoder": TINY, "embed": {"kind": "tfidf"}}
+        )
 
 
 def test_the_figures_are_those_of_the_threshold() -> None:
