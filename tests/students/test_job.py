@@ -121,4 +121,4 @@ async def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     pid = await until(lambda: running(tmp_path))
     parent.kill()
     await parent.wait()
-    await until(lambda: not is_alive(pid))
+    assert await until(lambda: not is_alive(pid))
