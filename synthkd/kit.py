@@ -126,11 +126,13 @@ class Kit:
         *,
         teachers: Sequence[str],
         samples: int = 1,
+        first: int = 0,
         schema: Schema | None = None,
         longer: int | None = None,
     ) -> Coroutine[Any, Any, list[Completion | TeacherError]]:
-        """Samples 0..samples-1 of every teacher at once, teacher by teacher in the order given.
+        """So many samples of every teacher at once, teacher by teacher in the order given.
 
+        They are numbered from `first`: a step that wants more than it had goes on where it stopped.
         `schema` and `longer` as in `ask`.
 
         Raises:
@@ -138,7 +140,7 @@ class Kit:
             Waiting: all were asked, and answers are under way in a batch; the row waits.
         """
         more: Any = {"teachers": teachers, "samples": samples, "schema": schema, "longer": longer}
-        return self.ask_each(prompt, [inputs], **more)
+        return self.ask_each(prompt, [inputs], first=first, **more)
 
     async def ask_each(
         self,
@@ -147,6 +149,7 @@ class Kit:
         *,
         teachers: Sequence[str],
         samples: int = 1,
+        first: int = 0,
         schema: Schema | None = None,
         longer: int | None = None,
     ) -> list[Completion | TeacherError]:
@@ -160,7 +163,7 @@ class Kit:
             )
             for question in questions
             for teacher in teachers
-            for sample in range(samples)
+            for sample in range(first, first + samples)
         ]
         if len(pairs) == 1:  # no task: most steps ask one teacher once
             results = [await _try(*pairs[0])]

@@ -230,6 +230,14 @@ async def test_answers_come_teacher_by_teacher_whoever_is_quicker(prompt: Prompt
     assert texts == kit.keys == ["s0", "s1", "s2", "q0", "q1", "q2"]
 
 
+async def test_more_samples_go_on_where_the_first_stopped(prompt: Prompt) -> None:
+    slow = Slow("a", [0, 0, 0, 0])
+    kit = kit_for(prompt, slow)
+    await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=1)
+    await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=3, first=1)
+    assert [request.sample for request in slow.asked] == [0, 1, 2, 3]
+
+
 async def test_a_teacher_without_an_answer_leaves_its_error_in_its_place(prompt: Prompt) -> None:
     kit = kit_for(prompt, Slow("a", [3, Unanswered("no"), 0]))
     first, second, third = await kit.ask_many("p", {"tags": []}, teachers=["a"], samples=3)
