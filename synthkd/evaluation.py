@@ -18,7 +18,8 @@ from synthkd.config import EvaluateConfig, LimitsConfig
 from synthkd.desk import Desk
 from synthkd.engines.local import row_stage
 from synthkd.errors import NothingToLearn, TeacherError, TooManyLost
-from synthkd.evaluate.compare import Answers, compare
+from synthkd.evaluate.compare import Answers, Compared, compare
+from synthkd.evaluate.predictions import write_predictions
 from synthkd.exam import Exam, cost_nano_usd, median_ms, usd_per_1000
 from synthkd.flow import Stage, in_thread, pour
 from synthkd.io.rows_file import read_rows
@@ -54,6 +55,7 @@ async def evaluate(
     gateway: Gateway,
     rows_file: Path,
     work: Path,
+    predictions: Path,
     wait_for: Callable[[int], Awaitable[None]],
 ) -> Evaluation:
     """Ask everybody, and compare.
@@ -66,6 +68,7 @@ async def evaluate(
         gateway: asks a student that a provider has, within ledger and budget.
         rows_file: what the student was trained on.
         work: a folder for scratch files.
+        predictions: the file for every answer to every row.
         wait_for: ends the run if so many rows wait for a batch; none is no reason.
 
     Raises:
@@ -104,6 +107,19 @@ async def evaluate(
     answers = {} if exam is None else exam.answers([row.id for row in rows])
     if of_student is not None:
         answers["student"] = of_student
+    found = None if student is None else leaks_told(student.about)
+    contamination = found or "not checked"
+
+    def write(compared: Compared) -> None:
+        write_predictions(
+            predictions,
+            [row.id for row in rows],
+            [row.gold for row in rows],
+            compared,
+            tolerance=config.tolerance,
+            contamination=contamination,
+        )
+
     evaluation = await in_thread(
         lambda: compare(
             [row.gold for row in rows],
@@ -114,12 +130,16 @@ async def evaluate(
             tolerance=config.tolerance,
             resamples=config.bootstrap,
             seed=plan.config.seed,
+            also=write,
         )
     )
-    left_out = len(held_out) - len(rows)
-    found = None if student is None else leaks_told(student.about)
     return evaluation.model_copy(
-        update={"left_out": left_out, "funnel": funnel, "contamination": found or "not checked"}
+        update={
+            "left_out": len(held_out) - len(rows),
+            "funnel": funnel,
+            "contamination": contamination,
+            "predictions": predictions.name,
+        }
     )
 
 

@@ -38,6 +38,8 @@ TRAINED = ".trained"
 ROUNDS = "rounds"
 LEARNING = "learning"
 STOPPED = "stopped"
+PREDICTIONS = "predictions.parquet"
+"""Every answer to every held-out row (`synthkd.evaluate.predictions`)."""
 RUN = "run.json"
 
 
@@ -123,12 +125,7 @@ class RunFolder:
         elif not same_rows:
             for old_manifest in (MANIFEST, BEFORE):
                 (self.path / old_manifest).unlink(missing_ok=True)
-        if student == "trained":
-            self.trained.rename(self.staged / "student")
-        elif student == "none" and (self.path / "student").exists():
-            (self.path / "student").rename(self.work / "old-student")
-        if not same_rows and (self.path / ROUNDS).exists():
-            (self.path / ROUNDS).rename(self.work / f"old-{ROUNDS}")
+        self._make_room(student, same_rows=same_rows)
         for new in sorted(self.staged.iterdir()):
             old = self.path / new.name
             if old.is_dir():
@@ -141,6 +138,17 @@ class RunFolder:
         for gone in (STOPPED, TRAINED, WORK):
             shutil.rmtree(self.path / gone, ignore_errors=True)
         return made
+
+    def _make_room(self, student: StudentPlace, *, same_rows: bool) -> None:
+        """Stage the student; move away what is replaced, or is no more."""
+        if student == "trained":
+            self.trained.rename(self.staged / "student")
+        elif student == "none" and (self.path / "student").exists():
+            (self.path / "student").rename(self.work / "old-student")
+        if not same_rows and (self.path / ROUNDS).exists():
+            (self.path / ROUNDS).rename(self.work / f"old-{ROUNDS}")
+        if not (self.staged / PREDICTIONS).exists():
+            (self.path / PREDICTIONS).unlink(missing_ok=True)  # of an evaluation that is no more
 
     def stop(self, stopped: Stopped) -> Path:
         """A folder for what is known about a run that ended early, with the reason in it."""

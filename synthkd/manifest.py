@@ -243,6 +243,8 @@ class Evaluation(Record):
     """What became of the held-out rows in the step that asked the teachers."""
     money: Money | None = None
     """None = there is no student."""
+    predictions: str | None = None
+    """The file beside this one with every answer to every row; None = of an older version."""
 
 
 class RoundRecord(Record):

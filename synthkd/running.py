@@ -27,7 +27,7 @@ from synthkd.evaluate.money import with_money
 from synthkd.evaluation import evaluate
 from synthkd.feedback import Feedback
 from synthkd.flow import Emit, in_thread, ticking
-from synthkd.folder import RunFolder, sha256_of
+from synthkd.folder import PREDICTIONS, RunFolder, sha256_of
 from synthkd.interrupts import interruptible, within_wall
 from synthkd.io.exports import missing_text
 from synthkd.io.rows_file import ROWS, row_ids
@@ -446,6 +446,7 @@ class Run:
             gateway=self._gateway,
             rows_file=rows_file,
             work=self._folder.work,
+            predictions=self._folder.staged / PREDICTIONS,
             wait_for=self._wait_for,
         )
         spent_usd = self._progress().spend.usd

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from synthkd.errors import ConfigError, NothingToLearn, TooManyLost, UserError
+from synthkd.evaluate.predictions import read_predictions
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.folder import read_stopped
 from synthkd.manifest import Contestant, Evaluation, Progress
@@ -316,6 +317,25 @@ async def test_confidences_money_and_leaks_of_a_student(tmp_path: Path) -> None:
     assert main.usd_per_1000 is not None
     assert isinstance(main.pays_off_after, int)
     assert main.pays_off_after == pytest.approx(1000 * spent_usd / main.usd_per_1000, abs=1)
+
+
+async def test_every_answer_is_kept_beside_the_evaluation_and_goes_with_it(tmp_path: Path) -> None:
+    async with FakeTeacher(rates={"500": 0.2}).serve() as provider:
+        file = write(tmp_path, provider, limits={"max_failed": 0.5}, student=STUDENT)
+        manifest = await Pipeline.load(file, out="out").run()
+        evaluation = manifest.evaluation
+        assert evaluation is not None
+        assert evaluation.left_out > 0
+        assert evaluation.predictions in manifest.files
+        kept = read_predictions(tmp_path / "out" / "predictions.parquet")
+        for one in evaluation.contestants:
+            ((seed, given),) = kept.answers[one.name].items()
+            assert (seed, len(given)) == (0, evaluation.rows)
+            right = sum(str(kept.gold[row]) == answer for row, answer in given.items())
+            assert right == round(accuracy(one) * evaluation.rows)
+        alone = Pipeline.load(file, out="out", overrides=["evaluate=null"])
+        assert "predictions.parquet" not in (await alone.run(offline=True)).files
+    assert not (tmp_path / "out" / "predictions.parquet").exists()
 
 
 async def test_spans_of_a_teacher_are_scored_as_they_are(tmp_path: Path) -> None:

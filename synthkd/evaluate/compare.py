@@ -12,7 +12,7 @@ console.print(evaluation_view(evaluation))      # of synthkd.scoreboard
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +46,8 @@ class Answers:
     """One for each row of gold; None = no answer that could be read, which is wrong."""
     other_seeds: Sequence[Sequence[Json]] = ()
     """Of a student: what others said that differ from it by chance alone; figures are of all."""
+    seeds: Sequence[int] = ()
+    """Of a student, by what number its seeds go, its own first; by default 0, 1, ..."""
     confidences: Sequence[float] | None = None
     """How sure it is of each answer, 0 to 1; None = it does not say."""
     simulated: bool = False
@@ -57,17 +59,35 @@ class Answers:
     usd_per_1000: float | None = None
     """As `Contestant.usd_per_1000`."""
 
+    @property
+    def by_seed(self) -> dict[int, Sequence[Json]]:
+        """What was said, by seed."""
+        said = (self.given, *self.other_seeds)
+        return dict(zip(self.seeds or range(len(said)), said, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """An evaluation, and what it is of."""
+
+    evaluation: Evaluation
+    everybody: Mapping[str, Answers]
+    """With base."""
+    scored: Mapping[str, Mapping[str, Sequence[Scored]]]
+    """By contestant and metric, one a seed."""
+
 
 def compare(
     gold: Sequence[Json],
     answers: Mapping[str, Answers],
     *,
-    training_labels: Sequence[Json],
+    training_labels: Sequence[Json] | None,
     on: str = "test",
     metrics: Sequence[str] = LABEL_METRICS,
     tolerance: float = TOLERANCE,
     resamples: int = 1000,
     seed: int = 0,
+    also: Callable[[Compared], None] | None = None,
 ) -> Evaluation:
     """Score everybody on the same rows: base first, then teachers, panels and the student.
 
@@ -75,12 +95,14 @@ def compare(
         gold: the right answers.
         answers: contestant's name -> what it said; at most one student.
         training_labels: what the student was trained on: base always answers the most frequent
-            (of equally frequent ones the alphabetically first; equivalent ones are one).
+            (of equally frequent ones the alphabetically first; equivalent ones are one). None =
+            nobody knows: then there is no base, and no label is called unseen.
         on: the name of the split.
         metrics: names out of `synthkd.evaluate.metrics.METRICS`.
         tolerance: of `numeric_match`.
         resamples: draws behind each end of a 95 % interval.
         seed: of the draws.
+        also: shown all that the evaluation is of, at its end.
 
     Raises:
         UserError: there are no rows to compare on, no training labels, or a metric that does not
@@ -89,13 +111,14 @@ def compare(
     _check(gold, answers, training_labels, metrics, on)
     chosen = metrics_of(metrics, tolerance=tolerance)
     student = next((name for name, one in answers.items() if one.role == "student"), None)
-    base = Answers(
-        role="base",
-        given=[_most_frequent(training_labels)] * len(gold),
-        simulated=student is not None and answers[student].simulated,
-        usd_per_1000=0.0,
-    )
-    everybody = {BASE: base, **answers}
+    everybody = dict(answers)
+    if training_labels is not None:
+        everybody[BASE] = Answers(
+            role="base",
+            given=[_most_frequent(training_labels)] * len(gold),
+            simulated=student is not None and answers[student].simulated,
+            usd_per_1000=0.0,
+        )
     scored = {name: _scored(gold, one, chosen) for name, one in everybody.items()}
 
     def versus(name: str) -> dict[str, Difference]:
@@ -130,14 +153,18 @@ def compare(
         for name, one in sorted(everybody.items(), key=lambda item: ROLES.index(item[1].role))
     ]
     of_labels = any(name in LABEL_METRICS for name in metrics)
-    return Evaluation(
+    known = None if training_labels is None else set(map(_key, training_labels))
+    evaluation = Evaluation(
         on=on,
         rows=len(gold),
         labels=len(set(map(_key, gold))),
-        unseen=_unseen(gold, training_labels) if of_labels else None,
+        unseen=_unseen(gold, known) if of_labels and known is not None else None,
         notes=_notes(gold, metrics),
         contestants=contestants,
     )
+    if also is not None:
+        also(Compared(evaluation=evaluation, everybody=everybody, scored=scored))
+    return evaluation
 
 
 def _scored(
@@ -159,13 +186,13 @@ def _right(scored: Mapping[str, Sequence[Scored]]) -> list[bool] | None:
 def _check(
     gold: Sequence[Json],
     answers: Mapping[str, Answers],
-    training_labels: Sequence[Json],
+    training_labels: Sequence[Json] | None,
     metrics: Sequence[str],
     on: str,
 ) -> None:
     if not gold:
         raise UserError(f"there are no {on} rows to compare on: set source.holdout.{on} above 0")
-    if not training_labels:
+    if training_labels is not None and not training_labels:
         raise UserError("no row was kept, so there is no most frequent label to compare with")
     for place, value in enumerate(gold):
         check_gold(metrics, value, place=f"{on} row {place + 1} (counted from 1)")
@@ -193,8 +220,7 @@ def _most_frequent(answers: Sequence[Json]) -> Json:
     return first[min(counts, key=lambda key: (-counts[key], key))]
 
 
-def _unseen(gold: Sequence[Json], training_labels: Sequence[Json]) -> Unseen | None:
-    known = set(map(_key, training_labels))
+def _unseen(gold: Sequence[Json], known: Set[str]) -> Unseen | None:
     counts = Counter(key for key in map(_key, gold) if key not in known)
     if not counts:
         return None
