@@ -159,7 +159,8 @@ def _seats(bound: BoundRowStep) -> dict[str, _Seat]:
     whole = _Seat(
         role="teacher" if len(teachers) == 1 else "panel", teachers=teachers, single=False
     )
-    if "answers" not in bound.gives:
+    # Who stops early does not hear every teacher about every row: only the whole can be judged.
+    if "answers" not in bound.gives or getattr(bound.config, "until", None) is not None:
         return {" + ".join(teachers): whole}
     seats = {name: _Seat(role="teacher", teachers=(name,), single=True) for name in teachers}
     if len(teachers) * getattr(bound.config, "samples", 1) > 1:

@@ -154,6 +154,30 @@ class Kit:
         longer: int | None = None,
     ) -> list[Completion | TeacherError]:
         """Several questions of one row at once: for each in turn what `ask_many` gives for it."""
+        drawn = range(first, first + samples)
+        whom = [(teacher, sample) for teacher in teachers for sample in drawn]
+        return await self._ask_all(prompt, inputs, whom, schema, longer)
+
+    async def ask_these(
+        self,
+        prompt: str,
+        inputs: Fields,
+        *,
+        whom: Sequence[tuple[str, int]],
+        schema: Schema | None = None,
+        longer: int | None = None,
+    ) -> list[Completion | TeacherError]:
+        """One question put to several (teacher, sample) at once, in their order."""
+        return await self._ask_all(prompt, [inputs], whom, schema, longer)
+
+    async def _ask_all(
+        self,
+        prompt: str,
+        inputs: Sequence[Fields],
+        whom: Sequence[tuple[str, int]],
+        schema: Schema | None,
+        longer: int | None,
+    ) -> list[Completion | TeacherError]:
         asked = self.desk.prompts[prompt]
         questions = [(asked.question(each), each) for each in inputs]
         pairs = [
@@ -162,8 +186,7 @@ class Kit:
                 self._request(asked, *question, teacher, sample),
             )
             for question in questions
-            for teacher in teachers
-            for sample in range(first, first + samples)
+            for teacher, sample in whom
         ]
         if len(pairs) == 1:  # no task: most steps ask one teacher once
             results = [await _try(*pairs[0])]

@@ -58,6 +58,7 @@ __all__ = [
 BUILTIN: Mapping[str, str] = {
     "generate": "synthkd.recipes.generate",
     "rationale": "synthkd.recipes.rationale",
+    "candidates": "synthkd.recipes.candidates",
     "label": "synthkd.recipes.label",
     "pgkd": "synthkd.recipes.pgkd",
     "dedup.exact": "synthkd.curate.dedup",

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import model_validator
 
-from synthkd.config import Samples
 from synthkd.errors import MissingField, TeacherError
 from synthkd.recipes.answers import before, named_choices
+from synthkd.recipes.asking import Asked, PanelSettings, ask_panel
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
+from synthkd.recipes.votes import clusters
 from synthkd.rows import Json, Row, clean
-from synthkd.steps import Kit, StepSettings, inputs_of, step
+from synthkd.steps import Kit, inputs_of, step
 from synthkd.teachers.request import Completion
 from synthkd.text import equivalent
 
@@ -29,19 +29,13 @@ DEFAULT_STOP_AT = ("\n\nMessage:", "\nMessage:", "\nText:", "\n\nQ:")
 """How the next item begins where a model that does not stop invents one."""
 
 
-class LabelSettings(StepSettings):
+class LabelSettings(PanelSettings):
     """Settings of `label`."""
 
-    teacher: str | None = None
-    """The teacher to ask; or `teachers`."""
-    teachers: list[str] | None = None
-    """The teachers to ask, all of them about every row; the first wins a tie."""
     labels: list[str] | str
     """The labels; or the name of the field that holds the row's own list."""
     prompt: str = "label/classify"
     """The prompt; the shipped one reads the field `text` and asks for JSON with a confidence."""
-    samples: Samples = 1
-    """Answers per teacher. 3 is the least that can outvote one slip."""
     reason: bool = False
     """Whether to ask for a short reason, and to keep the winning answer's one as `reason`."""
     stop_at: tuple[str, ...] = DEFAULT_STOP_AT
@@ -50,22 +44,13 @@ class LabelSettings(StepSettings):
     """The field for the label."""
 
     @model_validator(mode="after")
-    def _somebody_to_ask(self) -> LabelSettings:
-        if (self.teacher is None) == (not self.teachers):
-            raise ValueError("must have exactly one of teacher, teachers")
-        if self.teachers and len(set(self.teachers)) != len(self.teachers):
-            raise ValueError("teachers must name each teacher once; `samples` asks one repeatedly")
+    def _labels_that_differ(self) -> LabelSettings:
         if isinstance(self.labels, list):
             if len(self.labels) < 2:
                 raise ValueError("labels must name at least two labels")
             if len({equivalent(label) for label in self.labels}) != len(self.labels):
                 raise ValueError("labels must differ in more than case, spaces and underscores")
         return self
-
-    @property
-    def asked(self) -> list[str]:
-        """The teachers, however they were given."""
-        return self.teachers or [self.teacher or ""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +84,28 @@ async def label(row: Row, kit: Kit, config: LabelSettings, /) -> AsyncIterator[R
     """
     labels = _labels(row, config)
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs, labels=labels, reason=config.reason)
-    replies = await kit.ask_many(
-        config.prompt, inputs, teachers=config.asked, samples=config.samples
+    asked = await ask_panel(
+        kit,
+        config.prompt,
+        inputs,
+        teachers=config.asked,
+        samples=config.samples,
+        until=config.until,
+        answer_of=lambda reply: _said(reply, labels, config).label,
     )
-    said = [_said(reply, labels, config) for reply in replies]
+    said = [_said(one.reply, labels, config) for one in asked]
     losses = [one.loss for one in said if one.loss is not None]
     if len(losses) == len(said):
-        give_up(replies, losses)
+        give_up([one.reply for one in asked], losses)
     discard_all(kit, losses)
-    # most_common keeps the order of first appearance among equals: the earliest answer wins a tie.
-    winner, count = Counter(one.label for one in said if one.label is not None).most_common(1)[0]
-    votes = [one for one in said if one.label == winner]
-    agreement = count / len(said)
+    votes = [said[place] for place in clusters([one.label for one in said])[0].places]
+    agreement = len(votes) / len(said)
     claims = [one.confidence for one in votes if one.confidence is not None]
     fields: dict[str, Json] = {
-        config.into: winner,
+        config.into: votes[0].label,
         "agreement": agreement,
         "confidence": math.fsum(claims) / len(claims) if claims else agreement,
-        "answers": [
-            _answer(config.asked[place // config.samples], place % config.samples, *pair)
-            for place, pair in enumerate(zip(replies, said, strict=True))
-        ],
+        "answers": [_answer(one, what) for one, what in zip(asked, said, strict=True)],
     }
     if config.reason:
         fields["reason"] = next((one.reason for one in votes if one.reason), None)
@@ -165,11 +151,12 @@ def _said(reply: Completion | TeacherError, labels: list[str], config: LabelSett
     return Said(loss=loss_of(reply))
 
 
-def _answer(teacher: str, sample: int, reply: Completion | TeacherError, said: Said) -> Json:
+def _answer(asked: Asked, said: Said) -> Json:
+    reply = asked.reply
     text, key = (reply.text, reply.key) if isinstance(reply, Completion) else (None, None)
     return {
-        "teacher": teacher,
-        "sample": sample,
+        "teacher": asked.teacher,
+        "sample": asked.sample,
         "text": text,
         "label": said.label,
         "confidence": said.confidence,

@@ -1,0 +1,82 @@
+"""`candidates`: what several teachers say to a row, or one of them several times, all of it kept.
+
+    candidates: [{teacher, sample, text, thought, rationale, answer, status, finish, logprob, key}]
+
+Which of them a student learns from is for a `choose.*` step to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+from pydantic import model_validator
+
+from synthkd.errors import TeacherError
+from synthkd.recipes.asking import PanelSettings
+from synthkd.recipes.pool import NOT_RUN, OK, POOL, Candidate, pool_of, told
+from synthkd.recipes.reasoning import SUPPLIES, Heard, ReasoningSettings, reasoned
+from synthkd.recipes.replies import loss_of
+from synthkd.rows import Row
+from synthkd.steps import Kit, step
+
+
+class CandidatesSettings(PanelSettings, ReasoningSettings):
+    """Settings of `candidates`."""
+
+    program: bool = False
+    """Whether a reply is a program that computes the answer (program of thought). It is kept as the
+    `rationale`, and nothing runs it: the candidate has no answer, and the status `not_run`."""
+    add: bool = False
+    """Whether the row has candidates already, and these come behind them: of other teachers, or by
+    another prompt."""
+
+    @model_validator(mode="after")
+    def _votes_to_stop_by(self) -> CandidatesSettings:
+        if self.program and self.until is not None:
+            raise ValueError("until must be left out with program: without answers nobody votes")
+        return self
+
+
+def _needs(config: CandidatesSettings) -> Iterable[str]:
+    return [*([config.choices] if config.choices is not None else []), *([POOL] * config.add)]
+
+
+@step("candidates", needs=_needs, gives=(POOL,), supplies=SUPPLIES)
+async def candidates(row: Row, kit: Kit, config: CandidatesSettings, /) -> AsyncIterator[Row]:
+    """Ask for reasoning and an answer; keep all that came, readable or not.
+
+    A candidate has an `answer`, or a `status` other than `ok` that says why not. The row fails when
+    nobody replied. Figures: how many candidates there are of each status.
+    """
+    before = pool_of(row) if config.add else []
+    heard = await reasoned(
+        row,
+        kit,
+        config,
+        teachers=config.asked,
+        samples=config.samples,
+        until=config.until,
+    )
+    errors = [one.reply for one in heard if isinstance(one.reply, TeacherError)]
+    if len(errors) == len(heard) and not before:
+        raise errors[0]
+    made = [as_program(one) if config.program else one.candidate for one in heard]
+    for status, times in Counter(one.status for one in made).items():
+        kit.count("candidates" if status == OK else f"candidates: {status}", times)
+    yield row.with_fields(**{POOL: told([*before, *made])})
+
+
+_FENCED = re.compile(r"^```[^\n`]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def as_program(heard: Heard) -> Candidate:
+    """A reply that is a program: kept, not run. One that is lost stays as it is."""
+    text = heard.candidate.text
+    if text is None or loss_of(heard.reply) is not None:
+        return heard.candidate
+    fenced = _FENCED.search(text)
+    program = fenced[1] if fenced else text
+    return replace(heard.candidate, rationale=program.strip("\n"), answer=None, status=NOT_RUN)
