@@ -6,12 +6,16 @@ Several small tables rather than a wide one, so that each fits into 80 columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from synthkd.manifest import Contestant, Evaluation, Interval, Money, Unseen
 from synthkd.tables import known, plain_table, printable
+
+if TYPE_CHECKING:
+    from synthkd.evaluate.comparison import Comparison, Side
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -37,6 +41,39 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     return Group(*parts)
 
 
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Two results on the rows that both have."""
+    sides = {"A": comparison.a, "B": comparison.b}
+    parts: list[RenderableType] = [
+        *[
+            printable(
+                f"{letter}: {_called(side.who, side)} of {side.place},"
+                f" on {side.on}: {side.rows:,} rows"
+            )
+            for letter, side in sides.items()
+        ],
+        f"compared on the {comparison.rows:,} rows in both, by their ids",
+        *[
+            printable(f"{letter}: held-out rows among the rows to learn from: {side.contamination}")
+            for letter, side in sides.items()
+        ],
+        *[printable(note) for note in comparison.notes],
+    ]
+    table = plain_table("metric", "A, %", "B, %", "A's lead, points")
+    for metric, lead in comparison.leads.items():
+        table.add_row(
+            metric,
+            *[_interval(side.metrics[metric]) for side in sides.values()],
+            _interval(lead, "+"),
+        )
+    parts.append(table)
+    tests = plain_table("only one is right", "only A", "only B", "p (McNemar)")
+    for metric, lead in comparison.leads.items():
+        if lead.p is not None:
+            tests.add_row(metric, f"{lead.only_student}", f"{lead.only_other}", _p(lead.p))
+    return Group(*parts, *([tests] if tests.row_count else []))
+
+
 def _quality(evaluation: Evaluation) -> Table:
     table = plain_table("who", "metric", "% [95 % interval]", "student's lead, points")
     for one in evaluation.contestants:
@@ -53,9 +90,13 @@ def _differ(evaluation: Evaluation) -> Table:
     for one in evaluation.contestants:
         for metric, lead in one.versus_student.items():
             if lead.p is not None:
-                p = "<0.001" if lead.p < 0.001 else f"{lead.p:.3f}"
-                table.add_row(_who(one), metric, f"{lead.only_student}", f"{lead.only_other}", p)
+                differ = f"{lead.only_student}", f"{lead.only_other}"
+                table.add_row(_who(one), metric, *differ, _p(lead.p))
     return table
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _cost(evaluation: Evaluation) -> Table:
@@ -119,11 +160,16 @@ def _unseen(unseen: Unseen) -> str:
 
 
 def _who(one: Contestant) -> str:
-    kind = "simulated" if one.simulated else "recorded" if one.recorded else ""
-    name = f"{one.name} ({kind})" if kind else one.name
+    name = _called(one.name, one)
     if one.seeds > 1:
         name += f", {one.seeds} seeds"
     return printable(name if one.role == one.name else f"{one.role}: {name}")
+
+
+def _called(name: str, one: Contestant | Side) -> str:
+    """The name, with what must stand beside every figure of it."""
+    kind = "simulated" if one.simulated else "recorded" if one.recorded else ""
+    return f"{name} ({kind})" if kind else name
 
 
 def _interval(interval: Interval, sign: str = "") -> str:

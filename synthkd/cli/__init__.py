@@ -3,6 +3,7 @@
     cli/app.py      the application, the options that commands share, the exit codes
     cli/runs.py     run, plan, show, train, eval
     cli/steps.py    steps
+    cli/comparing.py  compare
     cli/judging.py  calibrate
     cli/audit.py    audit
     cli/batch.py    batch list, collect, cancel
@@ -23,13 +24,14 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import audit, batch, job, judging, ledger, runs, serve, steps, teachers
+from synthkd.cli import audit, batch, comparing, job, judging, ledger, runs, serve, steps, teachers
 from synthkd.cli.app import app
 
 __all__ = [
     "app",
     "audit",
     "batch",
+    "comparing",
     "job",
     "judging",
     "ledger",

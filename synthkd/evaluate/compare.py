@@ -153,11 +153,11 @@ def compare(
         for name, one in sorted(everybody.items(), key=lambda item: ROLES.index(item[1].role))
     ]
     of_labels = any(name in LABEL_METRICS for name in metrics)
-    known = None if training_labels is None else set(map(_key, training_labels))
+    known = None if training_labels is None else set(map(key_of, training_labels))
     evaluation = Evaluation(
         on=on,
         rows=len(gold),
-        labels=len(set(map(_key, gold))),
+        labels=len(set(map(key_of, gold))),
         unseen=_unseen(gold, known) if of_labels and known is not None else None,
         notes=_notes(gold, metrics),
         contestants=contestants,
@@ -208,20 +208,20 @@ def _check(
         raise UserError(f"a teacher must not be called {BASE!r}: that is the base's name")
 
 
-def _key(answer: Json) -> str:
+def key_of(answer: Json) -> str:
     """The same for equivalent answers."""
     label = label_of(answer)
     return canonical(answer).decode() if label is None else label
 
 
 def _most_frequent(answers: Sequence[Json]) -> Json:
-    first = {_key(answer): answer for answer in reversed(answers)}
-    counts = Counter(map(_key, answers))
+    first = {key_of(answer): answer for answer in reversed(answers)}
+    counts = Counter(map(key_of, answers))
     return first[min(counts, key=lambda key: (-counts[key], key))]
 
 
 def _unseen(gold: Sequence[Json], known: Set[str]) -> Unseen | None:
-    counts = Counter(key for key in map(_key, gold) if key not in known)
+    counts = Counter(key for key in map(key_of, gold) if key not in known)
     if not counts:
         return None
     examples = [label for label, _ in counts.most_common(EXAMPLES)]
@@ -230,7 +230,7 @@ def _unseen(gold: Sequence[Json], known: Set[str]) -> Unseen | None:
 
 def _notes(gold: Sequence[Json], metrics: Sequence[str]) -> list[str]:
     notes = []
-    rows, labels = len(gold), Counter(map(_key, gold))
+    rows, labels = len(gold), Counter(map(key_of, gold))
     if rows < FEW_ROWS:
         notes.append(
             f"few rows: {rows} cannot tell apart what differs by little; the intervals are honest"

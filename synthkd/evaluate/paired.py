@@ -82,6 +82,26 @@ def lead_by_seed(
     return Difference(value=found.value, low=found.low, high=found.high)
 
 
+def lead_of_means(
+    ours: Sequence[Scored], theirs: Sequence[Scored], *, resamples: int, seed: int
+) -> Difference:
+    """How far the mean over some seeds is ahead of the mean over others, on the same rows.
+
+    The spread of each side's seeds adds its own arm (MOVER); one seed adds none, and says nothing
+    of the next one.
+
+    Args:
+        ours: one way's answers by seed.
+        theirs: the other's, from seeds that have nothing to do with ours.
+        resamples: draws behind each end.
+        seed: of the draws.
+    """
+    arms = [_arm_of_seeds([one.value for one in side]) for side in (ours, theirs)]
+    apart = _minus(_mean(ours), _mean(theirs))
+    found = _with_arm(apart, (-1.0, 1.0), math.hypot(*arms), resamples, seed)
+    return Difference(value=found.value, low=found.low, high=found.high)
+
+
 def mcnemar(only_one: int, only_other: int) -> float:
     """How often chance alone would give a difference as large (McNemar, 1947; exact, two-sided).
 
@@ -106,17 +126,31 @@ def _minus(one: Scored, other: Scored) -> Scored:
     return Scored(n=one.n, at=at, rows=rows)
 
 
-def _pooled(
-    seeds: Sequence[Scored], within: tuple[float, float], resamples: int, seed: int
-) -> Interval:
-    n = seeds[0].n
+def _mean(seeds: Sequence[Scored]) -> Scored:
+    """The mean of all seeds, on rows that are drawn for all together."""
+    import numpy as np
 
     def at(weights: Floats) -> Floats:
         return sum((one.at(weights) for one in seeds[1:]), seeds[0].at(weights)) / len(seeds)
 
-    rows = figure_of(at, n, resamples=resamples, seed=seed)
-    bias = 0.0 if all(one.rows is not None for one in seeds) else _bias(at, n, rows.value, seed)
+    rows = [one.rows for one in seeds if one.rows is not None]
+    mean = np.mean(rows, axis=0) if len(rows) == len(seeds) else None
+    return Scored(n=seeds[0].n, at=at, rows=mean)
+
+
+def _pooled(
+    seeds: Sequence[Scored], within: tuple[float, float], resamples: int, seed: int
+) -> Interval:
     arm = _arm_of_seeds([one.value for one in seeds])
+    return _with_arm(_mean(seeds), within, arm, resamples, seed)
+
+
+def _with_arm(
+    one: Scored, within: tuple[float, float], arm: float, resamples: int, seed: int
+) -> Interval:
+    """The interval over rows, made wider by half the width of that over seeds."""
+    rows = figure_of(one.at, one.n, resamples=resamples, seed=seed)
+    bias = 0.0 if one.rows is not None else _bias(one.at, one.n, rows.value, seed)
     below = math.hypot(rows.value - rows.low + max(0.0, 2 * bias), arm)
     above = math.hypot(rows.high - rows.value + max(0.0, -2 * bias), arm)
     return Interval(

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from synthkd.evaluate import intervals
 from synthkd.evaluate.classification import macro_f1
 from synthkd.evaluate.intervals import drawn_weights
-from synthkd.evaluate.paired import figure, lead, lead_by_seed, mcnemar
+from synthkd.evaluate.paired import figure, lead, lead_by_seed, lead_of_means, mcnemar
 from synthkd.evaluate.scored import Scored, f1_of, mean_of, share_right
 from synthkd.manifest import Interval
 
@@ -111,6 +111,24 @@ def of_seeds(n: int, n_seeds: int, spread: float) -> Sample:
     return sample
 
 
+def of_means(n: int, n_ours: int, n_theirs: int, spread: float) -> Sample:
+    """Two ways that are equally good; their seeds have nothing to do with each other."""
+
+    def sample(rng: Generator) -> tuple[Interval, float]:
+        hard = rng.random(n)
+
+        def way(n_seeds: int) -> list[Scored]:
+            return [
+                share_right(0.5 * hard + 0.5 * rng.random(n) < 0.6 + rng.normal(0, spread))
+                for _ in range(n_seeds)
+            ]
+
+        found = lead_of_means(way(n_ours), way(n_theirs), resamples=RESAMPLES, seed=0)
+        return found, 0.0
+
+    return sample
+
+
 def truth_of_seeds(spread: float) -> float:
     rng = np.random.default_rng(1)
     mixed = 0.5 * rng.random(200_000) + 0.5 * rng.random(200_000)
@@ -141,6 +159,7 @@ def sure(seeds: list[Scored]) -> Interval:
         pytest.param(of_seeds(40, 3, 0.1), id="3-seeds-far-apart"),
         pytest.param(of_seeds(40, 3, 0.0), id="3-seeds-alike"),
         pytest.param(of_seeds(100, 5, 0.05), id="5-seeds"),
+        pytest.param(of_means(40, 3, 4, 0.1), id="3-seeds-against-4-others"),
     ],
 )
 def test_intervals_cover_at_least_what_they_say(sample: Sample) -> None:
