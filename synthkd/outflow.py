@@ -108,15 +108,17 @@ def _of_step(
     computed = [name for name in dict.fromkeys(inputs) if name in bound.step.supplies]
     named = [name for name in dict.fromkeys(inputs) if name not in bound.step.supplies]
     kept = {*named, *computed, getattr(bound.config, "gold", None)}
-    others = [name for name in bound.needs if name not in kept]
+    # Besides what its prompt names, such as the answer that a student is asked to score.
+    also = [*getattr(bound.config, "also_shown", ())]
+    others = [name for name in bound.needs if name not in {*kept, *also}]
     sent = tuple(
         Sent(
             field=name,
             origin=known.origin.get(name),
             masked_by=known.masked_by.get(name),
-            surely=name in named,
+            surely=name in {*named, *also},
         )
-        for name in [*named, *(others if computed or not bound.prompts else ())]
+        for name in [*named, *also, *(others if computed or not bound.prompts else ())]
     )
     for teacher in bound.teachers:
         to, hosts = destination(plan.config.teachers[teacher])

@@ -206,7 +206,7 @@ class _Binder:
         folders = self._folders
         prompts = {}
         for setting, name in config:
-            if setting == "prompt" or setting.endswith("_prompt"):
+            if name and (setting == "prompt" or setting.endswith("_prompt")):
                 try:
                     prompts[name] = load_prompt(name, folders=folders)
                 except PromptError as error:

@@ -17,7 +17,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -47,8 +47,8 @@ FALLS = 0.02
 """Of a score from 0 to 1: how far the check's curve must fall below its peak to be told of."""
 
 
-class BestOfSettings(Calibrated):
-    """Settings of `judge.best_of`."""
+class EachSettings(Calibrated):
+    """Who scores each of a row's several answers, and by what."""
 
     teacher: str
     """The judge that chooses."""
@@ -62,8 +62,6 @@ class BestOfSettings(Calibrated):
     check_teacher: str | None = None
     """A second judge, of another family and better, that scores the same answers and chooses
     nothing: for the curve. It costs as much as the first one; take it for a part of the rows."""
-    answers: str | Annotated[list[str], Field(min_length=1)] = "answers"
-    """The field with the row's answers (texts, or objects with a `text`), or a field for each."""
     question: str = "instruction"
     """The field with what was asked."""
     samples: Samples = 1
@@ -76,11 +74,9 @@ class BestOfSettings(Calibrated):
     """Whether the JSON schema goes out with the question; false for a server that takes none."""
     keep_at_least: Share | None = None
     """Rejects a row whose best answer scores below it (`low_score`)."""
-    into: str = "response"
-    """The field for the best answer's text; the scores go into `verdict`."""
 
     @model_validator(mode="after")
-    def _two_judges(self) -> BestOfSettings:
+    def _two_judges(self) -> EachSettings:
         if self.check_teacher == self.teacher:
             raise ValueError("check_teacher must be another teacher: a judge agrees with itself")
         if self.reward and self.samples > 1 and self.check_teacher is None:
@@ -95,8 +91,7 @@ class BestOfSettings(Calibrated):
     @property
     def calls_a_row(self) -> int:
         """Questions to each judge about a row, at most; for the forecast."""
-        answers = MOST_ANSWERS if isinstance(self.answers, str) else len(self.answers)
-        return self.samples * answers
+        return self.samples * MOST_ANSWERS
 
     @property
     def writers(self) -> list[str]:
@@ -113,12 +108,27 @@ class BestOfSettings(Calibrated):
         return [self.teacher, *([self.check_teacher] if self.check_teacher is not None else [])]
 
 
+class BestOfSettings(EachSettings):
+    """Settings of `judge.best_of`."""
+
+    answers: str | Annotated[list[str], Field(min_length=1)] = "answers"
+    """The field with the row's answers (texts, or objects with a `text`), or a field for each."""
+    into: str = "response"
+    """The field for the best answer's text; the scores go into `verdict`."""
+
+    @property
+    def calls_a_row(self) -> int:
+        """Questions to each judge about a row, at most; for the forecast."""
+        answers = MOST_ANSWERS if isinstance(self.answers, str) else len(self.answers)
+        return self.samples * answers
+
+
 def _needs(config: BestOfSettings) -> Iterable[str]:
     several = config.answers
     return [config.question, *([several] if isinstance(several, str) else several)]
 
 
-def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
+def warnings(figures: Mapping[str, Json]) -> Iterable[str]:
     """That the judge does not choose, or that choosing from more stops helping."""
     verdicts = figures.get("verdicts")
     if isinstance(verdicts, int) and verdicts >= LEAST_TO_WARN and verdicts == figures.get(EQUAL):
@@ -141,7 +151,7 @@ def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
     needs=_needs,
     gives=lambda config: [config.into, "verdict"],
     supplies=SUPPLIES,
-    warns=_warns,
+    warns=warnings,
 )
 async def best_of(row: Row, kit: Kit, config: BestOfSettings, /) -> AsyncIterator[Row]:
     """Keep the best of a row's answers, by a judge; an answer that cannot be scored cannot win.
@@ -151,6 +161,38 @@ async def best_of(row: Row, kit: Kit, config: BestOfSettings, /) -> AsyncIterato
     Rejects `low_score`, `nothing_to_judge`, and what `judge.rubric` rejects.
     """
     texts = texts_of(row, config.answers)
+    best = await best_among(row, kit, config, texts)
+    verdict: dict[str, Json] = {
+        "score": best.score,
+        "place": best.place,
+        "scores": best.scores,
+        "check": best.check,
+        "answers": best.told,
+    }
+    yield row.with_fields(**{config.into: texts[best.place]}, verdict=verdict)
+
+
+class Best(NamedTuple):
+    """The best of several texts, and what was said of all."""
+
+    place: int
+    """The first of equals."""
+    score: float
+    scores: list[float | None]
+    """Of each text; None = it could not be scored."""
+    check: list[float | None] | None
+    """By the judge that looks on; None = there is none."""
+    told: list[Json]
+    """Every opinion, with the place of its text."""
+
+
+async def best_among(row: Row, kit: Kit, config: EachSettings, texts: Sequence[str]) -> Best:
+    """Have each text scored, and count what is worth knowing of the judge.
+
+    Raises:
+        Rejected: `low_score`, `nothing_to_judge`, or no reply can be read.
+        TeacherError: nobody answered.
+    """
     judged = await _opinions(row, kit, config, texts)
     scores = [score_of(opinions) for opinions in judged[config.teacher]]
     # Said of an empty text, a score is no reason to keep one: nobody wrote it.
@@ -167,24 +209,17 @@ async def best_of(row: Row, kit: Kit, config: BestOfSettings, /) -> AsyncIterato
     _count_curve(kit, scores, check)
     if config.keep_at_least is not None and best < config.keep_at_least - ROUNDING:
         raise Rejected("low_score", f"score {best:.4g}, keep_at_least is {config.keep_at_least:g}")
-    place = scores.index(best)
-    verdict: dict[str, Json] = {
-        "score": best,
-        "place": place,
-        "scores": list(scores),
-        "check": None if check is None else list(check),
-        "answers": [
-            {"place": at, **one.told}
-            for opinions_by_place in judged.values()
-            for at, opinions in enumerate(opinions_by_place)
-            for one in opinions
-        ],
-    }
-    yield row.with_fields(**{config.into: texts[place]}, verdict=verdict)
+    told: list[Json] = [
+        {"place": at, **one.told}
+        for opinions_by_place in judged.values()
+        for at, opinions in enumerate(opinions_by_place)
+        for one in opinions
+    ]
+    return Best(scores.index(best), best, scores, check, told)
 
 
 async def _opinions(
-    row: Row, kit: Kit, config: BestOfSettings, texts: Sequence[str]
+    row: Row, kit: Kit, config: EachSettings, texts: Sequence[str]
 ) -> dict[str, list[list[Opinion]]]:
     """What each judge says of each answer; the one that chooses can be read at least once.
 
@@ -234,7 +269,7 @@ async def _opinions(
 
 
 async def _rewards(
-    kit: Kit, config: BestOfSettings, inputs: Sequence[Fields]
+    kit: Kit, config: EachSettings, inputs: Sequence[Fields]
 ) -> list[Completion | TeacherError]:
     """What a reward model makes of each answer, or why it makes nothing of it."""
 
