@@ -213,9 +213,9 @@ def expectation(votes: Votes, config: AggregateConfig) -> Consensus:
     history: list[float] = []
     if n_labels:
         known = Votes(codes=votes.codes[answered], teacher_of=votes.teacher_of, labels=votes.labels)
-        model = _fit(known, config, history)
+        model = fit(known, config, history)
         posteriors = [
-            (chunk.argmax(axis=1), chunk.max(axis=1)) for chunk, _ in _posteriors(known, model)
+            (chunk.argmax(axis=1), chunk.max(axis=1)) for chunk, _ in posteriors_of(known, model)
         ]
         winners[answered] = np.concatenate([winner for winner, _ in posteriors])
         confidence[answered] = np.concatenate([sure for _, sure in posteriors])
@@ -223,7 +223,7 @@ def expectation(votes: Votes, config: AggregateConfig) -> Consensus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Model:
+class Model:
     """What the fit knows, as logarithms."""
 
     prior: Floats
@@ -234,15 +234,30 @@ class _Model:
     penalty: float
     """Log-density of the smoothing, which the fit maximises together with the log-likelihood."""
 
+    @property
+    def accuracies(self) -> list[float]:
+        """Of each teacher, how often its label is the true one if all are equally frequent."""
+        import numpy as np
 
-def _fit(votes: Votes, config: AggregateConfig, history: list[float]) -> _Model:
+        right = np.exp(np.diagonal(self.answer[:, :-1], axis1=1, axis2=2))
+        return [float(one) for one in right.mean(axis=1)]
+
+
+def fit(votes: Votes, config: AggregateConfig, history: list[float]) -> Model:
+    """The most probable model of the teachers; each row must have a label.
+
+    Args:
+        votes: of all rows.
+        config: `method`, and how it is fitted.
+        history: the log-posterior a row after each iteration is added to it.
+    """
     model = _maximise(votes, config, _vote_shares(votes))
     for _ in range(config.max_iterations):
         log_likelihood = 0.0
 
-        def posteriors(model: _Model = model) -> Iterator[Floats]:
+        def posteriors(model: Model = model) -> Iterator[Floats]:
             nonlocal log_likelihood
-            for chunk, log_evidence in _posteriors(votes, model):
+            for chunk, log_evidence in posteriors_of(votes, model):
                 log_likelihood += float(log_evidence.sum())
                 yield chunk
 
@@ -266,7 +281,7 @@ def _vote_shares(votes: Votes) -> Iterator[Floats]:
         yield counts / counts.sum(axis=1, keepdims=True)
 
 
-def _posteriors(votes: Votes, model: _Model) -> Iterator[tuple[Floats, Floats]]:
+def posteriors_of(votes: Votes, model: Model) -> Iterator[tuple[Floats, Floats]]:
     """The E step, chunk by chunk: (rows, n_labels) posteriors and the log-evidence of each row."""
     import numpy as np
 
@@ -280,7 +295,7 @@ def _posteriors(votes: Votes, model: _Model) -> Iterator[tuple[Floats, Floats]]:
         yield joint / total, (top + np.log(total))[:, 0]
 
 
-def _maximise(votes: Votes, config: AggregateConfig, posteriors: Iterator[Floats]) -> _Model:
+def _maximise(votes: Votes, config: AggregateConfig, posteriors: Iterator[Floats]) -> Model:
     """The M step: the most probable model given the posteriors of all rows."""
     import numpy as np
 
@@ -296,7 +311,7 @@ def _maximise(votes: Votes, config: AggregateConfig, posteriors: Iterator[Floats
     confusion = _one_coin if config.method == "one_coin" else _confusion
     answer, penalty = confusion(counts, config.smoothing)
     silent = np.zeros((n_teachers, 1, n_labels))
-    return _Model(
+    return Model(
         prior=_log(weight / weight.sum()),
         answer=np.concatenate([answer, silent], axis=1),
         penalty=penalty,

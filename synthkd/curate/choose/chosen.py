@@ -1,4 +1,4 @@
-"""What all ways to choose have in common: the candidates that can be chosen, and what is written.
+"""What all ways to choose have in common: what can be chosen, what it weighs, what is written.
 
     answer, rationale, finish, chosen: {teacher, sample, key}
 
@@ -7,14 +7,44 @@ The pool stays in the row, so that another step can choose otherwise from it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
-from synthkd.errors import Rejected
-from synthkd.recipes.pool import Candidate, pool_of
+from synthkd.errors import MissingField, Rejected, RowError
+from synthkd.recipes.pool import POOL, Candidate, pool_of
 from synthkd.rows import Json, Row
+from synthkd.steps import StepSettings
+
+__all__ = [
+    "GIVES",
+    "Candidate",
+    "ChoiceSettings",
+    "WeighedSettings",
+    "chosen",
+    "pool_of",
+    "weights_of",
+    "with_answers",
+]
 
 GIVES = ("answer", "rationale", "finish", "chosen")
+
+
+class ChoiceSettings(StepSettings):
+    """What every `choose.*` step has."""
+
+    field: str = POOL
+    """The field with the row's candidates."""
+
+
+class WeighedSettings(ChoiceSettings):
+    """What a candidate counts for."""
+
+    weight: str | None = None
+    """The candidate's number that it counts for: `score` or another that a step before has added;
+    `logprob` counts as a probability. None = every candidate counts 1."""
+    teacher_weights: dict[str, float] | None = None
+    """What the candidates of each teacher count for besides, such as `{strong: 2, cheap: 1}`."""
 
 
 def with_answers(pool: Sequence[Candidate]) -> list[Candidate]:
@@ -31,6 +61,43 @@ def with_answers(pool: Sequence[Candidate]) -> list[Candidate]:
     return found
 
 
+def weights_of(candidates: Sequence[Candidate], config: WeighedSettings) -> list[float]:
+    """What each candidate counts for; 0 where it lacks the number.
+
+    Raises:
+        RowError: none has the number, a weight is below 0, or a teacher has none.
+    """
+    numbers: list[float | None] = [1.0] * len(candidates)
+    if config.weight is not None:
+        numbers = [candidate.number(config.weight) for candidate in candidates]
+        if all(number is None for number in numbers):
+            raise MissingField(
+                f"no candidate has a {config.weight!r}: a step before must add it, or leave out"
+                " `weight`"
+            )
+        if config.weight == "logprob":
+            numbers = [None if number is None else math.exp(number) for number in numbers]
+    weights = [
+        (number or 0.0) * _of_teacher(candidate, config)
+        for candidate, number in zip(candidates, numbers, strict=True)
+    ]
+    for candidate, weight in zip(candidates, weights, strict=True):
+        if weight < 0:
+            raise RowError(f"{candidate} weighs {weight:g}: weights must not be below 0")
+    return weights
+
+
+def _of_teacher(candidate: Candidate, config: WeighedSettings) -> float:
+    if config.teacher_weights is None:
+        return 1.0
+    if candidate.teacher not in config.teacher_weights:
+        raise RowError(
+            f"teacher_weights has none for {candidate.teacher!r}; it has"
+            f" {', '.join(config.teacher_weights) or 'none'}"
+        )
+    return config.teacher_weights[candidate.teacher]
+
+
 def chosen(row: Row, candidate: Candidate, **more: Json) -> Row:
     """The row with this candidate as what is to be learnt, and what else the choice gives."""
     return row.with_fields(
@@ -44,6 +111,3 @@ def chosen(row: Row, candidate: Candidate, **more: Json) -> Row:
         },
         **more,
     )
-
-
-__all__ = ["GIVES", "Candidate", "chosen", "pool_of", "with_answers"]
