@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "rows text hints fence feedback plain_yaml",
         "manifest",
         "templates schemas",
+        "answers",
         "config",
         "io prompts",
         "pipeline_file folder",

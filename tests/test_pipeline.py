@@ -581,7 +581,7 @@ SIMULATED = sorted(
 RECORDED = {
     # Accuracy over all rows, unparsed counted wrong, is the share that is kept.
     "cqa_recorded": (9741, 7388, {"wrong_answer": 2171, "several_answers": 179, "bad_label": 3}),
-    "anli_recorded": (1000, 674, {"wrong_answer": 324, "no_answer": 2}),
+    "anli_recorded": (1000, 674, {"wrong_answer": 324, "no_cue": 2}),
 }
 
 

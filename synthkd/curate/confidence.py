@@ -27,18 +27,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from synthkd.answers import AnswerSettings, read
 from synthkd.config import Samples, Share
 from synthkd.curate.fields import text_of, value_of
 from synthkd.errors import Rejected, RowError, TeacherError, Waiting
 from synthkd.io.spool import Table
-from synthkd.recipes.answers import read_answer
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Fields, Json, Row
 from synthkd.steps import Kit, StepSettings, TableKit, inputs_of, step, table_step
 from synthkd.teachers.request import Completion
 from synthkd.text import normalised, same_answer, without_punctuation
 
-CUE = "Verdict:"
+OWN = AnswerSettings(stop_at=())
+"""How an answer of the teacher's own is read."""
+VERDICT = AnswerSettings(type="choice", cue=("Verdict:",), stop_at=())
 SURE: Mapping[str, float] = {"correct": 1.0, "unsure": 0.5, "incorrect": 0.0}
 """What a reflection is worth."""
 TOGETHER: Mapping[str, float] = {"compatible": 1.0, "unsure": 0.5, "contradictory": 0.0}
@@ -95,7 +97,7 @@ async def clear(row: Row, kit: Kit, config: ClearSettings, /) -> AsyncIterator[R
     """Give each row the teacher's confidence in its target, from 0 to 1.
 
     An answer or a reflection that cannot be read is left out and counted. Rejects `low_confidence`
-    and `nothing_to_judge`; and, where no own answer or no reflection can be read, `no_answer`,
+    and `nothing_to_judge`; and, where no own answer or no reflection can be read, `no_cue`,
     `refused`, `empty_answer` and its kin.
     """
     target, question = text_of(row, config.target), text_of(row, config.question)
@@ -178,7 +180,7 @@ def _own_answers(kit: Kit, replies: Sequence[Reply]) -> list[str]:
         give_up(replies, losses)
     discard_all(kit, losses)
     texts = [r.text for r in replies if isinstance(r, Completion) and loss_of(r) is None]
-    return [read_answer(text).answer or text.strip() for text in texts]
+    return [read(text, OWN).answer or text.strip() for text in texts]
 
 
 def _said(reply: Reply, options: Iterable[str]) -> str | Loss:
@@ -186,9 +188,9 @@ def _said(reply: Reply, options: Iterable[str]) -> str | Loss:
     if (loss := loss_of(reply)) is not None:
         return loss
     assert isinstance(reply, Completion)  # noqa: S101  an error is a loss
-    reading = read_answer(reply.text, choices=[*options], cues=[CUE])
+    reading = read(reply.text, VERDICT, choices=[*options])
     if reading.answer is None:
-        return Loss(reading.fault or "no_answer", reading.detail)
+        return Loss(reading.status, reading.detail)
     return reading.answer
 
 

@@ -23,10 +23,11 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
+from synthkd.answers import AnswerSettings
 from synthkd.config import Samples
 from synthkd.errors import TeacherError
 from synthkd.kit import Kit
-from synthkd.recipes.votes import clusters
+from synthkd.recipes.votes import ANY, clusters
 from synthkd.rows import Fields
 from synthkd.steps import StepSettings
 from synthkd.teachers.request import Completion
@@ -89,6 +90,7 @@ async def ask_panel(
     until: Until | None = None,
     longer: int | None = None,
     answer_of: Callable[[Completion | TeacherError], str | None],
+    config: AnswerSettings = ANY,
 ) -> list[Asked]:
     """The replies, teacher by teacher; with `until`, those that were needed.
 
@@ -101,6 +103,7 @@ async def ask_panel(
         until: when to stop early; None = never.
         longer: tokens, as of `Kit.ask`.
         answer_of: what a reply votes for; None = it has no vote.
+        config: which votes are the same.
     """
     everybody = [(teacher, sample) for teacher in teachers for sample in range(samples)]
     if until is None or len(everybody) <= until.first:
@@ -111,7 +114,7 @@ async def ask_panel(
     turns = sorted(everybody, key=lambda who: who[1])  # stable: each teacher once, then again
     heard: dict[tuple[str, int], Completion | TeacherError] = {}
     votes: list[str | None] = []
-    while len(heard) < len(turns) and not settled(votes, len(turns) - len(heard), until):
+    while len(heard) < len(turns) and not settled(votes, len(turns) - len(heard), until, config):
         now = turns[len(heard) : max(until.first, len(heard) + 1)]
         replies = await kit.ask_these(prompt, inputs, whom=now, longer=longer)
         heard.update(zip(now, replies, strict=True))
@@ -122,15 +125,18 @@ async def ask_panel(
     return [Asked(*who, heard[who]) for who in everybody if who in heard]
 
 
-def settled(votes: Sequence[str | None], left: int, until: Until) -> bool:
+def settled(
+    votes: Sequence[str | None], left: int, until: Until, config: AnswerSettings = ANY
+) -> bool:
     """Whether enough is known: the leader is sure, or cannot be reached any more.
 
     Args:
         votes: so far.
         left: how many could still come.
         until: how sure is sure.
+        config: which votes are the same.
     """
-    standing = [len(cluster.places) for cluster in clusters(votes)]
+    standing = [len(cluster.places) for cluster in clusters(votes, config=config)]
     if not standing:
         return False
     leader, second = standing[0], standing[1] if len(standing) > 1 else 0

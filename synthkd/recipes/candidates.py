@@ -41,15 +41,18 @@ class CandidatesSettings(PanelSettings, ReasoningSettings):
 
 
 def _needs(config: CandidatesSettings) -> Iterable[str]:
-    return [*([config.choices] if config.choices is not None else []), *([POOL] * config.add)]
+    return [
+        *([config.reads.choices] if config.reads.choices is not None else []),
+        *([POOL] * config.add),
+    ]
 
 
 @step("candidates", needs=_needs, gives=(POOL,), supplies=SUPPLIES)
 async def candidates(row: Row, kit: Kit, config: CandidatesSettings, /) -> AsyncIterator[Row]:
     """Ask for reasoning and an answer; keep all that came, readable or not.
 
-    A candidate has an `answer`, or a `status` other than `ok` that says why not. The row fails when
-    nobody replied. Figures: how many candidates there are of each status.
+    A candidate has an `answer` (`ok`, `run_on_cut`), or a `status` that says why not. The row
+    fails when nobody replied. Figures: how many candidates there are of each status.
     """
     before = pool_of(row) if config.add else []
     heard = await reasoned(

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import model_validator
 
+from synthkd.answers import before, named_choices
 from synthkd.errors import MissingField, TeacherError
-from synthkd.recipes.answers import before, named_choices
 from synthkd.recipes.asking import Asked, PanelSettings, ask_panel
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.recipes.votes import clusters

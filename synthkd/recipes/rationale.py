@@ -7,8 +7,9 @@ sure the teacher is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
+from synthkd.answers import AnswerSettings, canonical, choices_of, same
 from synthkd.config import Samples
 from synthkd.errors import MissingField, Rejected
 from synthkd.recipes.asking import Until
@@ -17,7 +18,6 @@ from synthkd.recipes.replies import discard_all, give_up
 from synthkd.recipes.votes import clusters
 from synthkd.rows import Row
 from synthkd.steps import Kit, step
-from synthkd.text import same_answer
 
 
 class RationaleSettings(ReasoningSettings):
@@ -35,7 +35,7 @@ class RationaleSettings(ReasoningSettings):
 
 
 def _needs(config: RationaleSettings) -> Iterable[str]:
-    return [name for name in (config.gold, config.choices) if name is not None]
+    return [name for name in (config.gold, config.reads.choices) if name is not None]
 
 
 @step(
@@ -49,8 +49,11 @@ async def rationale(row: Row, kit: Kit, config: RationaleSettings, /) -> AsyncIt
 
     Gives the `answer`, the `rationale` and `finish` of the first sample that gave it, and
     `agreement`, the share of all samples asked that gave it. Rejects `refused`, `empty_answer`,
-    `truncated`, `no_answer`, `several_answers`, `bad_label`, `wrong_answer`.
+    `truncated`, `no_cue`, `several_cues`, `several_answers`, `bad_label`, `wrong_answer`; and,
+    before anybody is asked, `bad_gold`: gold that is no answer of the type.
     """
+    choices = choices_of(row.fields, config.reads)
+    gold = None if config.gold is None else gold_of(row, config.gold, config.reads, choices)
     heard = await reasoned(
         row,
         kit,
@@ -62,9 +65,13 @@ async def rationale(row: Row, kit: Kit, config: RationaleSettings, /) -> AsyncIt
     losses = [one.loss for one in heard if one.loss is not None]
     if len(losses) == len(heard):
         give_up([one.reply for one in heard], losses)
-    winners = clusters([one.candidate.answer for one in heard])[0].places
+    answers = [one.candidate.answer for one in heard]
+    winners = clusters(answers, config=config.reads, choices=choices)[0].places
     first = heard[winners[0]].candidate
-    _check_gold(row, first.answer or "", config.gold)
+    if gold is not None and not same(first.answer, gold, config.reads, choices):
+        raise Rejected(
+            "wrong_answer", f"answered {first.answer}, gold {row.fields[config.gold or '']}"
+        )
     discard_all(kit, losses)
     yield row.with_fields(
         rationale=first.rationale,
@@ -74,11 +81,23 @@ async def rationale(row: Row, kit: Kit, config: RationaleSettings, /) -> AsyncIt
     )
 
 
-def _check_gold(row: Row, answer: str, field: str | None) -> None:
-    if field is None:
-        return
+def gold_of(
+    row: Row, field: str, config: AnswerSettings, choices: Sequence[str] | None
+) -> str | None:
+    """The right answer in canonical spelling; None = nobody knows it.
+
+    Raises:
+        MissingField: there is no such field.
+        Rejected: `bad_gold`: what it holds is no answer of the type, so that nothing could be it.
+    """
     if field not in row.fields:
         raise MissingField(f"the row has no field {field!r}, which `gold` names")
-    gold = row.fields[field]
-    if gold is not None and not same_answer(answer, gold):
-        raise Rejected("wrong_answer", f"answered {answer}, gold {gold}")
+    value = row.fields[field]
+    if value is None:
+        return None
+    gold = canonical(value, config, choices)
+    if gold is None:
+        raise Rejected(
+            "bad_gold", f"{field} is {value!r:.200}, which is no {config.type_for(choices)}"
+        )
+    return gold

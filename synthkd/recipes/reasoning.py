@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from pydantic import model_validator
 
+from synthkd.answers import AnswerSettings, Reading, choices_of, read
 from synthkd.config import Count
-from synthkd.errors import MissingField, TeacherError
+from synthkd.errors import TeacherError
 from synthkd.kit import Kit
-from synthkd.recipes.answers import DEFAULT_CUES, Reading, read_answer
 from synthkd.recipes.asking import Asked, Until, ask_panel
 from synthkd.recipes.pool import Candidate
 from synthkd.recipes.replies import UNANSWERED, Loss, loss_of
@@ -19,15 +20,9 @@ from synthkd.rows import Row
 from synthkd.steps import StepSettings, inputs_of
 from synthkd.teachers.request import Completion
 
-DEFAULT_STOP_AT = ("\n\nQ:", "\nQ:", "\nQuestion:", "\nPremise:")
-"""How the next example begins in the usual few-shot prompts, so that a run-on model writes it."""
 SUPPLIES = ("choices", "labels")
-STATUS: Mapping[str, str] = {
-    "no_answer": "no_cue",
-    "several_answers": "several_cues",
-    UNANSWERED: "failed",
-}
-"""Reason of a loss -> status of a candidate, where they differ."""
+OF_THE_ANSWER = ("choices", "labels", "cue", "stop_at")
+"""Settings of the answer that may also stand beside `answer`."""
 
 
 class ReasoningSettings(StepSettings):
@@ -41,18 +36,31 @@ class ReasoningSettings(StepSettings):
     """The field with the row's list of choices, in the order of their letters (a), (b), ..."""
     labels: list[str] | None = None
     """The choices, where they are the same for all rows."""
-    cue: tuple[str, ...] = DEFAULT_CUES
+    cue: tuple[str, ...] | None = None
     """What the answer stands behind; capitalisation makes no difference."""
-    stop_at: tuple[str, ...] = DEFAULT_STOP_AT
+    stop_at: tuple[str, ...] | None = None
     """Markers of an invented next question; the first one that occurs ends the reply."""
+    answer: AnswerSettings = AnswerSettings()
+    """Its type, and what counts as the same; by default a choice where there are choices, else a
+    text. The four settings above may stand in here instead."""
 
     @model_validator(mode="after")
-    def _one_list(self) -> ReasoningSettings:
-        if self.choices is not None and self.labels is not None:
-            raise ValueError("must have at most one of choices (a field), labels (a list)")
-        if not any(self.cue):
-            raise ValueError("cue must name at least one text that stands before the answer")
+    def _said_once(self) -> ReasoningSettings:
+        twice = sorted(self.answer.model_fields_set & {*self._beside()})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} must stand beside answer or in it, not in both")
+        _ = self.reads
         return self
+
+    @cached_property
+    def reads(self) -> AnswerSettings:
+        """All that is said of the answer, wherever it stands."""
+        said = self.answer.model_dump(exclude_unset=True)
+        return AnswerSettings.model_validate(said | self._beside())
+
+    def _beside(self) -> dict[str, object]:
+        named = {name: getattr(self, name) for name in OF_THE_ANSWER}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class Heard(NamedTuple):
@@ -77,7 +85,7 @@ async def reasoned(
     Raises:
         MissingField: the row has no choices.
     """
-    choices = choices_of(row, config)
+    choices = choices_of(row.fields, config.reads)
     listed = {} if choices is None else {"choices": choices, "labels": choices}
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs, **listed)
 
@@ -92,56 +100,42 @@ async def reasoned(
         samples=samples,
         until=until,
         longer=config.longer,
+        config=config.reads,
         answer_of=answer_of,
     )
     return [heard(one, choices, config) for one in asked]
-
-
-def choices_of(row: Row, config: ReasoningSettings) -> list[str] | None:
-    """What the answer is one of; None = any text.
-
-    Raises:
-        MissingField: the field that should list it does not.
-    """
-    if config.choices is None:
-        return config.labels
-    value = row.fields.get(config.choices)
-    if not isinstance(value, list | tuple) or not value:
-        raise MissingField(
-            f"the field {config.choices!r} must hold a list of choices, got {value!r:.80}"
-        )
-    return [str(choice) for choice in value]
 
 
 def heard(asked: Asked, choices: Sequence[str] | None, config: ReasoningSettings) -> Heard:
     """One reply as a candidate."""
     teacher, sample, reply = asked
     loss = loss_of(reply)
-    reading = Reading(answer=None)
+    reading: Reading | None = None
     if isinstance(reply, Completion) and loss is None:
-        reading = read_answer(
-            reply.text,
-            choices=choices,
-            cues=config.cue,
-            stop_at=config.stop_at,
-            cut_short=reply.finish == "length",
-        )
+        cut_short = reply.finish == "length"
+        reading = read(reply.text, config.reads, choices=choices, cut_short=cut_short)
         if reading.answer is None:
-            loss = Loss(reading.fault or "no_answer", reading.detail)
+            loss = Loss(reading.status, reading.detail)
     came = reply if isinstance(reply, Completion) else None
     candidate = Candidate(
         teacher=teacher,
         sample=sample,
         text=came and came.text,
         thought=came and came.reasoning,
-        rationale=reading.rationale,
-        answer=reading.answer,
-        status="ok" if loss is None else STATUS.get(loss.reason, loss.reason),
+        rationale="" if reading is None else reading.rationale,
+        answer=None if reading is None else reading.answer,
+        status=_status(reading, loss),
         finish=came and came.finish,
         logprob=came and _logprob(came),
         key=came and (came.key or None),
     )
     return Heard(candidate, loss, reply)
+
+
+def _status(reading: Reading | None, loss: Loss | None) -> str:
+    if reading is not None:
+        return reading.status
+    return "failed" if loss is None or loss.reason == UNANSWERED else loss.reason
 
 
 def _logprob(reply: Completion) -> float | None:

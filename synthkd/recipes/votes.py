@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from synthkd.text import equivalent
+from synthkd.answers import AnswerSettings, grouped
+
+ANY = AnswerSettings()
 
 
 class Cluster(NamedTuple):
@@ -19,23 +21,29 @@ class Cluster(NamedTuple):
 
 
 def clusters(
-    answers: Sequence[str | None], weights: Sequence[float] | None = None
+    answers: Sequence[str | None],
+    weights: Sequence[float] | None = None,
+    *,
+    config: AnswerSettings = ANY,
+    choices: Sequence[str] | None = None,
 ) -> list[Cluster]:
-    """The answers, those that are equivalent together; the heaviest first.
+    """The answers, those that are the same together; the heaviest first.
 
     Of equals the one whose first answer comes first.
 
     Args:
         answers: None = none can be read: it belongs to no cluster.
         weights: of each answer; None = each counts 1.
+        config: what counts as the same; by default what does in a text.
+        choices: the row's.
     """
-    places: dict[str, list[int]] = {}
-    for place, answer in enumerate(answers):
-        if answer is not None:
-            places.setdefault(equivalent(answer), []).append(place)
+    places: dict[int, list[int]] = {}
+    for place, group in enumerate(grouped(answers, config, choices)):
+        if group is not None:
+            places.setdefault(group, []).append(place)
     found = [
-        Cluster(tuple(same), float(len(same)) if weights is None else _sum(weights, same))
-        for same in places.values()
+        Cluster(tuple(each), float(len(each)) if weights is None else _sum(weights, each))
+        for each in places.values()
     ]
     return sorted(found, key=lambda cluster: -cluster.weight)  # stable: the first of equals
 

@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from synthkd.answers import AnswerSettings, read
 from synthkd.config import SimulatedConfig, StudentConfig
 from synthkd.io.rows_file import open_rows
-from synthkd.recipes.answers import read_answer
 from synthkd.rows import Row
 from synthkd.students import kinds
 from synthkd.students.lesson import Lesson, write_held_out
@@ -131,7 +131,7 @@ async def solved(questions: Sequence[str]) -> list[Problem]:
         request = Request(
             body={"messages": []}, prompt="rationale/question", inputs={"question": question}
         )
-        reading = read_answer((await teacher.complete(request)).text)
+        reading = read((await teacher.complete(request)).text, AnswerSettings())
         assert reading.answer is not None
         sums = re.findall(r"\d+ [-+*/] \d+ = \d+", reading.rationale)
         problems.append(

@@ -126,7 +126,7 @@ async def test_what_cannot_be_read_is_left_out_and_counted() -> None:
     row, kit, _ = await run("confidence.clear", ASKED, says, samples=3)
     assert row.fields["confidence"] == pytest.approx(0.7)
     assert sorted(reason for reason, _ in kit.discards) == [
-        "empty_answer", "no_answer", "unanswered"
+        "empty_answer", "no_cue", "unanswered"
     ]  # fmt: skip
 
 

@@ -43,7 +43,7 @@ async def test_the_vote(
     done = await ask("rationale", settings, ROW, votes(answers))
     made = {"answer": answer, "agreement": agreement, "rationale": rationale, "finish": "stop"}
     assert done.fields == ROW | made
-    assert [reason for reason, _ in done.kit.discards] == ["no_answer"] * answers.count("?")
+    assert [reason for reason, _ in done.kit.discards] == ["no_cue"] * answers.count("?")
 
 
 async def test_equivalent_answers_vote_together(ask: Ask) -> None:
@@ -89,7 +89,7 @@ async def test_labels_are_choices_for_all_rows(ask: Ask) -> None:
     [
         ("So the answer is either (a) or (b).", "several_answers"),
         ("So the answer is (z).", "bad_label"),
-        ("I do not know.", "no_answer"),
+        ("I do not know.", "no_cue"),
         ("", "empty_answer"),
     ],
 )
@@ -103,7 +103,7 @@ async def test_the_most_frequent_reason_is_told(ask: Ask) -> None:
     replies = ["", "I do not know.", "Nor do I.", Unanswered("503")]
     with pytest.raises(Rejected) as caught:
         await ask("rationale", {"samples": 4}, ROW, replies)
-    assert caught.value.reason == "no_answer"
+    assert caught.value.reason == "no_cue"
 
 
 async def test_choices_must_be_a_list(ask: Ask) -> None:

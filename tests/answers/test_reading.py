@@ -8,20 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.recipes.answers import (
-    DEFAULT_CUES,
-    Reading,
-    before,
-    named_choices,
-    read_answer,
-)
+from synthkd.answers import AnswerSettings, Reading, before, named_choices, read
+from synthkd.answers.reading import READ
+from synthkd.answers.settings import DEFAULT_CUES
 from synthkd.text import equivalent
 
 FIVE = ["park", "sea", "sea world", "math problem", "gravity"]
 
 
-def read(text: str, choices: list[str] | None = FIVE) -> Reading:
-    return read_answer(text, choices=choices)
+PLAIN = AnswerSettings(stop_at=())
+
+
+def reading_of(text: str, choices: list[str] | None = FIVE) -> Reading:
+    return read(text, PLAIN, choices=choices)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +42,9 @@ def read(text: str, choices: list[str] | None = FIVE) -> Reading:
     ],
 )
 def test_one_choice_is_named(behind: str) -> None:
-    reading = read(f"Because of that. So the answer is {behind}")
-    assert reading == Reading(answer="math problem", rationale="Because of that.")
+    reading = reading_of(f"Because of that. So the answer is {behind}")
+    assert (reading.status, reading.answer) == ("ok", "math problem")
+    assert reading.rationale == "Because of that."
 
 
 @pytest.mark.parametrize(
@@ -52,45 +52,48 @@ def test_one_choice_is_named(behind: str) -> None:
     [
         ("either (a) park or (e) gravity.", "several_answers"),
         ("park, or perhaps gravity", "several_answers"),
-        ("(a) park. Or rather: So the answer is (b) sea.", "several_answers"),
+        ("(a) park. Or rather: So the answer is (b) sea.", "several_cues"),
         ("one of these four.", "bad_label"),
         ("(f) a lake.", "bad_label"),
-        ("", "no_answer"),
-        ("  \n ", "no_answer"),
+        ("", "no_cue"),
+        ("  \n ", "no_cue"),
     ],
 )
 def test_faults_of_what_stands_behind_the_cue(behind: str, fault: str) -> None:
-    reading = read(f"So the answer is {behind}")
-    assert (reading.answer, reading.fault) == (None, fault)
+    reading = reading_of(f"So the answer is {behind}")
+    assert (reading.answer, reading.status) == (None, fault)
 
 
 def test_a_letter_right_behind_the_cue_decides_even_if_another_follows() -> None:
-    assert read("So the answer is (a) park or (b) sea.").answer == "park"
+    assert reading_of("So the answer is (a) park or (b) sea.").answer == "park"
 
 
 def test_without_a_cue_there_is_no_answer() -> None:
-    assert read("It is the sea.").fault == "no_answer"
-    assert read_answer("It is the", choices=FIVE, cut_short=True).fault == "truncated"
+    assert reading_of("It is the sea.").status == "no_cue"
+    assert read("It is the", PLAIN, choices=FIVE, cut_short=True).status == "truncated"
 
 
 def test_an_answer_that_was_given_before_the_cut_counts() -> None:
-    assert read_answer("Answer: (b) se", choices=FIVE, cut_short=True).answer == "sea"
+    assert read("Answer: (b) se", PLAIN, choices=FIVE, cut_short=True).answer == "sea"
 
 
 def test_the_reply_ends_where_the_model_invents_a_question() -> None:
     text = "So the answer is (a) park.\n\nQ: And now?\nA: So the answer is (b) sea."
-    assert read_answer(text, choices=FIVE, stop_at=["\n\nQ:"]).answer == "park"
-    assert read_answer(text, choices=FIVE).fault == "several_answers"
+    assert read(text, AnswerSettings(), choices=FIVE).answer == "park"
+    assert read(text, AnswerSettings(), choices=FIVE).status == "run_on_cut"
+    assert reading_of(text).status == "several_cues"
 
 
 def test_the_same_answer_twice_is_one() -> None:
-    assert read("The answer is (d). I repeat: so the answer is math problem.").answer == (
+    assert reading_of("The answer is (d). I repeat: so the answer is math problem.").answer == (
         "math problem"
     )
 
 
 def test_two_letters_of_one_text_are_one_answer() -> None:
-    assert read("So the answer is either (a) or (b).", ["bridge", "Bridge"]).answer is not None
+    assert (
+        reading_of("So the answer is either (a) or (b).", ["bridge", "Bridge"]).answer is not None
+    )
 
 
 def test_a_longer_choice_hides_the_shorter_one_in_it() -> None:
@@ -101,8 +104,8 @@ def test_a_longer_choice_hides_the_shorter_one_in_it() -> None:
 
 
 def test_any_text_without_choices() -> None:
-    assert read("Add them. The answer is 12 apples.\nDone.", None).answer == "12 apples"
-    assert read("Answer: **42**", None).answer == "42"
+    assert reading_of("Add them. The answer is 12 apples.\nDone.", None).answer == "12 apples"
+    assert reading_of("Answer: **42**", None).answer == "42"
 
 
 @pytest.mark.parametrize(
@@ -148,15 +151,16 @@ CHOICES = st.lists(st.one_of(st.text(max_size=8), st.sampled_from(FIVE)), max_si
 def test_never_raises_and_gives_an_answer_or_a_fault(
     text: str, choices: list[str] | None, stop_at: list[str], cut_short: bool
 ) -> None:
-    reading = read_answer(text, choices=choices, stop_at=stop_at, cut_short=cut_short)
-    assert (reading.answer is None) == (reading.fault is not None)
+    config = AnswerSettings(stop_at=tuple(stop_at))
+    reading = read(text, config, choices=choices, cut_short=cut_short)
+    assert (reading.answer is not None) == (reading.status in READ)
     assert reading.answer is None or choices is None or reading.answer in choices
 
 
 @given(TEXTS, CHOICES.filter(lambda choices: not any(len(c.strip()) < 2 for c in choices)))
 def test_invents_no_choice(text: str, choices: list[str]) -> None:
     """A choice is only answered if its text, or its letter, stands in the reply."""
-    answer = read_answer(text, choices=choices).answer
+    answer = reading_of(text, choices).answer
     if answer is not None:
         letters = {string.ascii_lowercase[i] for i, c in enumerate(choices) if c == answer}
         folded = equivalent(text)
@@ -192,15 +196,11 @@ class TestRealAnswers:
     def readings(file: Path, stop_at: str) -> list[tuple[Reading, str, str]]:
         from pyarrow import parquet
 
+        config = AnswerSettings(cue=("So the answer is",), stop_at=(stop_at,))
         columns = ["teacher_raw", "choices", "gold"]
         return [
             (
-                read_answer(
-                    row["teacher_raw"],
-                    choices=row["choices"],
-                    cues=["So the answer is"],
-                    stop_at=[stop_at],
-                ),
+                read(row["teacher_raw"], config, choices=row["choices"]),
                 row["gold"],
                 row["teacher_raw"],
             )
@@ -209,8 +209,8 @@ class TestRealAnswers:
 
     def test_commonsense_qa(self, recorded_data: Path) -> None:
         found = self.readings(recorded_data / "dss_cqa" / "train.parquet", "\n\nQ:")
-        faults = Counter(reading.fault for reading, _, _ in found)
-        assert faults == {None: 9_559, "several_answers": 179, "bad_label": 3}
+        faults = Counter(reading.status for reading, _, _ in found)
+        assert faults == {"run_on_cut": 9_559, "several_answers": 179, "bad_label": 3}
         right = sum(
             r.answer is not None and equivalent(r.answer) == equivalent(gold)
             for r, gold, _ in found
@@ -230,5 +230,8 @@ class TestRealAnswers:
 
     def test_anli(self, recorded_data: Path) -> None:
         found = self.readings(recorded_data / "dss_anli1" / "valid.parquet", "\nPremise:")
-        assert Counter(reading.fault for reading, _, _ in found) == {None: 998, "no_answer": 2}
+        assert Counter(reading.status for reading, _, _ in found) == {
+            "run_on_cut": 998,
+            "no_cue": 2,
+        }
         assert sum(reading.answer == gold for reading, gold, _ in found) == 674
