@@ -33,6 +33,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from synthkd.answers import AnswerSettings, read
 from synthkd.config import LocalConfig, SimulatedConfig, StudentConfig
 from synthkd.desk import Desk
 from synthkd.evaluate.paired import figure, lead_by_seed
@@ -40,7 +41,6 @@ from synthkd.evaluate.scored import Scored, share_right
 from synthkd.io.rows_file import open_rows
 from synthkd.kit import Kit
 from synthkd.prompts import load_prompt, shipped_folder
-from synthkd.recipes.answers import read_answer
 from synthkd.rows import Row, source_row
 from synthkd.steps import Step, find_step
 from synthkd.students import kinds
@@ -53,6 +53,7 @@ from synthkd.text import same_answer
 from tests.bench.study_rationales import sampled
 
 SEEDS = (0, 1, 2)
+ANSWER = AnswerSettings()
 WARM, ROWS = 100, 150
 WARM_STEPS, STEPS, BATCH = 300, 300, 32
 TEACHERS: Mapping[str, float] = {"wordy": 0.05, "plain": 0.15, "terse": 0.30}
@@ -125,7 +126,7 @@ async def warm_row(problem: Mapping[str, str], manner: str) -> dict[str, str]:
     """A problem solved rightly in a manner."""
     world = open_world(SimulatedConfig(world="arithmetic"))
     request = asked_about(problem["question"], 0)
-    rationale = read_answer((await world.complete(request)).text).rationale
+    rationale = read((await world.complete(request)).text, ANSWER).rationale
     return {
         "instruction": problem["question"],
         "rationale": in_manner(manner, rationale),
@@ -151,7 +152,7 @@ async def pool(question: str, seed: int) -> list[dict[str, Any]]:
             SimulatedConfig(world="arithmetic", seed=10 * seed + place, error_rate=errs)
         )
         for sample in range(SAMPLES):
-            reading = read_answer((await world.complete(asked_about(question, sample))).text)
+            reading = read((await world.complete(asked_about(question, sample))).text, ANSWER)
             rationale = in_manner(manner, reading.rationale)
             found.append(
                 {
