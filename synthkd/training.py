@@ -26,7 +26,7 @@ from synthkd.text import answer_text
 
 TOLD = (
     *("kind", "fingerprint", "labels", "rows", "tokens", "steps", "truncated"),
-    *("model", "job", "usd"),
+    *("model", "job", "usd", "hacking"),
 )
 """What the manifest takes from student.json, where it is there."""
 

@@ -79,6 +79,20 @@ class ScratchConfig(Settings):
         return self
 
 
+class HackingConfig(Settings):
+    """Whether the student comes nearer to its teacher and goes away from what is right."""
+
+    golden: Literal["accuracy", "likelihood"] = "accuracy"
+    """What is right on the dev rows: an answer that is gold, or how likely gold is (for long
+    answers, of which no two are the same)."""
+    rows: Annotated[int, Field(ge=1, le=10**6)] = 200
+    """Rows to learn from on which the nearness to the teacher is measured."""
+    evals: Annotated[int, Field(ge=1, le=1000)] = 3
+    """An alarm needs so many evaluations in a row that are worse than the best before."""
+    ses: Annotated[float, Field(ge=0, le=100)] = 2.0
+    """... each by more than so many standard errors."""
+
+
 class NetworkConfig(LearnerConfig):
     """What the block has for every neural network that is trained here (extra `train`)."""
 
@@ -117,6 +131,8 @@ class NetworkConfig(LearnerConfig):
     """Keep the checkpoint that is best on dev by this; None = the last."""
     patience: Annotated[int, Field(ge=1, le=1000)] | None = None
     """End when so many evaluations brought no better `best_by`."""
+    hacking: HackingConfig | None = None
+    """Look for teacher hacking at each evaluation; `{}` = with the defaults."""
     allow_pickle: bool = False
     """Load a base whose weights are pickles. A pickle can run code."""
     trust_remote_code: bool = False
@@ -174,6 +190,12 @@ class TaskConfig(NetworkConfig):
                 " field of the rationale, and say what is to be learnt from it (`rationale_first`"
                 " or `two_task`)"
             )
+        likelihood = self.hacking is not None and self.hacking.golden == "likelihood"
+        if likelihood and self.target == "rationale_first":
+            raise ValueError(
+                "hacking.golden: held-out rows have no rationale, so the likelihood of gold says"
+                " nothing of `rationale_first`: choose `accuracy`"
+            )
         if self.best_by == "loss" and self.target == "rationale_first":
             raise ValueError(
                 "best_by: held-out rows have no rationale, so the loss says nothing of"
@@ -229,11 +251,11 @@ class DpoConfig(NetworkConfig):
 
     @model_validator(mode="after")
     def _not_measured(self) -> DpoConfig:
-        if self.best_by is not None or self.evaluate_every_steps is not None:
+        if (self.best_by, self.evaluate_every_steps, self.hacking) != (None, None, None):
             raise ValueError(
                 "held-out rows have no rejected answer, so `dpo` cannot be measured on them while"
-                " it learns: leave best_by and evaluate_every_steps out; `evaluate` compares"
-                " students afterwards"
+                " it learns: leave best_by, evaluate_every_steps and hacking out; `evaluate`"
+                " compares students afterwards"
             )
         return self
 
@@ -267,6 +289,8 @@ class EncoderConfig(NetworkConfig):
     def _one_target(self) -> EncoderConfig:
         if (self.label is None) == (self.spans is None):
             raise ValueError("name `label` (one a text) or `spans` (parts of the text)")
+        if self.spans and self.hacking is not None and self.hacking.golden == "accuracy":
+            raise ValueError("hacking.golden: of spans choose `likelihood`")
         return self
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from synthkd.config import NetworkConfig
 from synthkd.students.artefact import origin, versions
+from synthkd.students.hacking import in_words
 from synthkd.students.lesson import Lesson
 from synthkd.students.pretrained import Begun
 from synthkd.students.trainer import Trained
@@ -188,6 +189,8 @@ def _training(about: Mapping[str, Any]) -> str:
     ]
     if about["dev"]:
         said.append(f"* on the rows held out as dev: {_pairs(about['dev'])}")
+    if "hacking" in about:
+        said.append(f"* {in_words(about['hacking']) or 'teacher hacking: none was seen'}")
     return "\n".join(said)
 
 

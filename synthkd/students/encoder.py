@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from synthkd.config import EncoderConfig
 from synthkd.errors import NothingToLearn, UserError
 from synthkd.rows import Row
-from synthkd.students import artefact, machine, pretrained, trainer
+from synthkd.students import artefact, hacking, machine, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import about_network, card, length_quantiles
 from synthkd.students.classifier import load
@@ -107,6 +107,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
         lesson.work / mark[:16],
         tell,
     )
+    learning.proxy = hacking.sample(learnt.inputs, config)
     learning.compute_metrics = _measure(config, labels, known, unknown, tokenizer)
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 

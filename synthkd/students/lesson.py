@@ -76,6 +76,11 @@ class Lesson:
                 f"student.best_by {best_by}: no rows with an answer are held out as dev: set"
                 " source.holdout.dev and evaluate.gold, or leave best_by out"
             )
+        if getattr(self.config, "hacking", None) is not None and not rows:
+            raise UserError(
+                "student.hacking: no rows with an answer are held out as dev, so nobody knows what"
+                " is right: set source.holdout.dev and evaluate.gold, or leave hacking out"
+            )
         return rows
 
     @property

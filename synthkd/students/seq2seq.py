@@ -24,7 +24,7 @@ from typing import Any
 
 from synthkd.config import Seq2SeqConfig
 from synthkd.errors import NothingToLearn, UserError
-from synthkd.students import artefact, machine, pretrained, trainer
+from synthkd.students import artefact, hacking, machine, pretrained, trainer
 from synthkd.students.artefact import damaged, holds, read_about
 from synthkd.students.card import about_network, card, length_quantiles
 from synthkd.students.curriculum import Course, Curriculum, curriculum
@@ -96,6 +96,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     )
     learning.course = Course(course.stages, config.seed, course.orders)
     learning.student, learning.dev = config, dev
+    learning.proxy = hacking.sample(learnt.inputs, config)
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
@@ -279,7 +280,7 @@ def _two_task_trainer() -> Any:
             output = super().evaluation_loop(*args, **named)
             if self.student.target == "rationale_first":
                 output.metrics.pop("eval_loss", None)  # of a label without its rationale
-            if self.student.best_by in {"accuracy", "macro_f1"}:
+            if trainer.answers_wanted(self.student):
                 model = self.accelerator.unwrap_model(self.model)
                 texts = [row.text for row in self.dev]
                 said = answers(model, self.processing_class, self.student, texts)

@@ -16,7 +16,7 @@ from typing import Any
 
 from synthkd.config import SftConfig
 from synthkd.errors import UserError
-from synthkd.students import artefact, causal, data, machine, pretrained, trainer
+from synthkd.students import artefact, causal, data, hacking, machine, pretrained, trainer
 from synthkd.students.artefact import holds
 from synthkd.students.card import about_network, card
 from synthkd.students.causal import PREVIEW, Base
@@ -82,6 +82,7 @@ def train(lesson: Lesson, tell: Tell) -> None:
     # 4. Training, from the newest checkpoint.
     learning = _trainer(config, base, examples, measured, lesson.work / mark[:16], tell)
     learning.dev, learning.system, learning.student = dev, system, config
+    learning.proxy = data.dataset(hacking.sample(learnt.kept, config))
     trained = trainer.train(learning, config, tell, row_ids=[row.id for row in rows])
 
     # 5. What is kept.
@@ -279,7 +280,7 @@ def _sft_trainer() -> Any:
             output = super().evaluation_loop(*args, **named)
             if self.student.target == "rationale_first":
                 output.metrics.pop("eval_loss", None)  # of a label without its rationale
-            if self.student.best_by in {"accuracy", "macro_f1"}:
+            if trainer.answers_wanted(self.student):
                 model = self.accelerator.unwrap_model(self.model)
                 texts = [row.text for row in self.dev]
                 said = causal.answers(

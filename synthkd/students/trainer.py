@@ -29,6 +29,7 @@ from typing import Any
 from synthkd.config import NetworkConfig
 from synthkd.errors import Interrupted, TrainingFailed
 from synthkd.evaluate.classification import accuracy, macro_f1
+from synthkd.students import hacking
 from synthkd.students.curriculum import Course
 from synthkd.students.failures import check_weights, no_loss
 from synthkd.students.lesson import Tell
@@ -56,6 +57,8 @@ class Trained:
     dev: Mapping[str, float]
     """What was measured on the rows held out as dev: of the best checkpoint with `best_by`, else
     the last; {} = nothing was."""
+    hacking: Mapping[str, Any] | None
+    """What was seen of teacher hacking; None = it was not looked for."""
     tokens_per_s: float
     """Of all processes together, as many as this one each; padding left out."""
     peak_memory_bytes: int
@@ -71,6 +74,7 @@ class Trained:
             "loss": self.loss,
             "losses": [list(pair) for pair in [*self.losses[:-1:every], *self.losses[-1:]]],
             "dev": dict(self.dev),
+            **({} if self.hacking is None else {"hacking": self.hacking}),
             "tokens_per_s": round(self.tokens_per_s, 1),
             "peak_memory_bytes": self.peak_memory_bytes,
             "hardware": self.hardware,
@@ -194,6 +198,9 @@ def guarded(trainer: Any) -> Any:
     class Guarded(trainer):
         course: Course | None = None
         row_ids: Sequence[str] = ()
+        student: NetworkConfig
+        proxy: Sequence[Any] = ()
+        """Examples to learn from, on which the nearness to the teacher is measured."""
         tokens = 0
         """Trained on by this process so far, without padding."""
 
@@ -215,6 +222,11 @@ def guarded(trainer: Any) -> Any:
         def prediction_step(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
             inputs.pop(ROW, None)
             return super().prediction_step(model, inputs, *more, **named)
+
+        def evaluation_loop(self, *args: Any, **named: Any) -> Any:
+            output = super().evaluation_loop(*args, **named)
+            output.metrics.update(hacking.measured(self, self.student))
+            return output
 
         def _save_checkpoint(self, *args: Any, **named: Any) -> None:
             check_weights(self)
@@ -267,6 +279,8 @@ def _watch(learning: Any, config: NetworkConfig, tell: Tell, stop: threading.Eve
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
             said = ", ".join(f"{k} {v:.4g}" for k, v in _measured(metrics).items())
             tell(f"step {state.global_step:,}: on the dev rows {said}")
+            if alarm := hacking.alarm_at(state.global_step, config, state.log_history):
+                tell(alarm)
             self.since, self.tokens = time.monotonic(), int(learning.tokens)
 
     return Watch()
@@ -308,7 +322,7 @@ def train(
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback
 
-    learning.row_ids = row_ids
+    learning.row_ids, learning.student = row_ids, config
     stop = threading.Event()
     learning.remove_callback(PrinterCallback)
     learning.add_callback(_watch(learning, config, tell, stop))
@@ -336,6 +350,7 @@ def train(
         loss=losses[-1][1] if losses else None,
         losses=losses,
         dev=_kept(learning, [entry for entry in logged if "eval_runtime" in entry]),
+        hacking=hacking.report(config, logged, _best_step(learning) or _step(learning)),
         tokens_per_s=int(learning.tokens) * world() / max(took_s, 1e-9),
         peak_memory_bytes=peak,
         hardware=hardware(),
@@ -347,19 +362,35 @@ def _step(learning: Any) -> int:
     return int(learning.state.global_step)
 
 
-def agreement(said: Sequence[str | None], gold: Sequence[str | None]) -> dict[str, float]:
-    """eval_accuracy and eval_macro_f1 of answers, as the evaluation has them; None is wrong."""
+def agreement(said: Sequence[str | None], gold: Sequence[str | None]) -> dict[str, Any]:
+    """eval_accuracy and eval_macro_f1 of answers, as the evaluation has them; None is wrong.
+
+    Also which rows are right.
+    """
+    found = accuracy(gold, said)
     return {
-        "eval_accuracy": accuracy(gold, said).value,
+        "eval_accuracy": found.value,
         "eval_macro_f1": macro_f1(gold, said).value,
+        hacking.RIGHT: [] if found.right is None else found.right.tolist(),
     }
+
+
+def answers_wanted(config: NetworkConfig) -> bool:
+    """Whether a student that writes is let write at each evaluation."""
+    asked = config.hacking is not None and config.hacking.golden == "accuracy"
+    return asked or config.best_by in {"accuracy", "macro_f1"}
 
 
 def _kept(learning: Any, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The evaluation of the weights that are kept."""
-    best = learning.state.best_global_step if learning.args.load_best_model_at_end else None
+    best = _best_step(learning)
     chosen = [e for e in evaluations if best is None or e["step"] == best]
     return _measured(chosen[-1]) if chosen else {}
+
+
+def _best_step(learning: Any) -> int | None:
+    """Of the weights that are kept; None = they are the last."""
+    return learning.state.best_global_step if learning.args.load_best_model_at_end else None
 
 
 @contextmanager

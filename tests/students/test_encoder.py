@@ -122,6 +122,42 @@ def test_twice_trained_is_the_same_student_and_the_third_time_it_is_there(
     assert taught(trained, ROWS, DEV, best_by="accuracy")[0].fingerprint == again.fingerprint
 
 
+def test_an_alarm_is_told_and_kept_when_the_student_learns_what_is_wrong(tmp_path: Path) -> None:
+    # The teacher calls loans rates; one row says what they are, so the student has the label.
+    wrong = [
+        {**row, "label": "about_rate"} if row["label"] == "about_loan" else row for row in ROWS
+    ]
+    dev = [dev_row(row["text"], row["label"]) for row in ROWS if "loan" in row["text"]]
+    asked = {"golden": "likelihood", "rows": 7, "evals": 2, "ses": 1}
+    changes = {"hacking": asked, "evaluate_every_steps": 4, "max_steps": 44, "schedule": "constant"}
+    student, told = taught(tmp_path, [*wrong, *ROWS[2:3]], dev, **changes)
+    found = student.about["hacking"]
+    steps = [one["step"] for one in found["checkpoints"]]
+    assert steps == list(range(4, 45, 4))
+    proxies = [one["proxy"] for one in found["checkpoints"]]
+    goldens = [one["golden"] for one in found["checkpoints"]]
+    assert proxies[-1] > proxies[0]
+    assert goldens[-1] == pytest.approx(-student.about["dev"]["loss"], abs=1e-4)
+    assert found["best"] == steps[goldens.index(max(goldens))]
+    assert found["alarms"], goldens
+    last = found["alarms"][-1]
+    assert last["worse"] == pytest.approx(
+        max(goldens[: steps.index(last["at"]) - 1]) - goldens[steps.index(last["at"])], abs=1e-5
+    )
+    (first, *_) = (line for line in told if "teacher hacking" in line)
+    assert f"at step {found['alarms'][0]['at']}" in first
+    card = (student.folder / "README.md").read_text(encoding="utf-8")
+    assert "teacher hacking: at step" in card
+    assert "step 44, the last, is kept: `best_by` would keep the best on dev" in card
+
+
+def test_hacking_needs_what_is_right(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"student.hacking: no rows with an answer are held out"):
+        taught(tmp_path, hacking={})
+    with pytest.raises(ValueError, match="of spans choose `likelihood`"):
+        taught(tmp_path, CITIES, [], **SPANS, hacking={})
+
+
 def test_it_finds_spans(finder: Any) -> None:
     asked = [row["text"] for row in CITIES]
     found = finder.find(asked)

@@ -137,10 +137,14 @@ def test_weights_in_the_rows_change_what_is_learnt(tmp_path: Path) -> None:
 def test_it_is_measured_on_dev_and_the_card_tells(tmp_path: Path) -> None:
     dev = [HeldOutRow(id="1", side="dev", text="turn card", gold="DRAC.")]
     changes = {**WORDS, **TWO_TASK, "best_by": "accuracy", "evaluate_every_steps": 20}
+    changes["hacking"] = {"golden": "likelihood", "rows": 2}
     student, told = taught(tmp_path, ROWS, dev, epochs=60, **changes)
     # Gold is spelt otherwise and counts as the same; the loss is of the label task alone.
     assert student.about["dev"]["accuracy"] == 1
     assert "on the dev rows" in "\n".join(told)
+    looks = {one["step"]: one["golden"] for one in student.about["hacking"]["checkpoints"]}
+    kept = student.about["hacking"]["kept"]
+    assert looks[kept] == pytest.approx(-student.about["dev"]["loss"], rel=1e-3)
     card = (student.folder / "README.md").read_text(encoding="utf-8")
     for said in ("two_task", "`why` and `label`", "AutoModelForSeq2SeqLM", "rows of a test"):
         assert said in card

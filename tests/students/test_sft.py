@@ -178,7 +178,16 @@ def test_stages_and_orders_are_obeyed_batch_by_batch(
 def test_the_best_checkpoint_is_kept_and_training_ends_without_progress(tmp_path: Path) -> None:
     dev = [HeldOutRow(id=t, side="dev", text=f"any {t}", gold=t) for t in THINGS]
     student, told = taught(
-        tmp_path, held_out=dev, best_by="accuracy", patience=2, evaluate_every_steps=10
+        tmp_path,
+        held_out=dev,
+        best_by="accuracy",
+        patience=2,
+        evaluate_every_steps=10,
+        hacking={"golden": "likelihood"},
+    )
+    looks = {one["step"]: one["golden"] for one in student.about["hacking"]["checkpoints"]}
+    assert looks[student.about["hacking"]["kept"]] == pytest.approx(
+        -student.about["dev"]["loss"], rel=1e-3
     )
     assert student.about["dev"]["accuracy"] == 1
     assert student.about["steps"] < 60
