@@ -22,6 +22,7 @@ from synthkd.evaluate.compare import Answers, Compared, compare
 from synthkd.evaluate.predictions import write_predictions
 from synthkd.exam import Exam, cost_nano_usd, median_ms, usd_per_1000
 from synthkd.flow import Stage, in_thread, pour
+from synthkd.forgetting import forgotten
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.leaks import leaks_told
@@ -133,8 +134,12 @@ async def evaluate(
             also=write,
         )
     )
+    forgetting = None
+    if config.forgetting is not None and student is not None:
+        forgetting = await in_thread(lambda: forgotten(plan.config, student, base=plan.folder))
     return evaluation.model_copy(
         update={
+            "forgetting": forgetting,
             "left_out": len(held_out) - len(rows),
             "funnel": funnel,
             "contamination": contamination,

@@ -222,6 +222,45 @@ class Unseen(Record):
     """The most frequent first."""
 
 
+class Change(Record):
+    """A figure before and after training, on the same rows."""
+
+    rows: int
+    before: Interval
+    after: Interval
+    change: Difference
+    """After minus before: `only_student` rows were won, `only_other` lost."""
+
+
+class Kept(Change):
+    """How many questions of a kind were answered rightly."""
+
+    kind: str
+
+
+class Likelihood(Change):
+    """How likely reference texts are: the geometric mean probability of a byte, mean over texts."""
+
+    nats_before: float
+    """Log-likelihood of a byte, mean over texts."""
+    nats_after: float
+
+
+class Forgetting(Record):
+    """General questions, asked of the base and of the student that was made from it."""
+
+    suite: str
+    sha256: str
+    """Of the suite's file."""
+    base: str
+    overall: Kept
+    kinds: list[Kept] = []
+    likelihood: Likelihood | None = None
+    """None = the suite has no reference texts."""
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
 class Evaluation(Record):
     """Base, teachers and student on the same held-out rows."""
 
@@ -243,6 +282,8 @@ class Evaluation(Record):
     """What became of the held-out rows in the step that asked the teachers."""
     money: Money | None = None
     """None = there is no student."""
+    forgetting: Forgetting | None = None
+    """None = it was not looked for."""
     predictions: str | None = None
     """The file beside this one with every answer to every row; None = of an older version."""
 

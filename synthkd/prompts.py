@@ -156,7 +156,7 @@ def load_prompt(name: str, *, folders: Sequence[Path]) -> Prompt:
     raise PromptError(f"there is no prompt {name!r}; looked for {places}{hint}")
 
 
-def shipped_folder(kind: Literal["prompts", "pipelines"]) -> Path:
+def shipped_folder(kind: Literal["prompts", "pipelines", "data"]) -> Path:
     """Where the files that come with synthkd lie: in the wheel, or in a checkout of the project."""
     package = Path(__file__).parent
     inside = package / "shipped" / kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from synthkd.manifest import Contestant, Evaluation, Interval, Money, Unseen
+from synthkd.manifest import Contestant, Evaluation, Forgetting, Interval, Money, Unseen
 from synthkd.tables import known, plain_table, printable
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         parts.append(_confidences(evaluation))
     if evaluation.money is not None:
         parts += _money(evaluation.money, evaluation.contestants)
+    if evaluation.forgetting is not None:
+        parts += _forgetting(evaluation.forgetting)
     return Group(*parts)
 
 
@@ -149,6 +151,27 @@ def _money(money: Money, contestants: list[Contestant]) -> Iterator[str]:
             after = one.pays_off_after
             when = f"after {after:,} requests" if isinstance(after, int) else after or "unknown"
             yield f"asked in place of {_who(one)}, {student} has paid for itself: {when}"
+
+
+def _forgetting(found: Forgetting) -> Iterator[RenderableType]:
+    yield printable(f"general questions ({found.suite}) asked of {found.base}, and of the student:")
+    table = plain_table("kind", "rows", "base, %", "student, %", "change, points", "won", "lost")
+    for one in (*found.kinds, found.overall):
+        table.add_row(
+            printable(one.kind),
+            f"{one.rows:,}",
+            _interval(one.before),
+            _interval(one.after),
+            _interval(one.change, "+"),
+            f"{one.change.only_student}",
+            f"{one.change.only_other}",
+        )
+    if (likely := found.likelihood) is not None:
+        figures = (_interval(likely.before), _interval(likely.after), _interval(likely.change, "+"))
+        table.add_row("likelihood of a byte", f"{likely.rows:,}", *figures, "", "")
+    yield table
+    for said in (*found.notes, *found.warnings):
+        yield printable(said)
 
 
 def _unseen(unseen: Unseen) -> str:

@@ -43,7 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "account",
         "survey plan",
         "engines cards routes outflow",
-        "leaks exam",
+        "leaks exam forgetting",
         "training evaluation",
         "forecast doctor audit",
         "results",

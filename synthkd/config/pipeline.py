@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 
 from synthkd.config.settings import MAX_USD, Count, InFlight, Name, Seed, Settings, Share
-from synthkd.config.student import HostedConfig, StudentConfig
+from synthkd.config.student import DpoConfig, HostedConfig, SftConfig, StudentConfig
 from synthkd.config.teacher import TeacherConfig
 
 
@@ -163,6 +163,15 @@ MetricName = Literal[
 """Those of `synthkd.evaluate.metrics`."""
 
 
+class ForgettingConfig(Settings):
+    """General questions asked of the student and of its base."""
+
+    jsonl: str | None = None
+    """A suite of your own: rows with `prompt` and `answer`; by default the 199 that come along."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=100_000)] = 48
+    """The longest answer."""
+
+
 class EvaluateConfig(Settings):
     """Base, teachers and student on the same held-out rows."""
 
@@ -177,6 +186,8 @@ class EvaluateConfig(Settings):
     """Of `numeric_match`: how far a number may be from gold, times |gold| where that is above 1."""
     bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Resamples behind each end of a 95 % interval."""
+    forgetting: ForgettingConfig | None = None
+    """What the student can no longer do that its base could; `{}` = by our own questions."""
 
 
 class LedgerConfig(Settings):
@@ -242,6 +253,12 @@ class PipelineConfig(Settings):
             raise ValueError(
                 "teachers.student: a hosted student is asked under this name: give the teacher"
                 " another"
+            )
+        asked = self.evaluate is not None and self.evaluate.forgetting is not None
+        if asked and not (isinstance(self.student, SftConfig | DpoConfig) and self.student.base):
+            raise ValueError(
+                "evaluate.forgetting compares a student with its base: it needs a student of kind"
+                " sft or dpo with a `base`; leave it out"
             )
         if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
             raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")
