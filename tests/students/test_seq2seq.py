@@ -136,7 +136,7 @@ def test_weights_in_the_rows_change_what_is_learnt(tmp_path: Path) -> None:
 
 def test_it_is_measured_on_dev_and_the_card_tells(tmp_path: Path) -> None:
     dev = [HeldOutRow(id="1", side="dev", text="turn card", gold="DRAC.")]
-    changes = {**WORDS, **TWO_TASK, "best_by": "accuracy", "evaluate_every_steps": 20}
+    changes = {**WORDS, **TWO_TASK, "best_by": "accuracy", "evaluate_every_steps": 60}
     changes["hacking"] = {"golden": "likelihood", "rows": 2}
     student, told = taught(tmp_path, ROWS, dev, epochs=60, **changes)
     # Gold is spelt otherwise and counts as the same; the loss is of the label task alone.
