@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from synthkd.account import Account
@@ -20,13 +21,14 @@ from synthkd.engines.local import row_stage
 from synthkd.errors import NothingToLearn, TeacherError, TooManyLost
 from synthkd.evaluate.compare import Answers, Compared, compare
 from synthkd.evaluate.predictions import write_predictions
+from synthkd.evaluate.wording import over_wordings
 from synthkd.exam import Exam, cost_nano_usd, median_ms, usd_per_1000
 from synthkd.flow import Stage, in_thread, pour
 from synthkd.forgetting import forgotten
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.leaks import leaks_told
-from synthkd.manifest import Evaluation, StepCounts
+from synthkd.manifest import Evaluation, StepCounts, Wordings
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Json, Row
 from synthkd.students.artefact import Student, confidences
@@ -35,6 +37,7 @@ from synthkd.survey import rows_of
 from synthkd.teachers.open import Gateway, check_teachers
 from synthkd.teachers.request import Completion
 from synthkd.teachers.students import is_simulated
+from synthkd.wordings import OWN, wordings_of_step, wordings_of_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,17 +137,61 @@ async def evaluate(
             also=write,
         )
     )
+    said = {name: {OWN: one.given} for name, one in answers.items()}
+    wordings = await _in_other_words(
+        plan, config, source, desk_of, student, rows, said, work, wait_for
+    )
     forgetting = None
     if config.forgetting is not None and student is not None:
         forgetting = await in_thread(lambda: forgotten(plan.config, student, base=plan.folder))
     return evaluation.model_copy(
         update={
             "forgetting": forgetting,
+            "wordings": wordings,
             "left_out": len(held_out) - len(rows),
             "funnel": funnel,
             "contamination": contamination,
             "predictions": predictions.name,
         }
+    )
+
+
+async def _in_other_words(
+    plan: Plan,
+    config: EvaluateConfig,
+    source: Source,
+    desk_of: Callable[[BoundRowStep], Desk],
+    student: Student | None,
+    rows: Sequence[HeldOut],
+    said: dict[str, dict[str, Sequence[Json]]],
+    work: Path,
+    wait_for: Callable[[int], Awaitable[None]],
+) -> list[Wordings]:
+    """Ask teachers and student again in each other wording; figures over all wordings."""
+    asked = {row.id for row in rows}
+    for name, bound in wordings_of_step(plan):
+        exam = Exam(bound, desk_of(bound), _answer_field(plan, bound))
+        funnel = await _sit(plan, config, exam, source, work / "exam.scratch")
+        await wait_for(funnel.waiting)
+        asked &= exam.settled
+        for who, one in exam.answers([row.id for row in rows]).items():
+            said[who][name] = one.given
+    if student is not None:
+        for name, texts in wordings_of_texts(plan, [row.text for row in rows]):
+            said["student"][name] = await in_thread(partial(student.predict, texts))
+    kept = [place for place, row in enumerate(rows) if row.id in asked]
+    return await in_thread(
+        lambda: [
+            over_wordings(
+                who,
+                [rows[place].gold for place in kept],
+                {name: [given[place] for place in kept] for name, given in by_wording.items()},
+                evaluate=config,
+                seed=plan.config.seed,
+            )
+            for who, by_wording in said.items()
+            if len(by_wording) > 1 and kept
+        ]
     )
 
 

@@ -47,6 +47,7 @@ from synthkd.teachers.open import OpenTeacher, check_teachers
 from synthkd.teachers.prices import FREE, nano_usd, price_for, price_record
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.stats import TeacherStats
+from synthkd.wordings import wordings_of_step
 
 TRIED_ROWS = 50
 """Rows on which each step is tried: enough for a mean length, and it takes milliseconds."""
@@ -244,14 +245,15 @@ def _all_asking(plan: Plan, found: Survey) -> Iterator[_Asking]:
             rows *= _samples(bound)
     evaluate = plan.config.evaluate
     if evaluate is not None and evaluate.ask is not None:
-        asked = asked_step(plan, evaluate.ask)
-        yield _Asking(
-            bound=asked,
-            label=f"{asked.label} (evaluation)",
-            rows=found.sides.get(evaluate.on, 0),
-            is_bound=asked.step.name in BUILTIN,
-            on_source=True,
-        )
+        others = [other for _, other in wordings_of_step(plan)]
+        for asked in (asked_step(plan, evaluate.ask), *others):
+            yield _Asking(
+                bound=asked,
+                label=f"{asked.label} (evaluation)",
+                rows=found.sides.get(evaluate.on, 0),
+                is_bound=asked.step.name in BUILTIN,
+                on_source=True,
+            )
 
 
 def _samples(bound: BoundRowStep | BoundTableStep) -> int:

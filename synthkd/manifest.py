@@ -261,6 +261,25 @@ class Forgetting(Record):
     warnings: Sequence[str] = ()
 
 
+class Wordings(Record):
+    """One contestant's answers to the same rows in several wordings of the question."""
+
+    who: str
+    metric: str
+    rows: int
+    """On which asking succeeded in every wording."""
+    by_wording: Mapping[str, Interval]
+    mean: Interval
+    worst: Interval
+    spread: Interval
+    """The best wording's figure minus the worst's."""
+    agreement: Interval
+    """Share of rows with an answer in every wording, and the same one."""
+    p: float | None = None
+    """Cochran's Q: how often chance alone would set wordings as far apart; None = not a matter of
+    right and wrong, or no row tells them apart."""
+
+
 class Evaluation(Record):
     """Base, teachers and student on the same held-out rows."""
 
@@ -284,6 +303,8 @@ class Evaluation(Record):
     """None = there is no student."""
     forgetting: Forgetting | None = None
     """None = it was not looked for."""
+    wordings: list[Wordings] = []
+    """Of each contestant that was asked in other words."""
     predictions: str | None = None
     """The file beside this one with every answer to every row; None = of an older version."""
 

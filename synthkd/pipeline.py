@@ -38,6 +38,7 @@ from synthkd.running import Run, Tell, Ways
 from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.layers import Sleep
 from synthkd.waiting import Remembering, batches_in, until_collected
+from synthkd.wordings import check_wordings
 
 if TYPE_CHECKING:
     from synthkd.doctor import Report
@@ -86,6 +87,7 @@ class Pipeline:
             overrides = [*overrides, f"source.limit={limit}"]
         path = Path(path)
         plan = compile_plan(read_yaml(path, overrides), path)
+        check_wordings(plan)
         out = Path("data", "out", plan.config.name) if out is None else Path(out)
         return cls(plan, out=out, ledger=ledger)
 
@@ -113,6 +115,7 @@ class Pipeline:
         manifest = manifest_of_rows(folder)
         raw = apply_overrides(dict(manifest.config), overrides)
         plan = compile_plan(raw, Path(manifest.pipeline))
+        check_wordings(plan)
         return cls(plan, out=folder, ledger=ledger)
 
     @property

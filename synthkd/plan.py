@@ -292,15 +292,16 @@ def _needs(step: AnyStep, config: StepSettings, prompts: Mapping[str, Prompt]) -
 def _student_faults(plan: Plan) -> Iterable[str]:
     """What would only be found when the rows are paid for."""
     student, holdout = plan.config.student, plan.config.source.holdout
-    if not isinstance(student, NetworkConfig) or student.best_by is None:
+    if not isinstance(student, NetworkConfig) or not (student.best_by or student.hacking):
         return
+    setting = "best_by" if student.best_by else "hacking"
     if holdout is None or holdout.dev == 0:
         yield (
-            f"{plan.place}: student.best_by is measured on rows held out as dev, and source.holdout"
-            " sets none aside: add `holdout: {dev: 0.1, by: [...]}`"
+            f"{plan.place}: student.{setting} is measured on rows held out as dev, and"
+            " source.holdout sets none aside: add `holdout: {dev: 0.1, by: [...]}`"
         )
     if gold_field(plan) is None:
-        yield f"{plan.place}: student.best_by needs `evaluate.gold`: which field has the answer?"
+        yield f"{plan.place}: student.{setting} needs `evaluate.gold`: which field has the answer?"
 
 
 def _round_faults(plan: Plan) -> Iterable[str]:

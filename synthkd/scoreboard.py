@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from synthkd.manifest import Contestant, Evaluation, Forgetting, Interval, Money, Unseen
+from synthkd.manifest import Contestant, Evaluation, Forgetting, Interval, Money, Unseen, Wordings
 from synthkd.tables import known, plain_table, printable
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         parts += _money(evaluation.money, evaluation.contestants)
     if evaluation.forgetting is not None:
         parts += _forgetting(evaluation.forgetting)
+    if evaluation.wordings:
+        parts.append(_wordings(evaluation.wordings))
     return Group(*parts)
 
 
@@ -172,6 +174,24 @@ def _forgetting(found: Forgetting) -> Iterator[RenderableType]:
     yield table
     for said in (*found.notes, *found.warnings):
         yield printable(said)
+
+
+def _wordings(found: list[Wordings]) -> Table:
+    table = plain_table("in other words", "figure", "% [95 % interval]")
+    for one in found:
+        figures = {
+            **{f"{one.metric}, {name}": value for name, value in one.by_wording.items()},
+            f"{one.metric}, mean": one.mean,
+            f"{one.metric}, worst": one.worst,
+            "spread, best - worst": one.spread,
+            f"the same answer in all {len(one.by_wording)}": one.agreement,
+        }
+        for figure, value in figures.items():
+            table.add_row(printable(one.who), printable(figure), _interval(value))
+        if one.p is not None:
+            p = "<0.001" if one.p < 0.001 else f"{one.p:.3f}"
+            table.add_row(printable(one.who), "p of the spread (Cochran's Q)", p)
+    return table
 
 
 def _unseen(unseen: Unseen) -> str:

@@ -404,3 +404,47 @@ async def test_a_student_is_not_trained_on_held_out_rows_unless_that_is_allowed(
     assert manifest.student["leaks"] == manifest.evaluation.contamination
     card = (tmp_path / "out" / "student" / "README.md").read_text(encoding="utf-8")
     assert "* leaks: " in card
+
+
+OTHER_WORDS = {"other": "{{ text }}", "wrong": "{{ text }} and the answer is 1"}
+
+
+async def test_teachers_are_asked_in_other_words_and_worst_and_agreement_are_told(
+    tmp_path: Path,
+) -> None:
+    for name, template in OTHER_WORDS.items():
+        (tmp_path / f"{name}.md.j2").write_text(SAY.replace("{{ text }}", template), "utf-8")
+    words = {"ask": ["other", "wrong"]}
+    asked = {"on": "test", "ask": "label", "gold": "gold", "bootstrap": 20, "paraphrases": words}
+    async with FakeTeacher().serve() as provider:
+        pipeline = Pipeline.load(write(tmp_path, provider, evaluate=asked), out="out")
+        forecast = pipeline.plan().as_json()
+        evaluation = await result(pipeline)
+    (main,) = evaluation.wordings
+    assert list(main.by_wording) == ["as it is", "other", "wrong"]
+    of_one = sum(row["gold"] == 1 for row in ROWS) / 60
+    assert main.by_wording["other"].value == 1
+    assert main.worst.value == main.by_wording["wrong"].value == pytest.approx(of_one, abs=0.2)
+    assert main.agreement.value == main.worst.value
+    assert main.spread.value == pytest.approx(1 - main.worst.value)
+    assert named(evaluation, "main").metrics["accuracy"].value == 1  # as before
+    assert [call["step"] for call in forecast["calls"]].count("label (evaluation)") == 3
+
+
+def test_words_that_cannot_stand_in_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "more.md.j2").write_text(
+        SAY.replace("[text]", "[text, more]") + "{{ more }}", "utf-8"
+    )
+    (tmp_path / "label.md.j2").write_text(SAY.replace("output: text", "output: label"), "utf-8")
+    words = {"ask": ["more", "label", "none"], "student": ["say"]}
+    asked = {"on": "test", "ask": "label", "gold": "gold", "paraphrases": words}
+    file = write(tmp_path, FakeTeacher(), evaluate=asked, student=STUDENT)
+    with pytest.raises(ConfigError) as refused:
+        Pipeline.load(file, out="out")
+    for said in (
+        "paraphrases.ask: more: has the inputs ['more'], which say has not",
+        "paraphrases.ask: label: is of output 'label'",
+        "paraphrases.ask: none: there is no prompt 'none'",
+        "paraphrases.student: needs a student that takes a prompt",
+    ):
+        assert said in str(refused.value)

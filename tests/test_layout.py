@@ -43,7 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "account",
         "survey plan",
         "engines cards routes outflow",
-        "leaks exam forgetting",
+        "leaks exam forgetting wordings",
         "training evaluation",
         "forecast doctor audit",
         "results",

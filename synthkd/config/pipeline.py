@@ -172,6 +172,22 @@ class ForgettingConfig(Settings):
     """The longest answer."""
 
 
+class ParaphrasesConfig(Settings):
+    """Other words for the same questions."""
+
+    ask: list[str] = []
+    """Prompts that stand in for that of the asked step, one after the other."""
+    student: list[str] = []
+    """Templates with the input `text`, for what the student is asked with."""
+
+    @model_validator(mode="after")
+    def _once(self) -> ParaphrasesConfig:
+        for names in (self.ask, self.student):
+            if len(set(names)) < len(names):
+                raise ValueError(f"names one twice: {names}")
+        return self
+
+
 class EvaluateConfig(Settings):
     """Base, teachers and student on the same held-out rows."""
 
@@ -188,6 +204,8 @@ class EvaluateConfig(Settings):
     """Resamples behind each end of a 95 % interval."""
     forgetting: ForgettingConfig | None = None
     """What the student can no longer do that its base could; `{}` = by our own questions."""
+    paraphrases: ParaphrasesConfig | None = None
+    """How far the answers depend on the words of the question."""
 
 
 class LedgerConfig(Settings):
