@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from synthkd.teachers.simulated.facts import facts_of
 from synthkd.teachers.simulated.tickets import INTENTS
 
 DATA = Path(__file__).parent.parent / "data"
@@ -24,6 +25,7 @@ def rows(file: str) -> list[dict[str, str]]:
         ("tickets.jsonl", 1_000, ["id", "text", "intent"]),
         ("arithmetic.jsonl", 200, ["id", "question", "answer"]),
         ("general.jsonl", 199, ["id", "kind", "prompt", "type", "answer", "reference"]),
+        ("facts.jsonl", 60, ["id", "text", "triples"]),
     ],
 )
 def test_rows_fields_and_ids(file: str, count: int, fields: list[str]) -> None:
@@ -68,3 +70,9 @@ def test_a_linear_student_learns_intents(noise: float, least: float, most: float
     ).fit(train, labels)
     accuracy = student.score(test, [unique[text] for text in test])
     assert least <= accuracy <= most
+
+
+def test_the_simulated_teacher_without_faults_finds_every_fact() -> None:
+    for row in rows("facts.jsonl"):
+        triples: object = row["triples"]
+        assert [list(fact) for _, fact in facts_of(row["text"])] == triples

@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "config",
         "io prompts",
         "pipeline_file folder",
+        "graphs",
         "ledger",
         "teachers",
         "desk inputs",

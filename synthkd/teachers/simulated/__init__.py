@@ -9,6 +9,7 @@ them proves code, not method.
     world.py        what a world is
     tickets.py      the intent of a support message
     arithmetic.py   word problems
+    facts.py        what plain sentences state
     pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
@@ -28,12 +29,17 @@ from synthkd.errors import AttemptFailed, UserError
 from synthkd.rows import canonical
 from synthkd.teachers.request import Completion, Identity, Request, key_of
 from synthkd.teachers.simulated.arithmetic import Arithmetic
+from synthkd.teachers.simulated.facts import Facts
 from synthkd.teachers.simulated.pool import Pool
 from synthkd.teachers.simulated.tickets import Tickets
 from synthkd.teachers.simulated.world import World
 from synthkd.teachers.wire import parse_chat
 
-WORLDS: Mapping[str, Callable[[float], World]] = {"tickets": Tickets, "arithmetic": Arithmetic}
+WORLDS: Mapping[str, Callable[[float], World]] = {
+    "tickets": Tickets,
+    "arithmetic": Arithmetic,
+    "facts": Facts,
+}
 """The worlds by name; each is made with its error rate."""
 
 RETRY_AFTER_S = 0.01

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
-Role = Literal["label", "rationale", "generate", "judges", "examples"]
+Role = Literal["label", "rationale", "generate", "judges", "examples", "triples"]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
 

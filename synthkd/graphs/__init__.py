@@ -1,0 +1,7 @@
+"""Knowledge as triples: how they are written, where they stand in a text, what they must fit.
+
+triple.py     a head, a relation, a tail, and what is known about them
+notation.py   triples out of what a teacher wrote, and the grammar that students learn
+ground.py     where a name stands in a text
+ontology.py   concepts and relations that are given
+"""

@@ -1,0 +1,90 @@
+"""The world `facts`: reads what plain sentences state, as triples.
+
+It knows the sentences of a few relations ("Ada was born in London.") and whom "she" means: the
+subject of the sentence before. A mistake is one that models make: a name out of nowhere, the name
+of a kind in place of a thing, or a relation that is another.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+
+import orjson
+
+from synthkd.rows import Fields
+from synthkd.teachers.simulated.world import Role, role_of, text_in
+
+ABLE: tuple[Role, ...] = ("triples",)
+
+_LINKS = r"(?: (?:of|the|and|for|from|to|de|von))*"
+NAME = rf"[A-Z][\w'\u2019-]*(?:{_LINKS} [A-Z][\w'\u2019-]*)*"
+PRONOUN = r"(?:He|She|It|They)"
+FORMS = {
+    "born in": r"was born in",
+    "works for": r"works for",
+    "founded": r"founded",
+    "located in": r"(?:is located|lies|stands) in",
+    "capital of": r"is the capital of",
+    "wrote": r"wrote",
+    "married to": r"is married to",
+}
+"""How each relation is put into words."""
+INVENTED = ("Nowhere Hall", "Lars Adler", "Port Amity", "Vera Quill")
+KINDS = ("person", "city", "country", "company", "book")
+
+Fact = tuple[str, str, str]
+
+
+def facts_of(text: str) -> Iterator[tuple[str, Fact]]:
+    """The sentences that state something, each with what it states."""
+    subject = ""
+    for sentence in re.split(r"(?<=[.!?])\s+", text):
+        for relation, words in FORMS.items():
+            form = rf"^(?:In \d{{4}},? )?(?P<head>{NAME}|{PRONOUN}) {words} (?P<tail>{NAME})"
+            if match := re.search(form, sentence):
+                head = subject if re.fullmatch(PRONOUN, match["head"]) else match["head"].strip()
+                if head:
+                    subject = head
+                    yield sentence, (head, relation, match["tail"].strip())
+                break
+
+
+class Facts:
+    """See the module."""
+
+    version = 1
+    knows = ""
+
+    def __init__(self, error_rate: float) -> None:
+        self._error_rate = error_rate
+
+    def answer(self, prompt: str, inputs: Fields, rng: random.Random) -> str:
+        """A JSON list of triples, some of them wrong at the error rate."""
+        role_of(prompt, ABLE, "facts")
+        known = inputs.get("relations")
+        wanted = None
+        if isinstance(known, Sequence) and not isinstance(known, str):
+            wanted = {str(one).partition(" (")[0] for one in known}
+        facts = [fact for _, fact in facts_of(text_in(inputs, prompt, "facts"))]
+        told = [
+            _wrong(fact, rng) if rng.random() < self._error_rate else fact
+            for fact in facts
+            if wanted is None or fact[1] in wanted
+        ]
+        return orjson.dumps(told).decode()
+
+    def run_on(self, prompt: str, rng: random.Random) -> str:
+        """A next text with its facts."""
+        return '\n\nText: Lars Adler wrote Night Ferry.\n[["Lars Adler", "wrote", "Night Ferry"]]'
+
+
+def _wrong(fact: Fact, rng: random.Random) -> Fact:
+    head, relation, tail = fact
+    kind = rng.randrange(3)
+    if kind == 0:
+        return head, relation, rng.choice(INVENTED)
+    if kind == 1:
+        return head, relation, rng.choice(KINDS)
+    return head, rng.choice([one for one in FORMS if one != relation]), tail
