@@ -12,7 +12,10 @@ teacher says whether they contradict each other (`similarity`).
 
     confidence.clear      C of each row
     confidence.filter     auto-filter: rows above the median stay
-    confidence.correct    auto-correct: a candidate that is surely better takes the target's place
+    confidence.correct    auto-correct (`synthkd.curate.correct`)
+
+Where the row has a pool of candidates already, they stand for the own answers, and nothing is asked
+for them.
 
 The constants are those that the papers are remembered with; none was found in code.
 """
@@ -23,15 +26,17 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, median
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import model_validator
 
 from synthkd.answers import AnswerSettings, read
 from synthkd.config import Samples, Share
-from synthkd.curate.fields import text_of, value_of
-from synthkd.errors import Rejected, RowError, TeacherError, Waiting
+from synthkd.curate.choose.eligible import usable
+from synthkd.curate.fields import text_of
+from synthkd.errors import Rejected, TeacherError, Waiting
 from synthkd.io.spool import Table
+from synthkd.recipes.pool import POOL, pool_of
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Fields, Json, Row
 from synthkd.steps import Kit, StepSettings, TableKit, inputs_of, step, table_step
@@ -45,7 +50,6 @@ SURE: Mapping[str, float] = {"correct": 1.0, "unsure": 0.5, "incorrect": 0.0}
 """What a reflection is worth."""
 TOGETHER: Mapping[str, float] = {"compatible": 1.0, "unsure": 0.5, "contradictory": 0.0}
 """What a comparison of two answers is worth."""
-SIDES = ("A", "B", "tie")
 
 Reply = Completion | TeacherError
 
@@ -53,9 +57,13 @@ Reply = Completion | TeacherError
 class ClearSettings(StepSettings):
     """Settings of `confidence.clear`."""
 
-    teacher: str
+    teacher: str | None = None
     """Who is asked; better not whoever gave the targets. Its temperature must be above 0, or its
-    own answers are all the same."""
+    own answers are all the same. With `pool` it is only asked about the target itself; null = it is
+    not, and C is O."""
+    pool: bool = False
+    """Whether the row's `candidates` stand for own answers, whoever gave them. The one that
+    `chosen` names does not count: it is the target."""
     question: str = "instruction"
     """The field with what was asked."""
     target: str = "response"
@@ -82,6 +90,14 @@ class ClearSettings(StepSettings):
     into: str = "confidence"
     """The field for C; `<into>_evidence` has what it was made of."""
 
+    @model_validator(mode="after")
+    def _somebody_to_ask(self) -> ClearSettings:
+        if self.teacher is None and not self.pool:
+            raise ValueError("must have teacher, or pool: true where the row has candidates")
+        if self.teacher is None and self.similarity == "contradiction":
+            raise ValueError("similarity: contradiction needs `teacher`, who says so")
+        return self
+
 
 def _of_clear(config: ClearSettings) -> Iterable[str]:
     return [config.into, f"{config.into}_evidence"]
@@ -89,7 +105,7 @@ def _of_clear(config: ClearSettings) -> Iterable[str]:
 
 @step(
     "confidence.clear",
-    needs=lambda config: [config.question, config.target],
+    needs=lambda config: [config.question, config.target, *([POOL] * config.pool)],
     gives=_of_clear,
     supplies=("question", "answer", "first", "second"),
 )
@@ -97,29 +113,21 @@ async def clear(row: Row, kit: Kit, config: ClearSettings, /) -> AsyncIterator[R
     """Give each row the teacher's confidence in its target, from 0 to 1.
 
     An answer or a reflection that cannot be read is left out and counted. Rejects `low_confidence`
-    and `nothing_to_judge`; and, where no own answer or no reflection can be read, `no_cue`,
-    `refused`, `empty_answer` and its kin.
+    and `nothing_to_judge`; and, where no own answer or no reflection can be read, `no_candidate`,
+    `no_cue`, `refused`, `empty_answer` and its kin.
     """
     target, question = text_of(row, config.target), text_of(row, config.question)
     if not target.strip():
         raise Rejected("nothing_to_judge", f"{config.target} is empty")
-    replies, said = await _asked(
-        kit,
-        config.teacher,
-        (config.prompt, _inputs(row, kit, config.prompt, question=question), config.samples),
-        *(
-            (prompt, _inputs(row, kit, prompt, question=question, answer=target), 1)
-            for prompt in (config.correct_prompt, config.doubt_prompt)
-        ),
-    )
-    own = _own_answers(kit, replies)
-    reflection = _mean_of(kit, said, SURE)
+    own, reflection = await _heard(row, kit, config, question, target)
     if config.similarity == "words":
-        together = [word_f1(answer, target) for answer in own]
+        together = [alike(answer, target) for answer in own]
     else:
         together = await _compared(row, kit, config, question, target, own)
     consistency = consistency_of(own, target, together, config.alpha)
-    confidence = config.beta * consistency + (1 - config.beta) * reflection
+    confidence = consistency
+    if reflection is not None:
+        confidence = config.beta * consistency + (1 - config.beta) * reflection
     if config.keep_at_least is not None and confidence < config.keep_at_least:
         raise Rejected(
             "low_confidence",
@@ -153,7 +161,39 @@ def consistency_of(
     )
 
 
-async def _asked(
+async def _heard(
+    row: Row, kit: Kit, config: ClearSettings, question: str, target: str
+) -> tuple[list[str], float | None]:
+    """Answers of the teacher's own, or those of the pool; and what it says of the target."""
+    pool = others_in(row) if config.pool else None
+    if config.teacher is None:
+        assert pool is not None  # noqa: S101  the settings say so
+        return pool, None
+    about = [
+        (prompt, shown(row, kit, prompt, question=question, answer=target), 1)
+        for prompt in (config.correct_prompt, config.doubt_prompt)
+    ]
+    if pool is not None:
+        first, others = await asked(kit, config.teacher, *about)
+        return pool, _mean_of(kit, [*first, *others], SURE)
+    own = (config.prompt, shown(row, kit, config.prompt, question=question), config.samples)
+    replies, told = await asked(kit, config.teacher, own, *about)
+    return _own_answers(kit, replies), _mean_of(kit, told, SURE)
+
+
+def others_in(row: Row) -> list[str]:
+    """The answers in the row's pool, without that of the candidate that was chosen.
+
+    Raises:
+        Rejected: `no_candidate`: there is no other.
+    """
+    chosen = row.fields.get("chosen")
+    took = (chosen.get("teacher"), chosen.get("sample")) if isinstance(chosen, Mapping) else None
+    pool = [one for one in pool_of(row) if (one.teacher, one.sample) != took]
+    return [str(one.answer) for one in usable(pool)]
+
+
+async def asked(
     kit: Kit, teacher: str, *questions: tuple[str, Fields, int]
 ) -> tuple[list[Reply], list[Reply]]:
     """The replies to the first question, and those to all others; all get into one batch."""
@@ -169,7 +209,8 @@ async def _asked(
     return found[0], [reply for replies in found[1:] for reply in replies]
 
 
-def _inputs(row: Row, kit: Kit, prompt: str, **computed: Json) -> dict[str, Json]:
+def shown(row: Row, kit: Kit, prompt: str, **computed: Json) -> dict[str, Json]:
+    """The inputs of a prompt, some of them computed."""
     return inputs_of(row, kit.prompts[prompt].inputs, **computed)
 
 
@@ -183,7 +224,7 @@ def _own_answers(kit: Kit, replies: Sequence[Reply]) -> list[str]:
     return [read(text, OWN).answer or text.strip() for text in texts]
 
 
-def _said(reply: Reply, options: Iterable[str]) -> str | Loss:
+def verdict_in(reply: Reply, options: Iterable[str]) -> str | Loss:
     """Which of the options a reply names behind its cue."""
     if (loss := loss_of(reply)) is not None:
         return loss
@@ -196,7 +237,7 @@ def _said(reply: Reply, options: Iterable[str]) -> str | Loss:
 
 def _mean_of(kit: Kit, replies: Sequence[Reply], worth: Mapping[str, float]) -> float:
     """What the replies are worth on average; those that cannot be read do not count."""
-    said = [_said(reply, worth) for reply in replies]
+    said = [verdict_in(reply, worth) for reply in replies]
     losses = [one for one in said if isinstance(one, Loss)]
     if len(losses) == len(said):
         give_up(replies, losses)
@@ -213,24 +254,30 @@ async def _compared(
     """
     worth: dict[str, float] = {}
     waiting: Waiting | None = None
-    prompt = config.contradiction_prompt
+    teacher, prompt = config.teacher, config.contradiction_prompt
+    assert teacher is not None  # noqa: S101  the settings say so
     for answer in dict.fromkeys(own):
         if same_answer(answer, target):
             worth[answer] = 1.0
             continue
-        inputs = _inputs(row, kit, prompt, question=question, first=target, second=answer)
+        inputs = shown(row, kit, prompt, question=question, first=target, second=answer)
         try:
-            (reply,) = await kit.ask_many(prompt, inputs, teachers=[config.teacher])
+            (reply,) = await kit.ask_many(prompt, inputs, teachers=[teacher])
         except Waiting as error:
             waiting = error
             continue
-        said = _said(reply, TOGETHER)
+        said = verdict_in(reply, TOGETHER)
         if isinstance(said, Loss):
             discard_all(kit, [said])
         worth[answer] = TOGETHER["unsure" if isinstance(said, Loss) else said]
     if waiting is not None:
         raise waiting
     return [worth[answer] for answer in own]
+
+
+def alike(answer: str, target: str) -> float:
+    """How well two answers go together by their words: 1 where they are the same answer."""
+    return 1.0 if same_answer(answer, target) else word_f1(answer, target)
 
 
 def word_f1(one: str, other: str) -> float:
@@ -292,109 +339,3 @@ def _number(row: Row, field: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
-
-
-class CorrectSettings(StepSettings):
-    """Settings of `confidence.correct`."""
-
-    teacher: str
-    """The judge."""
-    candidate: str
-    """The field with the other answer, such as that of a student trained on the filtered rows."""
-    question: str = "instruction"
-    """The field with what was asked."""
-    target: str = "response"
-    """The field with the answer that may be replaced."""
-    passed: str = "confident"
-    """The field that says whether the target may stay where it is not replaced."""
-    eta: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    """The candidate takes the target's place where the judge prefers it with more confidence."""
-    samples: Annotated[Samples, Field(ge=2)] = 5
-    """Answers of the judge; the two change places from one to the next."""
-    beta: Share = 0.7
-    """Weight of the share of answers that agree against what the judge says of its own verdict."""
-    prompt: str = "confidence/better"
-    certain_prompt: str = "confidence/certain"
-    into: str = "corrected"
-    """The field for whether the target was replaced; `original` then holds what it was, and
-    `<into>_evidence` what the judge said."""
-
-
-@step(
-    "confidence.correct",
-    needs=lambda config: [config.question, config.target, config.candidate, config.passed],
-    gives=lambda config: [config.target, config.into, f"{config.into}_evidence", "original"],
-    supplies=("question", "first", "second", "better", "worse"),
-)
-async def correct(row: Row, kit: Kit, config: CorrectSettings, /) -> AsyncIterator[Row]:
-    """Put the candidate in the target's place where the judge is sure that it is better.
-
-    Rejects `not_confident`: a target that is neither replaced nor passed. A verdict that cannot be
-    read is none: it replaces nothing.
-    """
-    target, candidate = text_of(row, config.target), text_of(row, config.candidate)
-    question, passed = text_of(row, config.question), value_of(row, config.passed)
-    if not isinstance(passed, bool):
-        raise RowError(f"{config.passed} must be true or false, got {passed!r:.80}")
-    evidence: dict[str, Json] = {"agreement": 0.0, "reflection": 0.0, "confidence": 0.0}
-    if candidate.strip() and not same_answer(target, candidate):
-        evidence = await _evidence(row, kit, config, question, target, candidate)
-    sure = evidence["confidence"]
-    assert isinstance(sure, float)  # noqa: S101  made above
-    made: dict[str, Json] = {f"{config.into}_evidence": evidence, "original": None}
-    if sure > config.eta:
-        kit.count("corrected")
-        made |= {config.target: candidate, "original": target}
-    elif not passed:
-        raise Rejected("not_confident", f"better with {sure:.4f}, eta is {config.eta:g}")
-    yield row.with_fields(**made, **{config.into: sure > config.eta})
-
-
-async def _evidence(
-    row: Row, kit: Kit, config: CorrectSettings, question: str, target: str, candidate: str
-) -> dict[str, Json]:
-    """How sure the judge is that the candidate is better: agreement, and what it says of that."""
-    straight = config.samples - config.samples // 2
-
-    def shown(first: str, second: str) -> Fields:
-        return _inputs(row, kit, config.prompt, question=question, first=first, second=second)
-
-    certain = _inputs(
-        row, kit, config.certain_prompt, question=question, better=candidate, worse=target
-    )
-    as_is, others = await _asked(
-        kit,
-        config.teacher,
-        (config.prompt, shown(target, candidate), straight),
-        (config.prompt, shown(candidate, target), config.samples - straight),
-        (config.certain_prompt, certain, 1),
-    )
-    replies = [*as_is, *others[:-1]]
-    said = [_said(reply, SIDES) for reply in replies]
-    wins = sum(one == "B" for one in said[:straight]) + sum(one == "A" for one in said[straight:])
-    losses = [one for one in said if isinstance(one, Loss)]
-    errors = [reply for reply in [*replies, others[-1]] if isinstance(reply, TeacherError)]
-    if len(errors) == len(replies) + 1:
-        raise errors[0]
-    reflection = _said(others[-1], SURE)
-    if isinstance(reflection, Loss):
-        losses.append(reflection)
-    discard_all(kit, losses)
-    agreement = wins / config.samples
-    sure = 0.0 if isinstance(reflection, Loss) else SURE[reflection]
-    return {
-        "agreement": agreement,
-        "reflection": sure,
-        "confidence": confidence_in(agreement, sure, config.beta),
-    }
-
-
-def confidence_in(agreement: float, reflection: float, beta: float) -> float:
-    """How sure the judge is of a candidate, 0 to 1; 0 where not more than half of it prefer it.
-
-    Args:
-        agreement: the share of the judge's answers that prefer the candidate.
-        reflection: what it says of that verdict, 0 to 1.
-        beta: weight of the agreement against the reflection.
-    """
-    return beta * agreement + (1 - beta) * reflection if agreement > 0.5 else 0.0

@@ -66,12 +66,18 @@ def exchanges(config: TaskConfig, row: Row) -> Iterator[Exchange]:
     assert config.prompt is not None  # noqa: S101  the caller has no `messages`
     assert config.completion is not None  # noqa: S101
     prompt, completion = text_of(row, config.prompt), text_of(row, config.completion)
-    if config.rationale is None:
+    rationale = None if config.rationale is None else text_of(row, config.rationale)
+    yield from taught(config.target, prompt, completion, rationale, config.cue)
+
+
+def taught(
+    target: str, prompt: str, completion: str, rationale: str | None, cue: str
+) -> Iterator[Exchange]:
+    """What texts teach by a target; without a rationale, the completion."""
+    if rationale is None:
         yield Exchange(prompt=prompt, completion=completion)
-        return
-    rationale = text_of(row, config.rationale)
-    if config.target == "rationale_first":
-        yield Exchange(prompt=prompt, completion=f"{rationale}\n{config.cue} {completion}")
+    elif target == "rationale_first":
+        yield Exchange(prompt=prompt, completion=f"{rationale}\n{cue} {completion}")
     else:
         yield Exchange(prompt=PREDICT + prompt, completion=completion)
         yield Exchange(prompt=EXPLAIN + prompt, completion=rationale, explains=True)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
-from synthkd.curate.confidence import confidence_in, consistency_of, word_f1
+from synthkd.curate.confidence import alike, consistency_of
+from synthkd.curate.correct import confidence_in
 from synthkd.text import same_answer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -110,7 +111,7 @@ def precision(good: Sequence[bool], kept: Sequence[bool]) -> float:
 
 def confidence(target: str, question: Question) -> float:
     """C with beta = 1."""
-    together = [word_f1(own, target) for own in question.own]
+    together = [alike(own, target) for own in question.own]
     return consistency_of(question.own, target, together, ALPHA)
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthkd.curate.confidence import FilterSettings, auto_filter, confidence_in, word_f1
+from synthkd.curate.confidence import FilterSettings, auto_filter, word_f1
+from synthkd.curate.correct import confidence_in
 from synthkd.desk import Desk
 from synthkd.errors import Rejected, RowError, TeacherError, Unanswered, Waiting
 from synthkd.io.spool import RowSpool, Table
