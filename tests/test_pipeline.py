@@ -576,7 +576,10 @@ def test_the_quickstart_ends_well_and_calls_its_teacher_simulated(
 
 PIPELINES = Path(__file__).parent.parent / "pipelines"
 SIMULATED = sorted(
-    file.stem for file in PIPELINES.glob("*.yaml") if "simulated" in file.read_text("utf-8")
+    file.stem
+    for file in PIPELINES.glob("*.yaml")
+    # One that asks an earlier student is tested with one: tests/curate/choose/test_pipelines.py.
+    if "simulated" in (text := file.read_text("utf-8")) and "\n  student: {student:" not in text
 )
 RECORDED = {
     # Accuracy over all rows, unparsed counted wrong, is the share that is kept.

@@ -29,7 +29,7 @@ async def test_the_pool_stands_for_own_answers_and_nobody_is_asked() -> None:
 
 
 async def test_a_target_does_not_confirm_itself() -> None:
-    chosen = {"teacher": "b", "sample": 1, "key": None}
+    chosen: Any = {"teacher": "b", "sample": 1, "key": None}
     made = await choose("confidence.clear", POOL, OWN, **ROW, chosen=chosen)
     assert made.fields["confidence"] == 0.0
     with pytest.raises(Rejected, match="no_candidate"):
@@ -43,14 +43,16 @@ async def test_a_teacher_may_still_be_asked_about_the_target_itself() -> None:
     assert len(done.asked) == 2
     told = always("So. Verdict: unsure")
     done = await judged("confidence.correct", OWN | {"eta": 0.5}, row, told)
-    assert done.fields[0]["corrected_evidence"] == {
+    evidence: Any = done.fields[0]["corrected_evidence"]
+    assert evidence == {
         "agreement": 0.75,
         "reflection": 0.5,
         "confidence": pytest.approx(0.7 * 0.75 + 0.3 * 0.5),
     }
     assert len(done.asked) == 1
     done = await judged("confidence.correct", OWN | {"eta": 0.5}, row, always("Hm."))
-    assert done.fields[0]["corrected_evidence"]["reflection"] == 0.0
+    evidence = done.fields[0]["corrected_evidence"]
+    assert evidence["reflection"] == 0.0
     assert [reason for reason, _ in done.kit.discards] == ["no_answer"]
 
 
