@@ -99,6 +99,7 @@ BUILTIN: Mapping[str, str] = {
     "contrast": "synthkd.curate.contrast",
     "contrast.pairs": "synthkd.curate.contrast",
     "targets": "synthkd.curate.targets",
+    "weigh": "synthkd.curate.targets",
     "choose.strongest": "synthkd.curate.choose.plain",
     "choose.judged": "synthkd.curate.choose.judged",
     "choose.random": "synthkd.curate.choose.plain",

@@ -1,4 +1,4 @@
-"""`targets`: rows as what a student learns to write, for a trainer that is not ours.
+"""`targets`: rows as what a student learns to write, for a trainer that is not ours; and `weigh`.
 
 target          prompt              completion                         task
 completion      question            answer                             predict
@@ -14,9 +14,9 @@ For the others, `export: {format: prompt-completion, prompt: prompt, completion:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from synthkd.config import Share
 from synthkd.curate.choose.eligible import CUE
@@ -83,7 +83,7 @@ async def targets(row: Row, kit: Kit, config: TargetsSettings, /) -> AsyncIterat
     rationale = None if config.target == "completion" else text_of(row, config.rationale)
     if rationale is not None and not rationale.strip():
         raise Rejected("no_rationale", f"{config.rationale} is empty")
-    weight = _weight(row, config.weight)
+    weight = 1.0 if config.weight is None else weight_of(row, config.weight)
     for exchange in taught(config.target, prompt, completion, rationale, config.cue):
         share = 1.0
         if config.target == "two_task":
@@ -98,14 +98,31 @@ async def targets(row: Row, kit: Kit, config: TargetsSettings, /) -> AsyncIterat
         yield made.with_fields(weight=weight * share) if config.weighs else made
 
 
-def _weight(row: Row, field: str | None) -> float:
+class WeighSettings(StepSettings):
+    """Settings of `weigh`."""
+
+    by: str = "agreement"
+    """The field with a number above 0, such as `agreement` or `confidence`."""
+    power: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """The weight is the number to this power: 2 makes surer rows count more, 0.5 less so."""
+
+
+@step("weigh", needs=lambda config: [config.by], gives=["weight"])
+async def weigh(row: Row, kit: Kit, config: WeighSettings, /) -> AsyncIterator[Row]:
+    """Have surer rows count more: `weight` is a number of the row, and students obey it.
+
+    Rejects `no_weight`.
+    """
+    yield row.with_fields(weight=weight_of(row, config.by) ** config.power)
+
+
+def weight_of(row: Row, field: str) -> float:
     """How much the row counts.
 
     Raises:
+        MissingField: the row has no such field.
         Rejected: `no_weight`: it is no number above 0.
     """
-    if field is None:
-        return 1.0
     value = value_of(row, field)
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise Rejected("no_weight", f"{field} must be a number above 0, got {value!r:.80}")

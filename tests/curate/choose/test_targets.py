@@ -62,3 +62,11 @@ async def test_what_cannot_be_learnt() -> None:
         await made({"weight": "confidence"})
     with pytest.raises(ValidationError, match="alpha is of target two_task"):
         TargetsSettings(target="completion", alpha=1)
+
+
+async def test_surer_rows_count_more() -> None:
+    for settings, weight in (({}, 0.6), ({"power": 2}, 0.36), ({"by": "confidence"}, 0.9)):
+        done = await choose("weigh", [], settings, **FIELDS, confidence=0.9)
+        assert done.fields["weight"] == pytest.approx(weight)
+    with pytest.raises(Rejected, match="no_weight: agreement must be a number above 0, got 0"):
+        await choose("weigh", [], **(FIELDS | {"agreement": 0}))
