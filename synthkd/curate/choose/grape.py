@@ -38,6 +38,8 @@ from synthkd.text import normalised
 
 ONE = "rows with one distinct candidate"
 TOKENS_CHOSEN, TOKENS_OFFERED = "tokens, chosen", "tokens, offered on average"
+MOST = 64
+"""Different texts of a row: all are scored at once."""
 MEASURED = "rows with known lengths"
 
 
@@ -70,6 +72,11 @@ class GrapeSettings(ChoosingSettings):
         if self.teacher is None and self.measure == "sum":
             raise ValueError("measure: sum needs `teacher`: candidates only have the mean")
         return self
+
+    @property
+    def calls_a_row(self) -> int:
+        """Questions to the student about a row, at most; for the forecast. One is the prompt."""
+        return MOST + 1
 
     @property
     def also_shown(self) -> list[str]:
@@ -133,6 +140,8 @@ async def grape(row: Row, kit: Kit, config: GrapeSettings, /) -> AsyncIterator[R
     left = eligible(row, config)
     texts = [written(one, config.scored, config.cue) for one in left]
     different = {normalised(text) for text in texts}
+    if len(different) > MOST:
+        raise RowError(f"{len(different)} different candidates, at most {MOST} are scored")
     if len(different) < config.distinct:
         raise Rejected(
             "too_few_candidates", f"{len(different)} different, distinct is {config.distinct}"

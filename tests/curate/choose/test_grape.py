@@ -83,6 +83,9 @@ async def test_equal_texts_are_asked_about_once() -> None:
     made = await choose("choose.grape", pool, ASK, student=student)
     assert (who(made.fields), len(student.asked)) == (("a", 0), 2)
     assert made.figures["rows with one distinct candidate"] == 1
+    many = [one("a", "4", sample=sample, text="2 " * sample) for sample in range(1, 67)]
+    with pytest.raises(RowError, match="66 different candidates, at most 64 are scored"):
+        await choose("choose.grape", many, ASK, student=student)
     with pytest.raises(Rejected, match="too_few_candidates: 1 different, distinct is 2"):
         await choose("choose.grape", pool, ASK | {"distinct": 2}, student=student)
 
