@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from synthkd.curate.choose.chosen import chosen
+from synthkd.curate.choose.chosen import ChoiceSettings, chosen
 from synthkd.curate.fields import value_of
 from synthkd.errors import Rejected
-from synthkd.recipes.pool import POOL, Candidate, pool_of
+from synthkd.recipes.pool import Candidate, pool_of
 from synthkd.recipes.votes import clusters
 from synthkd.rows import Fields, Row
-from synthkd.steps import StepSettings
 from synthkd.text import same_answer
 
 GIVES = ("answer", "rationale", "finish", "agreement", "chosen")
@@ -23,7 +22,7 @@ CUE = "The answer is"
 Written = Literal["text", "rationale", "rationale_first"]
 
 
-class ChoosingSettings(StepSettings):
+class ChoosingSettings(ChoiceSettings):
     """What every choice from a pool may be told."""
 
     gold: str | None = None
@@ -36,7 +35,7 @@ class ChoosingSettings(StepSettings):
     @property
     def needed(self) -> list[str]:
         """The fields that are read."""
-        return [POOL, *([self.gold] if self.gold is not None else [])]
+        return [self.field, *([self.gold] if self.gold is not None else [])]
 
 
 def usable(pool: Sequence[Candidate]) -> list[Candidate]:
@@ -61,7 +60,7 @@ def eligible(row: Row, config: ChoosingSettings) -> list[Candidate]:
         RowError: the pool is none.
         Rejected: `no_candidate`, `wrong_answer`.
     """
-    left = usable(pool_of(row))
+    left = usable(pool_of(row, config.field))
     gold = None if config.gold is None else value_of(row, config.gold)
     if gold is not None:
         answers = dict.fromkeys(one.answer for one in left)
@@ -87,22 +86,26 @@ def agreement_of(one: Candidate, pool: Sequence[Candidate]) -> float:
 
 
 def with_choice(
-    row: Row, one: Candidate, said: Mapping[tuple[str, int], Fields] | None = None
+    row: Row,
+    one: Candidate,
+    config: ChoosingSettings,
+    said: Mapping[tuple[str, int], Fields] | None = None,
 ) -> Row:
     """The row with the candidate that was chosen, and how many of the pool agree with it.
 
     Args:
         row: its row.
         one: the chosen one.
+        config: names the field of the pool.
         said: teacher and sample -> what the step found out about that candidate: keys of its own
             in the pool.
     """
-    pool = pool_of(row)
+    pool = pool_of(row, config.field)
     made = chosen(row, one, agreement=agreement_of(one, pool))
     if said is None:
         return made
     keys = [{**each.told, **said.get((each.teacher, each.sample), {})} for each in pool]
-    return made.with_fields(**{POOL: keys})
+    return made.with_fields(**{config.field: keys})
 
 
 def written(one: Candidate, way: Written, cue: str = CUE) -> str:

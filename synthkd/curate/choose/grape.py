@@ -30,7 +30,7 @@ from synthkd.curate.choose.eligible import (
     written,
 )
 from synthkd.errors import Rejected, RowError, TeacherError
-from synthkd.recipes.pool import POOL, Candidate
+from synthkd.recipes.pool import Candidate
 from synthkd.recipes.replies import Loss, discard_all
 from synthkd.rows import Fields, Json, Row
 from synthkd.steps import Kit, inputs_of, step
@@ -81,7 +81,7 @@ class GrapeSettings(ChoosingSettings):
     @property
     def also_shown(self) -> list[str]:
         """Fields that the teacher is shown besides the prompt's inputs."""
-        return [POOL] if self.teacher is not None else []
+        return [self.field] if self.teacher is not None else []
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
         """A teacher that tells no log-probabilities of a given text."""
@@ -154,7 +154,7 @@ async def grape(row: Row, kit: Kit, config: GrapeSettings, /) -> AsyncIterator[R
     best = chosen_by(fits, config.measure, config.take)
     _count_lengths(kit, fits, best)
     said = {(one.teacher, one.sample): fit.told for one, fit in zip(left, fits, strict=True) if fit}
-    yield with_choice(row, left[best], said)
+    yield with_choice(row, left[best], config, said)
 
 
 def chosen_by(

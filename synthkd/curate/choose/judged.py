@@ -55,7 +55,7 @@ async def judged(row: Row, kit: Kit, config: JudgedSettings, /) -> AsyncIterator
         (one.teacher, one.sample): {"score": scores[text]}
         for one, text in zip(left, shown, strict=True)
     }
-    made = with_choice(row, left[shown.index(texts[best.place])], said)
+    made = with_choice(row, left[shown.index(texts[best.place])], config, said)
     yield made.with_fields(
         confidence=best.score,
         verdict={"score": best.score, "place": best.place, "answers": best.told},

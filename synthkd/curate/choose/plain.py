@@ -49,7 +49,7 @@ async def strongest(row: Row, kit: Kit, config: StrongestSettings, /) -> AsyncIt
     `chosen: {teacher, sample, key}`; `candidates` stays. Rejects `no_candidate`, `wrong_answer`.
     """
     kit.count(ROWS)
-    there = {one.teacher for one in pool_of(row)}
+    there = {one.teacher for one in pool_of(row, config.field)}
     for teacher in config.order:
         if teacher not in there:
             kit.count(f"{WITHOUT}{teacher}")
@@ -61,7 +61,7 @@ async def strongest(row: Row, kit: Kit, config: StrongestSettings, /) -> AsyncIt
         raise Rejected("no_candidate", f"only of {others}, which `order` does not name")
     best = min(named, key=lambda one: (rank[one.teacher], one.sample))
     kit.count(f"chosen of {best.teacher}")
-    yield with_choice(row, best)
+    yield with_choice(row, best, config)
 
 
 @step("choose.random", needs=lambda config: config.needed, gives=GIVES)
@@ -70,4 +70,4 @@ async def by_chance(row: Row, kit: Kit, config: ChoosingSettings, /) -> AsyncIte
 
     Gives and rejects what `choose.strongest` does.
     """
-    yield with_choice(row, kit.rng.choice(eligible(row, config)))
+    yield with_choice(row, kit.rng.choice(eligible(row, config)), config)

@@ -35,6 +35,8 @@ async def test_the_strongest_that_has_an_answer_is_taken() -> None:
     assert who(right.fields) == ("b", 1)
     unknown = await choose("choose.strongest", POOL, {"order": ["b"], "gold": "gold"}, gold=None)
     assert who(unknown.fields) == ("b", 0)
+    other = await choose("choose.strongest", [], {"order": ["c"], "field": "more"}, more=POOL)
+    assert (who(other.fields), other.fields["more"]) == (("c", 0), POOL)
     most = await choose("choose.strongest", POOL[2:], {"order": ["b", "c"], "agreeing": True})
     assert who(most.fields) == ("b", 1)  # a tie: the one that comes first
 
