@@ -79,6 +79,9 @@ class ClearSettings(StepSettings):
     """words: the share of words that two answers have in common (F1); free of charge, and right for
     short answers. contradiction: the teacher compares each with the target, in `samples` calls."""
     contradiction_prompt: str = "confidence/contradiction"
+    both_ways: bool = False
+    """Whether each comparison is made in both orders and averaged, as the paper does, at twice the
+    calls."""
     samples: Samples = 5
     """The teacher's own answers, k."""
     alpha: Share = 0.8
@@ -252,24 +255,24 @@ async def _compared(
 
     A comparison that cannot be read says as much as one that is unsure, and is counted.
     """
-    worth: dict[str, float] = {}
-    waiting: Waiting | None = None
     teacher, prompt = config.teacher, config.contradiction_prompt
     assert teacher is not None  # noqa: S101  the settings say so
+    worth: dict[str, float] = {}
+    waiting: Waiting | None = None
     for answer in dict.fromkeys(own):
         if same_answer(answer, target):
             worth[answer] = 1.0
             continue
-        inputs = shown(row, kit, prompt, question=question, first=target, second=answer)
+        pairs = [(target, answer), (answer, target)][: 2 if config.both_ways else 1]
+        inputs = [shown(row, kit, prompt, question=question, first=a, second=b) for a, b in pairs]
         try:
-            (reply,) = await kit.ask_many(prompt, inputs, teachers=[teacher])
+            replies = await kit.ask_each(prompt, inputs, teachers=[teacher])
         except Waiting as error:
             waiting = error
             continue
-        said = verdict_in(reply, TOGETHER)
-        if isinstance(said, Loss):
-            discard_all(kit, [said])
-        worth[answer] = TOGETHER["unsure" if isinstance(said, Loss) else said]
+        said = [verdict_in(reply, TOGETHER) for reply in replies]
+        discard_all(kit, [one for one in said if isinstance(one, Loss)])
+        worth[answer] = fmean(TOGETHER["unsure" if isinstance(one, Loss) else one] for one in said)
     if waiting is not None:
         raise waiting
     return [worth[answer] for answer in own]

@@ -116,6 +116,11 @@ async def test_the_teacher_may_say_whether_answers_contradict() -> None:
     assert isinstance(evidence, Mapping)
     assert evidence["similarity"] == [1.0, 1.0, 1.0]
     assert teacher.count("contradiction") == 1  # of each text once, and of none that is the same
+    settings: dict[str, Any] = {"samples": 3, "similarity": "contradiction", "both_ways": True}
+    row, _, teacher = await run("confidence.clear", ASKED, says, **settings)
+    assert row.fields["confidence_evidence"] == evidence
+    asked = [request for request in teacher.asked if request.prompt == "confidence/contradiction"]
+    assert [request.inputs["first"] for request in asked] == ["7", "seven"]
 
 
 async def test_what_cannot_be_read_is_left_out_and_counted() -> None:
