@@ -312,8 +312,9 @@ def table(file: Path) -> None:
     """Print accuracies and leads with 95 % intervals."""
     known = results(file)
 
-    def scored(manner: str, way: str) -> list[Scored]:
-        lines = [known[manner, way][seed]["right"] for seed in sorted(known[manner, way])]
+    def scored(manner: str, way: str, other: str | None = None) -> list[Scored]:
+        seeds = known[manner, way].keys() & known[manner, other or way].keys()
+        lines = [known[manner, way][seed]["right"] for seed in sorted(seeds)]
         return [share_right([*map(int, line)]) for line in lines]
 
     print("| seen | way | seeds | targets right | whose | signs | student | 95 % |")
@@ -334,10 +335,10 @@ def table(file: Path) -> None:
     for manner in WARM_WITH:
         for one, other in COMPARED:
             if (manner, one) in known and (manner, other) in known:
-                pair = scored(manner, one), scored(manner, other)
+                pair = scored(manner, one, other), scored(manner, other, one)
                 led = lead_by_seed(*pair, resamples=1000, seed=0)
                 ends = f"({led.low:+.3f} to {led.high:+.3f})"
-                print(f"{manner}: {one} - {other}: {led.value:+.3f} {ends}")
+                print(f"{manner}: {one} - {other}: {led.value:+.3f} {ends}, {len(pair[0])} seeds")
 
 
 def main() -> None:
