@@ -53,7 +53,7 @@ async def test_a_teacher_may_still_be_asked_about_the_target_itself() -> None:
     done = await judged("confidence.correct", OWN | {"eta": 0.5}, row, always("Hm."))
     evidence = done.fields[0]["corrected_evidence"]
     assert evidence["reflection"] == 0.0
-    assert [reason for reason, _ in done.kit.discards] == ["no_answer"]
+    assert [reason for reason, _ in done.kit.discards] == ["no_cue"]
 
 
 async def test_what_most_of_the_pool_say_takes_the_place_of_the_target() -> None:
