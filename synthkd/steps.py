@@ -81,6 +81,7 @@ BUILTIN: Mapping[str, str] = {
     "privacy.memorised": "synthkd.curate.privacy.memorised",
     "acquire": "synthkd.curate.acquire",
     "aggregate": "synthkd.curate.agreement",
+    "candidates.sums": "synthkd.curate.choose.sums",
     "choose.vote": "synthkd.curate.choose.vote",
     "choose.panel": "synthkd.curate.choose.panel",
     "choose.rerank": "synthkd.curate.choose.rerank",

@@ -52,7 +52,7 @@ YIELDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 DRAWS = 2000
 SLIPS = 6
 """How many wrong answers the simulated world has for each problem, all as frequent."""
-REFITS = 100
+REFITS = 40
 NUMBER = AnswerSettings(type="number")
 Choice = tuple[str | None, float]
 """An answer, and how sure: None = none."""
@@ -142,19 +142,19 @@ def voted(pools: Sequence[Pool], weights: Mapping[str, float] | None = None) -> 
     for pool in pools:
         answers = [one.answer for one in pool]
         own = None if weights is None else [weights[one.teacher] for one in pool]
-        found = clusters(answers, own)
+        found = clusters(answers, own, config=NUMBER)
         choices.append((answers[found[0].places[0]], found[0].weight) if found else (None, 0.0))
     return choices
 
 
 def agreements(pools: Sequence[Pool]) -> dict[str, float]:
     """Of each teacher the log-odds of agreeing with the plain majority: weights without gold."""
-    same, asked = Counter[str](), Counter[str]()
+    agreed, asked = Counter[str](), Counter[str]()
     for pool, (answer, _) in zip(pools, voted(pools), strict=True):
         for one in pool:
             asked[one.teacher] += 1
-            same[one.teacher] += one.answer is not None and one.answer == answer
-    shares = {teacher: same[teacher] / asked[teacher] for teacher in asked}
+            agreed[one.teacher] += same(one.answer, answer, NUMBER)
+    shares = {teacher: agreed[teacher] / asked[teacher] for teacher in asked}
     return {teacher: max(0.0, math.log(s / (1 - s))) for teacher, s in shares.items()}
 
 
@@ -163,7 +163,7 @@ def reranked(pools: Sequence[Pool], judges: Mapping[str, float], top: int) -> li
     choices: list[Choice] = []
     for pool in pools:
         answers = [one.answer for one in pool]
-        found = clusters(answers)[:top]
+        found = clusters(answers, config=NUMBER)[:top]
         if not found:
             choices.append((None, 0.0))
             continue
@@ -181,11 +181,12 @@ def trusted(pools: Sequence[Pool], **settings: Any) -> tuple[list[Choice], Mappi
         source_row("s", [place], ordinal=place, fields={"candidates": told(pool)})
         for place, pool in enumerate(pools)
     ]
+    config = PanelSettings.model_validate({"same": NUMBER, **settings})
     choices: list[Choice] = [(None, 0.0)] * len(rows)
-    with tempfile.TemporaryDirectory() as folder:
-        with RowSpool.of(Path(folder) / "rows.spool", rows) as spool:
-            for row in panel(Table(spool), kit, PanelSettings.model_validate(settings)):
-                choices[row.order[0]] = (str(row.fields["answer"]), float(row.fields["confidence"]))  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder, RowSpool.of(Path(folder) / "r", rows) as spool:
+        for row in panel(Table(spool), kit, config):
+            sure: Any = row.fields["confidence"]
+            choices[row.order[0]] = (str(row.fields["answer"]), float(sure))
     return choices, kit.figures
 
 
@@ -226,9 +227,8 @@ def gsm8k(picture: Path | None) -> None:
     sure, right = found["majority"]
     for least in (2, 3, 4, 5):
         kept = sure >= least
-        print(
-            f"agreement >= {least}: {100 * kept.mean():.1f} % kept, {100 * right[kept].mean():.1f} % right"
-        )
+        share, good = 100 * kept.mean(), 100 * right[kept].mean()
+        print(f"agreement >= {least}: {share:.1f} % kept, {good:.1f} % right")
     for alternatives in (2, 5, 10, 50, 1000):
         sure, right = arrays(trusted(pools, alternatives=alternatives)[0], gold)
         print(line(f"panel, alternatives {alternatives}", sure, right))
@@ -314,20 +314,17 @@ def cqa(picture: Path | None) -> None:
     answers = [a if a is not None else b for a, b in zip(palm, llama, strict=True)]
     right = np.array([a == g for a, g in zip(answers, gold, strict=True)], dtype=float)
     for name, said in (("PaLM", palm), ("Llama", llama)):
-        print(
-            f"{name} alone: {100 * np.mean([a == g for a, g in zip(said, gold, strict=True)]):.2f} %"
-        )
+        good = np.mean([a == g for a, g in zip(said, gold, strict=True)])
+        print(f"{name} alone: {100 * good:.2f} %")
     print(f"agree: {100 * agree.mean():.1f} % of the rows, {100 * right[agree].mean():.1f} % right")
     apart = ~agree & np.array(
         [a is not None and b is not None for a, b in zip(palm, llama, strict=True)]
     )
-    print(
-        f"differ: {100 * apart.mean():.1f} % of the rows, PaLM right in {100 * right[apart].mean():.1f} %"
-    )
+    told = f"PaLM right in {100 * right[apart].mean():.1f} %"
+    print(f"differ: {100 * apart.mean():.1f} % of the rows, {told}")
     hedged = np.array([hedge(record["teacher_raw"]) for record in records])
-    print(
-        f"hedged: {hedged.sum()}, of them agreed {agree[hedged].sum()}, right {100 * right[hedged].mean():.1f} %"
-    )
+    told = f"agreed {agree[hedged].sum()}, right {100 * right[hedged].mean():.1f} %"
+    print(f"hedged: {hedged.sum()}, of them {told}")
     critic = crossfit(records, [one.rationale for one in readings], agree)
     ranks = {
         "PaLM, or else Llama": np.zeros(len(gold)),
@@ -434,9 +431,8 @@ def banking77() -> None:
                 calls += needed
             n = len(rows)
             told = "all nine" if sure is None else f"sure {sure:g}"
-            print(
-                f"| {name} | {told} | {100 * right / n:.2f} | {calls / n:.2f} | {100 - 100 * calls / n / len(teachers):.1f} |"
-            )
+            saved = 100 - 100 * calls / n / len(teachers)
+            print(f"| {name} | {told} | {100 * right / n:.2f} | {calls / n:.2f} | {saved:.1f} |")
 
 
 def stopped(votes: Sequence[str | None], until: Until | None) -> int:

@@ -11,8 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from synthkd.answers import AnswerSettings, choices_of
 from synthkd.errors import MissingField, Rejected, RowError
 from synthkd.recipes.pool import POOL, Candidate, pool_of
+from synthkd.recipes.votes import Cluster, clusters
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings
 
@@ -35,6 +37,22 @@ class ChoiceSettings(StepSettings):
 
     field: str = POOL
     """The field with the row's candidates."""
+    same: AnswerSettings = AnswerSettings()
+    """When two answers are the same, as of a recipe's `answer`: `{type: number}` allows for
+    rounding; by default their spelling decides, without case and punctuation."""
+
+    @property
+    def needed(self) -> list[str]:
+        """The fields that are read."""
+        return [self.field, *([self.same.choices] if self.same.choices is not None else [])]
+
+    def clusters(
+        self, row: Row, candidates: Sequence[Candidate], weights: Sequence[float] | None = None
+    ) -> list[Cluster]:
+        """The candidates by their answers, the heaviest first."""
+        answers = [candidate.answer for candidate in candidates]
+        choices = choices_of(row.fields, self.same)
+        return clusters(answers, weights, config=self.same, choices=choices)
 
 
 class WeighedSettings(ChoiceSettings):

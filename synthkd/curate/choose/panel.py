@@ -33,7 +33,6 @@ from synthkd.curate.choose.chosen import (
 from synthkd.curate.gates.answers import ROUNDING
 from synthkd.errors import Rejected, RowError, UserError
 from synthkd.io.spool import Table
-from synthkd.recipes.votes import clusters
 from synthkd.rows import Row
 from synthkd.steps import TableKit, table_step
 
@@ -66,7 +65,7 @@ class PanelSettings(ChoiceSettings):
 
 @table_step(
     "choose.panel",
-    needs=lambda config: [config.field],
+    needs=lambda config: config.needed,
     gives=(*GIVES, "confidence", "agreement"),
 )
 def panel(table: Table, kit: TableKit, config: PanelSettings, /) -> Iterator[Row]:
@@ -113,10 +112,11 @@ def believed(table: Table, config: PanelSettings) -> Belief:
     for row in table:
         try:
             pool = with_answers(pool_of(row, config.field))
+            answers = _answers(row, pool, config)
         except RowError:
-            pool = []  # the second pass says why
+            pool, answers = [], []  # the second pass says why
         missing.difference_update(*(one.more for one in pool if missing))
-        for place, cluster in enumerate(_answers(pool)):
+        for place, cluster in enumerate(answers):
             most = max(most, place + 1)
             for at in cluster:
                 key = (_who(pool[at], config.by), pool[at].sample)
@@ -166,9 +166,9 @@ def _one_coin(config: PanelSettings) -> AggregateConfig:
     )
 
 
-def _answers(pool: Sequence[Candidate]) -> list[tuple[int, ...]]:
+def _answers(row: Row, pool: Sequence[Candidate], config: PanelSettings) -> list[tuple[int, ...]]:
     """Places of the row's different answers, in the order in which they come."""
-    return sorted(cluster.places for cluster in clusters([one.answer for one in pool]))
+    return sorted(cluster.places for cluster in config.clusters(row, pool))
 
 
 def _who(candidate: Candidate, by: Sequence[str]) -> Who:
@@ -178,7 +178,7 @@ def _who(candidate: Candidate, by: Sequence[str]) -> Who:
 def _choice(row: Row, index: int, belief: Belief, config: PanelSettings) -> Row:
     pool = pool_of(row, config.field)
     able = with_answers(pool)
-    answers = _answers(able)
+    answers = _answers(row, able, config)
     best = int(belief.posteriors[index, : len(answers)].argmax())
     confidence = float(belief.posteriors[index, best])
     if config.at_least is not None and confidence < config.at_least - ROUNDING:

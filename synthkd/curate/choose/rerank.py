@@ -21,7 +21,6 @@ from synthkd.curate.choose.chosen import (
     weights_of,
     with_answers,
 )
-from synthkd.recipes.votes import clusters
 from synthkd.rows import Row
 from synthkd.steps import Kit, step
 
@@ -42,7 +41,7 @@ class RerankSettings(WeighedSettings):
         return self
 
 
-@step("choose.rerank", needs=lambda config: [config.field], gives=(*GIVES, "agreement"))
+@step("choose.rerank", needs=lambda config: config.needed, gives=(*GIVES, "agreement"))
 async def rerank(row: Row, kit: Kit, config: RerankSettings, /) -> AsyncIterator[Row]:
     """Choose by score among the candidates whose answers are given most often.
 
@@ -53,7 +52,7 @@ async def rerank(row: Row, kit: Kit, config: RerankSettings, /) -> AsyncIterator
     able = with_answers(pool)
     scores = weights_of(able, config)
     best_place, best_score, agreement = 0, -1.0, 0.0
-    for cluster in clusters([candidate.answer for candidate in able])[: config.top]:
+    for cluster in config.clusters(row, able)[: config.top]:
         place = max(cluster.places, key=lambda place: scores[place])
         own = [scores[each] for each in cluster.places]
         score = round(sum(own), 12) if config.weighted else scores[place]

@@ -103,7 +103,7 @@ def equations(text: str) -> Iterator[Equation]:
     bare = _ANNOTATION.sub(lambda match: "\x00" * len(match[0]), text)
     for match in re.finditer("=", bare):
         left = _LEFT.search(bare[max(0, match.start() - REACH) : match.start()])
-        right = _RIGHT.match(bare[match.end() : match.end() + 4 * REACH].lstrip("\x00"))
+        right = _RIGHT.match(bare[match.end() : match.end() + 4 * REACH].replace("\x00", ""))
         if left is not None and right is not None and _OPERATION.search(left[0]):
             found.append((match.start(), left[0].strip(), right[1]))
     for _, left_side, right_side in sorted(found)[-MOST:]:

@@ -22,7 +22,6 @@ from synthkd.curate.choose.chosen import (
 )
 from synthkd.curate.gates.answers import ROUNDING
 from synthkd.errors import Rejected
-from synthkd.recipes.votes import clusters
 from synthkd.rows import Row
 from synthkd.steps import Kit, step
 
@@ -36,7 +35,7 @@ class VoteSettings(WeighedSettings):
     """The share of all candidates that must give the answer, else the row is rejected."""
 
 
-@step("choose.vote", needs=lambda config: [config.field], gives=(*GIVES, "agreement", "confidence"))
+@step("choose.vote", needs=lambda config: config.needed, gives=(*GIVES, "agreement", "confidence"))
 async def vote(row: Row, kit: Kit, config: VoteSettings, /) -> AsyncIterator[Row]:
     """Choose the answer that weighs most among a row's candidates.
 
@@ -47,7 +46,7 @@ async def vote(row: Row, kit: Kit, config: VoteSettings, /) -> AsyncIterator[Row
     pool = pool_of(row, config.field)
     able = with_answers(pool)
     weights = weights_of(able, config)
-    found = clusters([candidate.answer for candidate in able], weights)
+    found = config.clusters(row, able, weights)
     best = found[0]
     if config.ties == "reject" and len(found) > 1 and found[1].weight == best.weight:
         one, other = (able[cluster.places[0]].answer for cluster in found[:2])

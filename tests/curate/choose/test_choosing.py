@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from synthkd.answers import AnswerSettings, read
+from synthkd.config import SimulatedConfig
 from synthkd.curate.choose.panel import panel
 from synthkd.desk import Desk
 from synthkd.errors import MissingField, Rejected, RowError, UserError
@@ -22,6 +24,8 @@ from synthkd.kit import Kit
 from synthkd.rows import Json, Row, source_row
 from synthkd.steps import Step, find_step
 from synthkd.table_kit import TableKit
+from synthkd.teachers.request import Request
+from synthkd.teachers.simulated import open_world
 
 
 def pool(*answers: str | None, **numbers: Sequence[Json]) -> list[dict[str, Json]]:
@@ -112,6 +116,13 @@ async def test_what_is_rejected(candidates: Json, config: dict[str, Any], reason
 async def test_candidates_that_are_all_equal_are_sure() -> None:
     done = await choose("choose.vote", pool("1", "1.0", "$1"), ties="reject", at_least=1)
     assert (done.fields["agreement"], done.fields["confidence"]) == (1.0, 1.0)
+
+
+async def test_numbers_that_are_near_are_one_answer_where_that_is_said() -> None:
+    candidates = pool("3", "2.9999999", "4", "4.0000001", "4")
+    assert (await choose("choose.vote", candidates)).fields["agreement"] == 2 / 5
+    done = await choose("choose.vote", candidates, same={"type": "number"})
+    assert (done.fields["answer"], done.fields["agreement"]) == ("4", 3 / 5)
 
 
 async def test_no_candidate_says_what_became_of_them() -> None:
@@ -273,19 +284,29 @@ def test_who_is_asked_first_decides_ties_and_nothing_else(
     assert told(answers) == told(turned)
 
 
-@pytest.mark.parametrize(("accuracy", "voters"), [(0.6, 3), (0.7, 5), (0.8, 7)])
-def test_a_vote_of_k_is_right_as_often_as_the_formula_says(accuracy: float, voters: int) -> None:
-    """Two answers, independent errors: right when more than half are (Condorcet)."""
-    from synthkd.recipes.votes import clusters
+@pytest.mark.parametrize(("voters", "least"), [(3, 2), (5, 3)])
+async def test_a_vote_of_k_keeps_and_errs_as_the_formula_says(voters: int, least: int) -> None:
+    """The simulated teacher errs in 4 of 10 answers, by one of six slips, each as often."""
+    teacher = open_world(SimulatedConfig(world="arithmetic", error_rate=0.4))
+    kept = right = 0
+    rows = 400
+    for row in range(rows):
+        question = f"Ada has {20 + row} pens. She buys 5. How many?"
+        asked = Request(body={}, prompt="rationale/question", inputs={"question": question})
+        replies = [await teacher.complete(asked._replace(sample=k)) for k in range(voters)]
+        answers = [read(reply.text, AnswerSettings(type="number")).answer for reply in replies]
+        try:
+            done = await choose("choose.vote", pool(*answers), at_least=least / voters)
+        except Rejected:
+            continue
+        kept += 1
+        right += done.fields["answer"] == str(25 + row)
+    good = tail(0.6, voters, least)
+    every = good + 6 * tail(0.4 / 6, voters, least)
+    assert kept / rows == pytest.approx(every, abs=0.07)
+    assert right / kept == pytest.approx(good / every, abs=0.05)
 
-    rng = random.Random(voters)
-    rows = 4000
-    right = 0
-    for _ in range(rows):
-        votes = ["yes" if rng.random() < accuracy else "no" for _ in range(voters)]
-        right += votes[clusters(votes)[0].places[0]] == "yes"
-    expected = sum(
-        math.comb(voters, k) * accuracy**k * (1 - accuracy) ** (voters - k)
-        for k in range(voters // 2 + 1, voters + 1)
-    )
-    assert right / rows == pytest.approx(expected, abs=0.025)
+
+def tail(share: float, k: int, least: int) -> float:
+    """P(at least so many of k), each with probability `share`."""
+    return sum(math.comb(k, n) * share**n * (1 - share) ** (k - n) for n in range(least, k + 1))
