@@ -40,7 +40,7 @@ _LEFT = re.compile(r"[\d.,()+\-*/x\u00d7\u00f7$%\s]+$")
 _RIGHT = re.compile(
     r"\s*[$\u20ac\u00a3]?\s*(-?\d[\d,]*(?:\.\d+)?)(?!\s*[-+*/x\u00d7\u00f7]\s*[\d(])"
 )
-_OPERATION = re.compile(r"[\d)]\s*[-+*/x\u00d7\u00f7]\s*[($]?\s*\d")
+_OPERATION = re.compile(r"[\d)]\s*[-+*/x\u00d7\u00f7]\s*[($]?\s*\.?\d")
 
 Sums = Literal["right", "wrong", "none"]
 
