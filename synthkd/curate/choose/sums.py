@@ -36,11 +36,11 @@ REACH = 80
 NUMBER = AnswerSettings(type="number")
 
 _ANNOTATION = re.compile(r"<<([^<>=\n]{1,80})=([^<>=\n]{1,80})>>")
-_LEFT = re.compile(r"[\d.,()+\-*/x\u00d7\u00f7$%\s]+$")
+_LEFT = re.compile(r"[\d.,()+\-*/x\u00d7\u00f7$% \t]+$")
 _RIGHT = re.compile(
     r"\s*[$\u20ac\u00a3]?\s*(-?\d[\d,]*(?:\.\d+)?)(?!\s*[-+*/x\u00d7\u00f7]\s*[\d(])"
 )
-_OPERATION = re.compile(r"[\d)]\s*[-+*/x\u00d7\u00f7]\s*[($]?\s*\.?\d")
+_OPERATION = re.compile(r"[\d)]\s*[-+*/x\u00d7\u00f7]{1,2}\s*[($]?\s*\.?\d")
 
 Sums = Literal["right", "wrong", "none"]
 
