@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from pydantic import model_validator
 
-from synthkd.answers import Reading, canonical
-from synthkd.answers.reading import Status
 from synthkd.errors import TeacherError
 from synthkd.recipes.asking import PanelSettings
 from synthkd.recipes.pool import NOT_RUN, OK, POOL, Candidate, pool_of, told
@@ -31,9 +29,6 @@ class CandidatesSettings(PanelSettings, ReasoningSettings):
     program: bool = False
     """Whether a reply is a program that computes the answer (program of thought). It is kept as the
     `rationale`, and nothing runs it: the candidate has no answer, and the status `not_run`."""
-    whole: bool = False
-    """Whether a reply is the answer and nothing else, such as what somebody's program has printed;
-    there is no cue and no rationale then."""
     add: bool = False
     """Whether the row has candidates already, and these come behind them: of other teachers, or by
     another prompt."""
@@ -42,19 +37,7 @@ class CandidatesSettings(PanelSettings, ReasoningSettings):
     def _votes_to_stop_by(self) -> CandidatesSettings:
         if self.program and self.until is not None:
             raise ValueError("until must be left out with program: without answers nobody votes")
-        if self.program and self.whole:
-            raise ValueError("must have at most one of program, whole")
         return self
-
-    def read(self, text: str, choices: Sequence[str] | None, *, cut_short: bool) -> Reading:
-        """The answer in a reply, or the reply as an answer."""
-        if not self.whole:
-            return super().read(text, choices, cut_short=cut_short)
-        said = text.strip()
-        answer = canonical(said, self.reads, choices)
-        status: Status = "ok" if answer is not None else "truncated" if cut_short else "bad_label"
-        detail = "" if answer is not None else f"no answer as a whole: {said!r:.200}"
-        return Reading(status=status, answer=answer, said=said, detail=detail)
 
 
 def _needs(config: CandidatesSettings) -> Iterable[str]:

@@ -58,10 +58,6 @@ class ReasoningSettings(StepSettings):
         said = self.answer.model_dump(exclude_unset=True)
         return AnswerSettings.model_validate(said | self._beside())
 
-    def read(self, text: str, choices: Sequence[str] | None, *, cut_short: bool) -> Reading:
-        """The answer in a reply."""
-        return read(text, self.reads, choices=choices, cut_short=cut_short)
-
     def _beside(self) -> dict[str, object]:
         named = {name: getattr(self, name) for name in OF_THE_ANSWER}
         return {name: value for name, value in named.items() if value is not None}
@@ -117,7 +113,7 @@ def heard(asked: Asked, choices: Sequence[str] | None, config: ReasoningSettings
     reading: Reading | None = None
     if isinstance(reply, Completion) and loss is None:
         cut_short = reply.finish == "length"
-        reading = config.read(reply.text, choices, cut_short=cut_short)
+        reading = read(reply.text, config.reads, choices=choices, cut_short=cut_short)
         if reading.answer is None:
             loss = Loss(reading.status, reading.detail)
     came = reply if isinstance(reply, Completion) else None

@@ -121,13 +121,6 @@ async def test_a_program_is_kept_and_nobody_runs_it(ask: Ask, reply: str, progra
     assert empty["status"] == "empty_answer"
 
 
-async def test_a_reply_may_be_the_answer_as_a_whole(ask: Ask) -> None:
-    settings = {"whole": True, "samples": 3, "answer": {"type": "number"}}
-    done = await ask("candidates", settings, ROW, ["18.0", "Traceback", " 4\n"])
-    told = [(one["answer"], one["status"], one["rationale"]) for one in done.fields[POOL]]
-    assert told == [("18", "ok", ""), (None, "bad_label", ""), ("4", "ok", "")]
-
-
 async def test_the_mean_log_probability_is_kept_where_it_is_told(ask: Ask) -> None:
     tokens = [{"token": "4", "logprob": -0.5}, {"token": ".", "logprob": -1.5}]
     reply = json.dumps({"choices": [{"logprobs": {"content": tokens}}]}).encode()
@@ -181,7 +174,6 @@ def test_a_number_that_is_none() -> None:
         ({}, "exactly one of teacher, teachers"),
         ({"teachers": ["a", "a"]}, "name each teacher once"),
         ({"teacher": "a", "program": True, "until": {}}, "until must be left out with program"),
-        ({"teacher": "a", "program": True, "whole": True}, "at most one of program, whole"),
         ({"teacher": "a", "until": {"sure": 0.5}}, "greater than 0.5"),
         ({"teacher": "a", "choices": "c", "labels": ["x"]}, "at most one of choices"),
     ],
