@@ -86,6 +86,7 @@ BUILTIN: Mapping[str, str] = {
     "choose.panel": "synthkd.curate.choose.panel",
     "choose.rerank": "synthkd.curate.choose.rerank",
     "critic": "synthkd.curate.critic",
+    "relabel": "synthkd.curate.relabel",
     "confidence.clear": "synthkd.curate.confidence",
     "confidence.filter": "synthkd.curate.confidence",
     "confidence.correct": "synthkd.curate.correct",
