@@ -10,16 +10,26 @@ The student is the linear one, learnt from the labels so far in two halves, each
 other: no row is judged by a student that has learnt it. What a row brings is its gain, 1 - margin,
 where the margin is the probability of the student's first choice less that of its second.
 
+Instead of a cheap teacher for all rows the calls can be spread: every row is asked of one teacher,
+drawn by chance, and `relabel` adds up what they say of like texts.
+
+    - use: acquire
+      with: {teachers: [a, b, c, d], per_row: 1, share: 1.0, by: random, labels: [...], text: text}
+    - use: relabel
+      with: {text: text}
+
+A teacher that has answered a row, in this round or before, is not asked about it again.
+
 Which rows: `uncertainty` takes those with the largest gains; `rad` draws them as is best when the
 teacher is wrong on an unknown share of rows (`synthkd.curate.robust`); `random` is the control.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from synthkd.config import LinearConfig, Share
 from synthkd.curate.clusters.balance import Size
@@ -50,15 +60,19 @@ class AcquireConfig(Size):
     """Which rows, and whom to ask about them."""
 
     teachers: list[str] = Field(min_length=1)
-    """All of them are asked about every chosen row."""
+    """All of them are asked about every chosen row, but for those that have answered it already."""
+    per_row: PositiveInt | None = None
+    """Of those, only so many a row are asked, drawn by chance so that all are asked about equally
+    often; null = all."""
     labels: list[str] = Field(min_length=2)
     """The labels, as `label` has them."""
     text: str
     """The field that the student sees."""
     label: str = "label"
-    """The field with the label so far; a row without one is asked about first."""
+    """The field with the label so far; a row without one is asked about first. `random` needs
+    none."""
     into: str = "answers"
-    """The field with the answers so far; the new ones are added at the end."""
+    """The field with the answers so far, if any; the new ones are added at the end."""
     prompt: str = "label/classify"
     """As of `label`."""
     stop_at: tuple[str, ...] = DEFAULT_STOP_AT
@@ -82,7 +96,7 @@ def _asks(config: AcquireConfig, rows: int) -> int:
 
 @table_step(
     "acquire",
-    needs=lambda config: [config.text, config.label, config.into],
+    needs=lambda config: [config.text, *([] if config.by == "random" else [config.label])],
     gives=lambda config: [config.into, "acquired", "gain"],
     supplies=("labels", "reason"),
     asks=_asks,
@@ -100,16 +114,16 @@ def acquire(table: Table, kit: TableKit, config: AcquireConfig, /) -> Iterator[R
     )
     chosen = set(_chosen(gains, config, kit)) if len(table) else set()
     calls = lost = 0
+    times = dict.fromkeys(config.teachers, 0)
     for rows in _batches(table):
         asked = [row for place, row in rows if place in chosen]
-        answers = _ask(asked, kit, config)
+        answers = _ask(asked, kit, config, times)
         for place, row in rows:
             new = answers.get(row.id, [])
             calls += len(new)
             lost += sum(answer["label"] is None for answer in new)
-            old = row.fields.get(config.into)
             fields: dict[str, Json] = {
-                config.into: [*(old if isinstance(old, list | tuple) else ()), *new],
+                config.into: [*_answers(row, config), *new],
                 "acquired": place in chosen,
                 "gain": float(gains[place]),
             }
@@ -163,16 +177,36 @@ def _batches(table: Table) -> Iterator[list[tuple[int, Row]]]:
     yield batch
 
 
+def _answers(row: Row, config: AcquireConfig) -> Sequence[Json]:
+    """Those that the row has so far."""
+    answers = row.fields.get(config.into)
+    return answers if isinstance(answers, list | tuple) else ()
+
+
+def _whom(row: Row, kit: TableKit, config: AcquireConfig, times: dict[str, int]) -> list[str]:
+    """Who is asked about a row; `times` says how often each was asked before, and is kept."""
+    answered = {one.get("teacher") for one in _answers(row, config) if isinstance(one, Mapping)}
+    free = [teacher for teacher in config.teachers if teacher not in answered]
+    if config.per_row is not None:
+        kit.rng.shuffle(free)
+        free = sorted(free, key=lambda teacher: times[teacher])[: config.per_row]
+    for teacher in free:
+        times[teacher] += 1
+    return free
+
+
 def _ask(
-    rows: Sequence[Row], kit: TableKit, config: AcquireConfig
+    rows: Sequence[Row], kit: TableKit, config: AcquireConfig, times: dict[str, int]
 ) -> dict[str, list[dict[str, Json]]]:
     """The new answers of each row, by its id."""
     declared = kit.desk.prompts[config.prompt].inputs
-    inputs = [inputs_of(row, declared, labels=config.labels, reason=False) for row in rows]
+    asked = {row.id: _whom(row, kit, config, times) for row in rows}
     found: dict[str, list[dict[str, Json]]] = {row.id: [] for row in rows}
-    for teacher in config.teachers if rows else ():
-        replies = kit.ask_all(config.prompt, inputs, teacher=teacher)
-        for row, reply in zip(rows, replies, strict=True):
+    for teacher in config.teachers:
+        own = [row for row in rows if teacher in asked[row.id]]
+        inputs = [inputs_of(row, declared, labels=config.labels, reason=False) for row in own]
+        replies = kit.ask_all(config.prompt, inputs, teacher=teacher) if own else []
+        for row, reply in zip(own, replies, strict=True):
             found[row.id].append(_answer(teacher, reply, config))
     return found
 

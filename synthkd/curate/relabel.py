@@ -16,18 +16,23 @@ means. Each row is seen from three sides, which together are one vector of unit 
 A kernel ridge regression on the gold rows labels all others. Then every label takes in the rows of
 which it is surest, as many as every other label (`grow`), and learns again: being balanced is what
 keeps large labels from swallowing small ones. A row that was taken in is judged by the rest alone.
+
+Without `gold` the votes begin: what is said of the row and of texts like it, each label in
+proportion to how often it is said at all. In the end each row's votes are weighed once more, by
+who says what of which label. Rows may have the answers of different teachers (`acquire`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
 from synthkd.curate.agreement import Votes, answers_of, read_votes
-from synthkd.curate.embed import EmbedSettings, TextColumn, embeddable, open_embedder
+from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, embeddable, open_embedder
 from synthkd.curate.tfidf import TfidfSettings
 from synthkd.errors import NothingToLearn, Rejected
 from synthkd.io.spool import Table
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
     Places = NDArray[np.intp]
 
 VOTES, EXPECTED = 0.5, 4.0
@@ -55,8 +61,15 @@ GOLD_RIDGE, GROWN_RIDGE, GROWN_WEIGHT = 0.03, 0.1, 0.3
 All six constants were chosen on BANKING77, by other draws than those reported (docs/log.md)."""
 MOST = 4_000
 """Rows learnt from, whatever `grow` says: the time grows with the cube, 4,000 are some seconds."""
+SLOPE = 6.0
+"""From scores to probabilities where no gold can tell."""
+PRIOR = 2.0
+"""Answers, spread as all of a teacher's are, that are added to those of each label: what it says
+of a label is believed as far as it was asked."""
 CHUNK_ROWS = 4_096
 """Rows that are compared with those learnt from at once."""
+LEAST = 2
+"""Labels there must be."""
 SLOPES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 """From which the scale of the confidence is chosen."""
 
@@ -66,8 +79,9 @@ class RelabelConfig(StepSettings):
 
     text: str
     """The field with the text."""
-    gold: str
-    """The field with the gold label of those rows that have one; null or "" in the others."""
+    gold: str | None = None
+    """The field with the gold label of those rows that have one; null or "" in the others. Without
+    it the votes alone begin."""
     field: str = "answers"
     """The field with `[{teacher, sample, label, ...}]`; a null label is an answer without one."""
     into: str = "label"
@@ -96,7 +110,7 @@ class Relabelled:
 
 @table_step(
     "relabel",
-    needs=lambda config: [config.text, config.gold, config.field],
+    needs=lambda config: [config.text, config.field, *([config.gold] if config.gold else [])],
     gives=lambda config: [config.into, "confidence", "is_gold"],
     asks=lambda config, rows: rows,
 )
@@ -104,30 +118,25 @@ def relabel(table: Table, kit: TableKit, config: RelabelConfig, /) -> Iterator[R
     """One label for each row, learnt from the few that have gold.
 
     Rejects rows without text (`no_text`) and rows whose answers cannot be read
-    (`unreadable_answers`). A label of which no row has gold is given to no row.
+    (`unreadable_answers`). A label of which no row has gold is given to no row; without `gold` the
+    labels are those that a teacher names.
     """
     texts = TextColumn(table, (config.text,))
     vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
-    blank = vectors.is_blank
-    told = _gold(table, config)
-    names = list({equivalent(label): label for label in told.values()}.values())
-    places = {equivalent(label): place for place, label in enumerate(names)}
-    gold = {row: places[equivalent(label)] for row, label in told.items() if not blank[row]}
-    gold = _drawn(gold, kit, config)
-    if len(set(gold.values())) < 2:
-        raise NothingToLearn(
-            f"step {kit.desk.step!r}: {len(gold)} rows have text and a gold label in"
-            f" {config.gold!r}, of {len(set(gold.values()))} labels, and two labels are the least:"
-            " label more rows"
-        )
-    votes = read_votes(table, config.field)
-    sides = three_sides(vectors.values, votes)
-    found = relabelled(sides, gold, len(names), config.grow)
+    votes, asked = read_votes(table, config.field), _asked(table, config.field)
+    names, gold = _known(table, kit, config, votes, vectors)
+    evidence = evidence_of(vectors.values, votes, asked)
+    sides = three_sides(vectors.values, evidence)
+    if config.gold is None:
+        found = from_votes(sides, evidence, len(names), config.grow)
+    else:
+        found = relabelled(sides, gold, len(names), config.grow)
+    unknown = {equivalent(label) for label in votes.labels} - {*map(equivalent, names)}
     kit.note(
         {
             "gold_rows": len(gold),
-            "labels": len(set(gold.values())),
-            "labels_without_gold": len({equivalent(label) for label in votes.labels} - {*places}),
+            "labels": len(names),
+            "labels_without_gold": len(unknown),
             "learnt_from": found.learnt_from,
         }
     )
@@ -150,10 +159,53 @@ def relabel(table: Table, kit: TableKit, config: RelabelConfig, /) -> Iterator[R
         yield row.with_fields(**fields).with_made_by(*vectors.made_by(place))
 
 
-def _gold(table: Table, config: RelabelConfig) -> dict[int, str]:
-    """The gold labels there are, by the row's place."""
-    values = ((place, row.fields.get(config.gold)) for place, row in enumerate(table))
-    return {p: value for p, value in values if isinstance(value, str) and value.strip()}
+def _known(
+    table: Table, kit: TableKit, config: RelabelConfig, votes: Votes, vectors: Vectors
+) -> tuple[Sequence[str], Mapping[int, int]]:
+    """The labels there are, and the gold rows with their label's place in them.
+
+    Raises:
+        NothingToLearn: fewer than two labels.
+    """
+    if config.gold is None:
+        if len(votes.labels) < LEAST:
+            raise NothingToLearn(
+                f"step {kit.desk.step!r}: the answers in {config.field!r} name"
+                f" {len(votes.labels)} labels, and two are the least: ask more teachers or rows,"
+                " or name a field with gold labels in `gold`"
+            )
+        return votes.labels, {}
+    blank, told = vectors.is_blank, dict[int, str]()
+    for place, row in enumerate(table):
+        value = row.fields.get(config.gold)
+        if isinstance(value, str) and value.strip() and not blank[place]:
+            told[place] = value
+    spelled = {equivalent(label): label for label in told.values()}
+    if len(spelled) < LEAST:
+        raise NothingToLearn(
+            f"step {kit.desk.step!r}: {len(told)} rows have text and a gold label in"
+            f" {config.gold!r}, of {len(spelled)} labels, and two labels are the least:"
+            " label more rows"
+        )
+    places = {same: place for place, same in enumerate(spelled)}
+    gold = {row: places[equivalent(label)] for row, label in told.items()}
+    return [*spelled.values()], _drawn(gold, kit, config)
+
+
+def _asked(table: Table, field: str) -> Flags:
+    """(n_rows, n_columns) who was asked about which row; the columns are those of `read_votes`."""
+    import numpy as np
+
+    columns: dict[tuple[str, int], int] = {}
+    cells: list[tuple[int, int]] = []
+    for place, row in enumerate(table):
+        with suppress(Rejected):  # such a row is rejected with the reason when it is handed on
+            whose = answers_of(row, field)
+            cells += [(place, columns.setdefault(who, len(columns))) for who in whose]
+    asked = np.zeros((len(table), len(columns)), bool)
+    for place, column in cells:
+        asked[place, column] = True
+    return asked
 
 
 def _drawn(gold: Mapping[int, int], kit: TableKit, config: RelabelConfig) -> dict[int, int]:
@@ -172,36 +224,58 @@ def _some(rows: list[int], kit: TableKit, count: int) -> list[int]:
     return kit.rng.sample(rows, min(count, len(rows)))
 
 
-def three_sides(texts: Floats, votes: Votes) -> Floats:
-    """(n_rows, d) of unit length: the text, the votes, and what is said of texts like it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What teachers say, and what they would."""
+
+    said: Floats
+    """(n_rows, n_columns, n_labels + 1) 1 where the answer is that label, or none (the last)."""
+    expected: Floats
+    """The same, foretold from the text without the row's own answer."""
+
+
+def evidence_of(texts: Floats, votes: Votes, asked: Flags) -> Evidence:
+    """What teachers say and what they would.
 
     Args:
         texts: (n_rows, k) of unit length.
         votes: of the same rows.
+        asked: (n_rows, n_columns) who was asked about which row.
     """
     import numpy as np
 
     n_columns, width = votes.codes.shape[1], len(votes.labels) + 1
-    said = np.zeros((len(texts), n_columns * width), np.float32)
-    for column in range(n_columns):  # -1, no label, is the last of each teacher's places
-        said[np.arange(len(texts)), column * width + votes.codes[:, column] % width] = 1
-    expected = np.sqrt(np.maximum(_of_the_others(texts, said), 0))
-    said *= np.float32(np.sqrt(VOTES / max(n_columns, 1)))
-    sides = np.hstack([texts, said, np.float32(np.sqrt(EXPECTED)) * _unit(expected)])
-    return _unit(sides)
+    said = np.zeros((len(texts), n_columns, width), np.float32)
+    expected = np.zeros_like(said)
+    for column in range(n_columns):
+        (rows,) = np.nonzero(asked[:, column])
+        said[rows, column, votes.codes[rows, column] % width] = 1  # -1, no label, is the last
+        expected[:, column] = _of_the_others(texts, said[:, column], rows)
+    return Evidence(said=said, expected=np.maximum(expected, 0))
 
 
-def _of_the_others(texts: Floats, targets: Floats) -> Floats:
-    """(n_rows, n_targets) what a ridge regression on all other rows foretells."""
+def _of_the_others(texts: Floats, targets: Floats, rows: Places) -> Floats:
+    """(n_rows, n_targets) what a ridge regression on these rows, the row left out, foretells."""
     import numpy as np
 
-    gram = texts.T.astype(np.float64) @ texts
+    known = texts[rows]
+    gram = known.T.astype(np.float64) @ known
     gram[np.diag_indices(len(gram))] += RIDGE
     inverse = np.linalg.inv(gram).astype(np.float32)
-    projected = texts @ inverse
-    own = np.einsum("ij,ij->i", projected, texts)[:, None]
-    foretold: Floats = (projected @ (texts.T @ targets) - own * targets) / (1 - own)
+    foretold: Floats = texts @ (inverse @ (known.T @ targets[rows]))
+    own = np.einsum("ij,ij->i", known @ inverse, known)[:, None]
+    foretold[rows] = (foretold[rows] - own * targets[rows]) / (1 - own)
     return foretold
+
+
+def three_sides(texts: Floats, evidence: Evidence) -> Floats:
+    """(n_rows, d) of unit length: the text, the votes, and what is said of texts like it."""
+    import numpy as np
+
+    n_rows, n_columns, _ = evidence.said.shape
+    said = evidence.said.reshape(n_rows, -1) * np.float32(np.sqrt(VOTES / max(n_columns, 1)))
+    expected = _unit(np.sqrt(evidence.expected.reshape(n_rows, -1)))
+    return _unit(np.hstack([texts, said, np.float32(np.sqrt(EXPECTED)) * expected]))
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -226,23 +300,68 @@ def relabelled(
     import numpy as np
 
     rows, labels = np.array([*gold], np.intp), np.array([*gold.values()], np.intp)
+    scores = _scores(sides, rows, labels, np.full(len(rows), GOLD_RIDGE), n_labels)
+    scores, learnt_from = _grown(sides, rows, labels, scores, grow)
+    winners = scores.argmax(axis=1)
+    sure = _probabilities(scores * _slope(scores[rows], labels)).max(axis=1)
+    winners[rows], sure[rows] = labels, 1.0
+    return Relabelled(winners=winners, confidence=sure, learnt_from=learnt_from)
+
+
+def from_votes(sides: Floats, evidence: Evidence, n_labels: int, grow: Sequence[int]) -> Relabelled:
+    """The label of each row, without gold: the labels are those of the votes.
+
+    Args:
+        sides: (n_rows, d) of unit length, what is known of each row.
+        evidence: what is said of each row.
+        n_labels: how many there are.
+        grow: how many rows each label takes in, turn by turn.
+    """
+    import numpy as np
+
+    shares = (evidence.said + evidence.expected)[..., :n_labels].mean(axis=1, dtype=np.float64)
+    none = np.array([], np.intp)
+    scores, learnt_from = _grown(sides, none, none, _balanced(shares), grow)
+    likely = SLOPE * scores
+    told = _probabilities(likely)
+    for said in np.moveaxis(evidence.said, 1, 0):
+        counts = said.T @ told
+        counts += 0.1 + PRIOR * counts.sum(axis=1, keepdims=True) / max(counts.sum(), 1)
+        likely += said @ np.log(counts / counts.sum(axis=0))
+    posterior = _balanced(_probabilities(likely))
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    return Relabelled(
+        winners=posterior.argmax(axis=1),
+        confidence=posterior.max(axis=1),
+        learnt_from=learnt_from,
+    )
+
+
+def _balanced(shares: Doubles) -> Doubles:
+    """In proportion to what each label has on average."""
+    import numpy as np
+
+    balanced: Doubles = shares / np.maximum(shares.mean(axis=0), 1e-12)
+    return balanced
+
+
+def _grown(
+    sides: Floats, rows: Places, labels: Places, scores: Doubles, grow: Sequence[int]
+) -> tuple[Doubles, int]:
+    """The scores once each label has taken in the rows it is surest of, and from how many rows."""
+    import numpy as np
+
     is_gold = np.zeros(len(sides), bool)
     is_gold[rows] = True
-    scores = _scores(sides, rows, labels, np.full(len(rows), GOLD_RIDGE), n_labels)
-    slope = _slope(scores[rows], labels)
-    anchors = rows
+    anchors, n_labels = rows, scores.shape[1]
     for turn in grow:
-        room = max(MOST - len(rows), 0) // n_labels
-        taken = _surest(scores, is_gold, min(turn, room))
+        taken = _surest(scores, is_gold, min(turn, max(MOST - len(rows), 0) // n_labels))
         anchors = np.concatenate([rows, taken])
         told = np.concatenate([labels, scores[taken].argmax(axis=1)])
         ridge = np.full(len(anchors), GROWN_RIDGE / GROWN_WEIGHT)
         ridge[: len(rows)] = GROWN_RIDGE
         scores = _scores(sides, anchors, told, ridge, n_labels)
-    slope = _slope(scores[rows], labels)
-    winners, sure = scores.argmax(axis=1), _probabilities(scores, slope).max(axis=1)
-    winners[rows], sure[rows] = labels, 1.0
-    return Relabelled(winners=winners, confidence=sure, learnt_from=len(anchors))
+    return scores, len(anchors)
 
 
 def _scores(
@@ -272,7 +391,7 @@ def _kernel(left: Floats, right: Floats) -> Floats:
     return kernel
 
 
-def _surest(scores: Doubles, is_gold: NDArray[np.bool_], count: int) -> Places:
+def _surest(scores: Doubles, is_gold: Flags, count: int) -> Places:
     """The rows that each label is surest of, by the lead over the next one; without gold rows."""
     import numpy as np
 
@@ -291,15 +410,15 @@ def _slope(scores: Doubles, labels: Places) -> float:
     import numpy as np
 
     def likelihood(slope: float) -> float:
-        own = _probabilities(scores, slope)[np.arange(len(labels)), labels]
+        own = _probabilities(slope * scores)[np.arange(len(labels)), labels]
         return float(np.log(np.maximum(own, 1e-12)).mean())
 
     return max(SLOPES, key=likelihood)
 
 
-def _probabilities(scores: Doubles, slope: float) -> Doubles:
+def _probabilities(logarithms: Doubles) -> Doubles:
     import numpy as np
 
-    raised = np.exp(slope * (scores - scores.max(axis=1, keepdims=True)))
+    raised = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
     probabilities: Doubles = raised / raised.sum(axis=1, keepdims=True)
     return probabilities

@@ -25,7 +25,9 @@ ROWS = [
 ]
 
 
-def carried_out(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], Any]:
+def carried_out(
+    folder: Path, steps: list[dict[str, Any]] | None = None, **settings: Any
+) -> tuple[list[dict[str, Any]], Any]:
     """The final rows and the manifest; the cheap teacher says tea where nothing is clear."""
     source = [row | {"nothing": ""} for row in ROWS]
     (folder / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, source)))
@@ -41,7 +43,8 @@ def carried_out(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], An
             for who in ("cheap", "dear")
         },
         "source": {"jsonl": "rows.jsonl", "id": ["text"]},
-        "steps": [
+        "steps": steps
+        or [
             {"use": "label", "with": {"teacher": "cheap", "labels": LABELS}},
             {
                 "use": "acquire",
@@ -84,6 +87,21 @@ def test_every_way_asks_as_often_as_the_budget_says(tmp_path: Path, by: str) -> 
     rows, manifest = carried_out(tmp_path, share=0.3, by=by)
     assert sum(row["acquired"] for row in rows) == 15
     assert manifest.teachers["dear"].asked == 15
+
+
+def test_calls_are_spread_over_teachers_and_nobody_is_asked_twice(tmp_path: Path) -> None:
+    first = {"use": "acquire", "name": "first", "with": {"share": 1.0}}
+    second = {"use": "acquire", "name": "second", "with": {"share": 0.5}}
+    fit = {"teachers": ["cheap", "dear"], "labels": LABELS, "text": "text"}
+    for step in (first, second):
+        step["with"] = {**fit, "by": "random", "per_row": 1, **step["with"]}  # type: ignore[dict-item]
+    rows, manifest = carried_out(tmp_path, steps=[first, second])
+    said = [[one["teacher"] for one in orjson.loads(row["answers"])] for row in rows]
+    assert sorted(map(len, said)) == [1] * 26 + [2] * 25  # 25 of 51 rows
+    assert all(len({*one}) == len(one) for one in said)
+    asked = [manifest.teachers[who].asked for who in ("cheap", "dear")]
+    assert sum(asked) == 76
+    assert abs(sum(one[0] == "cheap" for one in said) - 25.5) < 1
 
 
 def test_rows_that_no_student_can_judge_are_asked_about(tmp_path: Path) -> None:

@@ -101,6 +101,28 @@ def test_rows_that_cannot_be_read_go_with_a_reason() -> None:
     assert len(kept) == 78
 
 
+def test_without_gold_one_answer_a_row_is_enough_for_texts_that_are_like_others() -> None:
+    fields: list[dict[str, Json]] = []
+    rng = random.Random(1)
+    for row in rows_of(240, 0):
+        answers = row["answers"]
+        assert isinstance(answers, list)
+        if row["truth"] != "milk":
+            fields.append(row | {"answers": [rng.choice(answers)]})
+    kept, gone, figures = run(fields, gold=None, grow=[10, 20])
+    assert (len(kept), gone) == (180, [])
+    assert (figures["labels"], figures["gold_rows"]) == (3, 0)
+    assert right(kept) > 0.9  # the answers are right in three of four rows
+    named = {str(row.fields["answers"][0]["label"]) for row in kept}  # type: ignore[index,call-overload]
+    assert named == {str(row.fields["label"]) for row in kept}
+
+
+def test_without_gold_answers_must_name_two_labels() -> None:
+    said: list[Json] = [{"teacher": "a", "sample": 0, "label": "tea"}]
+    with pytest.raises(NothingToLearn, match="name 1 labels, and two are the least"):
+        run([row | {"answers": said} for row in rows_of(8, 0)], gold=None)
+
+
 @pytest.mark.parametrize(("gold", "count"), [(None, 0), ("tea", 10)])
 def test_gold_of_two_labels_is_the_least(gold: str | None, count: int) -> None:
     fields = [row | {"gold": gold} for row in rows_of(10, 0)]
@@ -122,9 +144,13 @@ def test_what_the_others_foretell_is_what_a_fit_without_the_row_does(
 ) -> None:
     texts = unit(seed, rows, 3)
     targets = np.random.default_rng(seed).integers(0, 2, (rows, 2)).astype(np.float32)
-    changed = targets.copy()
+    changed, everyone = targets.copy(), np.arange(rows)
     changed[row] = 1 - changed[row]  # the row's own target has no part in it
-    before, after = _of_the_others(texts, targets)[row], _of_the_others(texts, changed)[row]
+    before = _of_the_others(texts, targets, everyone)[row]
+    after = _of_the_others(texts, changed, everyone)[row]
+    np.testing.assert_allclose(
+        before, _of_the_others(texts, targets, np.delete(everyone, row))[row], atol=1e-4
+    )
     np.testing.assert_allclose(before, after, atol=1e-4)
 
 
