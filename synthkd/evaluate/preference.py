@@ -12,9 +12,11 @@ judge that always takes the longer one would have no finite fit. t is not penali
 tie at equal length that is added, which keeps it finite too. s is about 0, not about the mean of d,
 so that the two sides are alike.
 
-Intervals: of the raw rate Wilson's, of the other one t plus and minus 1.96 of its standard error by
-the curvature of the likelihood at its top. Both take a comparison for a win or a loss, so with many
-ties they are wider than they need be, never narrower.
+Intervals: of the raw rate the exact one; of the other one t plus and minus 1.96 of its standard
+error by the curvature of the likelihood at its top, and at least as far as the raw rate's reaches
+in log-odds: with ten comparisons nearly all won the curvature alone holds the truth in 84 of 100
+samples. Both take a comparison for a win or a loss, so with many ties they are wider than they need
+be, never narrower.
 """
 
 from __future__ import annotations
@@ -85,28 +87,36 @@ def win_rate(
     spread = math.sqrt(float(weights @ lengths**2) / n)  # about 0, so that the sides are alike
     x = np.tanh(lengths / spread) if spread > 0 else np.zeros_like(lengths)
     fit = _fit(wins, x, weights)
+    raw = exact(float(weights @ wins) / n, n)
+    middle = log_odds((raw.value * n + 0.5) / (n + 1))  # with the tie that the fit has too
     decided = (wins != 0.5) & (lengths != 0)
     longer = ((wins > 0.5) == (lengths > 0))[decided]
     return WinRate(
         n=int(n),
-        raw=wilson(float(weights @ wins) / n, n),
+        raw=raw,
         at_equal_length=Interval(
             value=logistic(fit.t),
-            low=logistic(fit.t - Z * fit.error),
-            high=logistic(fit.t + Z * fit.error),
+            low=logistic(fit.t - max(Z * fit.error, middle - log_odds(raw.low))),
+            high=logistic(fit.t + max(Z * fit.error, log_odds(raw.high) - middle)),
         ),
         length_effect=fit.b,
         longer=float(np.average(longer, weights=weights[decided])) if len(longer) else None,
     )
 
 
-def wilson(share: float, n: float) -> Interval:
-    """A share of n, 0 to 1, with its 95 % interval (Wilson 1927, the score interval)."""
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    low, high = max(middle - half, 0.0), min(middle + half, 1.0)
-    # At 0 and 1 an end is the share itself, but for the last bit.
-    return Interval(value=share, low=min(low, share), high=max(high, share))
+def exact(share: float, n: float) -> Interval:
+    """A share of n, 0 to 1, with its 95 % interval (Clopper and Pearson 1934); ties are halves."""
+    from scipy.special import betaincinv
+
+    hits = share * n
+    low = float(betaincinv(hits, n - hits + 1, 0.025)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 0.975)) if hits < n else 1.0
+    return Interval(value=share, low=low, high=high)
+
+
+def log_odds(share: float) -> float:
+    """Of a probability, 0 to 1; infinite at the ends."""
+    return math.inf * (1 if share else -1) if share in {0, 1} else math.log(share / (1 - share))
 
 
 def logistic(log_odds: float) -> float:

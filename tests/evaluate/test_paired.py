@@ -129,6 +129,23 @@ def of_means(n: int, n_ours: int, n_theirs: int, spread: float) -> Sample:
     return sample
 
 
+def of_lead_by_seed(n: int, n_seeds: int, spread: float) -> Sample:
+    """Two ways that are equally good, compared seed by seed on the same rows."""
+
+    def sample(rng: Generator) -> tuple[Interval, float]:
+        hard = rng.random(n)
+
+        def way() -> list[Scored]:
+            return [
+                share_right(0.5 * hard + 0.5 * rng.random(n) < 0.6 + rng.normal(0, spread))
+                for _ in range(n_seeds)
+            ]
+
+        return lead_by_seed(way(), way(), resamples=RESAMPLES, seed=0), 0.0
+
+    return sample
+
+
 def truth_of_seeds(spread: float) -> float:
     rng = np.random.default_rng(1)
     mixed = 0.5 * rng.random(200_000) + 0.5 * rng.random(200_000)
@@ -160,6 +177,8 @@ def sure(seeds: list[Scored]) -> Interval:
         pytest.param(of_seeds(40, 3, 0.0), id="3-seeds-alike"),
         pytest.param(of_seeds(100, 5, 0.05), id="5-seeds"),
         pytest.param(of_means(40, 3, 4, 0.1), id="3-seeds-against-4-others"),
+        pytest.param(of_lead_by_seed(40, 3, 0.1), id="3-seeds-each-against-its-like"),
+        pytest.param(of_lead_by_seed(100, 5, 0.05), id="5-seeds-each-against-its-like"),
     ],
 )
 def test_intervals_cover_at_least_what_they_say(sample: Sample) -> None:

@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from synthkd.errors import UserError
 from synthkd.evaluate.preference import win_rate
@@ -58,6 +59,31 @@ def test_95_of_100_intervals_hold_the_truth(t: float, tilt: float) -> None:
         truth = 1 / (1 + math.exp(-t))
         held["at equal length"] += found.at_equal_length.low <= truth <= found.at_equal_length.high
     assert all(183 <= times <= 199 for times in held.values()), held
+
+
+@pytest.mark.parametrize("n", [5, 10, 40])
+def test_intervals_hold_the_truth_also_for_few_comparisons_nearly_all_won(n: int) -> None:
+    """At equal length both rates are the share of wins, so that the coverage can be added up."""
+    found = [win_rate([1.0] * k + [0.0] * (n - k), [0.0] * n) for k in range(n + 1)]
+    for share in (0.5, 0.7, 0.9, 0.96, 0.985, 0.995):
+        chances = binom.pmf(range(n + 1), n, share)
+        for name in ("raw", "at_equal_length"):
+            rates = [getattr(one, name) for one in found]
+            inside = [rate.low <= share <= rate.high for rate in rates]
+            assert chances[inside].sum() >= 0.95, (name, share)
+
+
+@pytest.mark.parametrize("n", [12, 40])
+def test_intervals_hold_the_truth_where_length_matters_and_comparisons_are_few(n: int) -> None:
+    t = 2.5
+    raw_truth = win_rate(*drawn(t, 1.0, 50, n=40_000, seed=0)).raw.value
+    held = {"raw": 0, "at equal length": 0}
+    for seed in range(200):
+        found = win_rate(*drawn(t, 1.0, 50, n=n, seed=seed + 1))
+        held["raw"] += found.raw.low <= raw_truth <= found.raw.high
+        rate, truth = found.at_equal_length, 1 / (1 + math.exp(-t))
+        held["at equal length"] += rate.low <= truth <= rate.high
+    assert all(times >= 184 for times in held.values()), held
 
 
 COMPARISONS = st.lists(
