@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PositiveInt
 
 from synthkd.curate.agreement import Votes, answers_of, read_votes
-from synthkd.curate.embed import EmbedSettings, TextColumn, Vectors, embeddable, open_embedder
+from synthkd.curate.embed import EmbedSettings, TextColumn, embeddable, open_embedder
 from synthkd.curate.tfidf import TfidfSettings
 from synthkd.errors import NothingToLearn, Rejected
 from synthkd.io.spool import Table
@@ -66,6 +66,8 @@ SLOPE = 6.0
 PRIOR = 2.0
 """Answers, spread as all of a teacher's are, that are added to those of each label: what it says
 of a label is believed as far as it was asked."""
+PASSES = 10
+"""Of k-means over the rows."""
 CHUNK_ROWS = 4_096
 """Rows that are compared with those learnt from at once."""
 LEAST = 2
@@ -90,6 +92,10 @@ class RelabelConfig(StepSettings):
     per_label: PositiveInt | None = None
     """Only so many gold labels of each label are used, drawn by chance: to try on a source with
     gold how few would do. null = all."""
+    central: PositiveInt | None = None
+    """Marks so many rows (`is_central`) that are worth a gold label: those nearest to the centres
+    of a k-means over all rows. Where `gold` is given, no other row's is used, to try on a source
+    with gold how few would do."""
     grow: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = (20, 40)
     """How many of its surest rows each label takes in, turn by turn; [] = gold rows alone."""
     embed: EmbedSettings = TfidfSettings(dimensions=512)
@@ -111,7 +117,10 @@ class Relabelled:
 @table_step(
     "relabel",
     needs=lambda config: [config.text, config.field, *([config.gold] if config.gold else [])],
-    gives=lambda config: [config.into, "confidence", "is_gold"],
+    gives=lambda config: [
+        *(config.into, "confidence", "is_gold"),
+        *(["is_central"] if config.central else []),
+    ],
     asks=lambda config, rows: rows,
 )
 def relabel(table: Table, kit: TableKit, config: RelabelConfig, /) -> Iterator[Row]:
@@ -124,9 +133,12 @@ def relabel(table: Table, kit: TableKit, config: RelabelConfig, /) -> Iterator[R
     texts = TextColumn(table, (config.text,))
     vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
     votes, asked = read_votes(table, config.field), _asked(table, config.field)
-    names, gold = _known(table, kit, config, votes, vectors)
     evidence = evidence_of(vectors.values, votes, asked)
     sides = three_sides(vectors.values, evidence)
+    useful = ~vectors.is_blank
+    if config.central is not None:
+        useful &= central(sides, config.central, kit.rng.randrange(2**32))
+    names, gold = _known(table, kit, config, votes, useful)
     if config.gold is None:
         found = from_votes(sides, evidence, len(names), config.grow)
     else:
@@ -155,14 +167,17 @@ def relabel(table: Table, kit: TableKit, config: RelabelConfig, /) -> Iterator[R
             config.into: label,
             "confidence": sure,
             "is_gold": place in gold,
+            **({} if config.central is None else {"is_central": bool(useful[place])}),
         }
         yield row.with_fields(**fields).with_made_by(*vectors.made_by(place))
 
 
 def _known(
-    table: Table, kit: TableKit, config: RelabelConfig, votes: Votes, vectors: Vectors
+    table: Table, kit: TableKit, config: RelabelConfig, votes: Votes, useful: Flags
 ) -> tuple[Sequence[str], Mapping[int, int]]:
     """The labels there are, and the gold rows with their label's place in them.
+
+    Only the gold of `useful` rows, (n_rows,), is looked at.
 
     Raises:
         NothingToLearn: fewer than two labels.
@@ -175,10 +190,10 @@ def _known(
                 " or name a field with gold labels in `gold`"
             )
         return votes.labels, {}
-    blank, told = vectors.is_blank, dict[int, str]()
+    told: dict[int, str] = {}
     for place, row in enumerate(table):
         value = row.fields.get(config.gold)
-        if isinstance(value, str) and value.strip() and not blank[place]:
+        if isinstance(value, str) and value.strip() and useful[place]:
             told[place] = value
     spelled = {equivalent(label): label for label in told.values()}
     if len(spelled) < LEAST:
@@ -278,6 +293,19 @@ def three_sides(texts: Floats, evidence: Evidence) -> Floats:
     return _unit(np.hstack([texts, said, np.float32(np.sqrt(EXPECTED)) * expected]))
 
 
+def central(sides: Floats, count: int, seed: int) -> Flags:
+    """(n_rows,) the rows nearest to the centres of a k-means: `count`, or a few less."""
+    import numpy as np
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    chosen = np.zeros(len(sides), bool)
+    with threadpool_limits(1):  # the same on every machine
+        means = KMeans(min(count, len(sides)), n_init=1, random_state=seed, max_iter=PASSES)
+        chosen[means.fit(sides).transform(sides).argmin(axis=0)] = True
+    return chosen
+
+
 def _unit(vectors: Floats) -> Floats:
     import numpy as np
 
@@ -369,18 +397,21 @@ def _scores(
 ) -> Doubles:
     """(n_rows, n_labels) near 1 for the right label; an anchor's as the other anchors have it."""
     import numpy as np
+    from scipy.linalg import cho_solve, cholesky
+    from scipy.linalg.lapack import dtrtri
 
     targets = np.eye(n_labels)[labels]
     known = sides[anchors]
     gram = _kernel(known, known).astype(np.float64)
     gram[np.diag_indices(len(gram))] += ridge
-    inverse = np.linalg.inv(gram)
-    weights = inverse @ targets
+    lower = cholesky(gram, lower=True, overwrite_a=True)
+    weights = cho_solve((lower, True), targets)
+    root, _ = dtrtri(lower, lower=1)
     scores = np.empty((len(sides), n_labels))
     for start in range(0, len(sides), CHUNK_ROWS):
         chunk = slice(start, start + CHUNK_ROWS)
         scores[chunk] = _kernel(sides[chunk], known) @ weights
-    scores[anchors] = targets - weights / np.diag(inverse)[:, None]
+    scores[anchors] = targets - weights / np.square(root).sum(axis=0)[:, None]
     return scores
 
 

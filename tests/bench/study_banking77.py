@@ -26,7 +26,7 @@ import os
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ from synthkd.config import LinearConfig
 from synthkd.curate.agreement import AggregateConfig, Votes, expectation
 from synthkd.curate.relabel import (
     Relabelled,
+    central,
     evidence_of,
     from_votes,
     relabelled,
@@ -147,21 +148,28 @@ def few(data: Data, seeds: Sequence[int]) -> None:
     truth, is_gold = data.gold[data.table], np.zeros(len(data.table), bool)
     labels: dict[str, list[Places]] = defaultdict(list)
     students: dict[str, list[Scored]] = defaultdict(list)
-    for seed in seeds:
-        ways = {"by chance": _drawn(truth, seed), "by k-means": _central(sides, seed)}
-        for name, gold in ways.items():
+    drawn = [_drawn(truth, seed) for seed in seeds]
+    ways: dict[str, Iterable[Places]] = {
+        "by chance": drawn,
+        "by k-means": (
+            central(sides, len(data.labels) * PER_LABEL, seed).nonzero()[0] for seed in seeds
+        ),
+    }
+    for name, chosen in ways.items():
+        for gold in chosen:
             is_gold[gold] = True
             own = dict(zip(gold.tolist(), truth[gold].tolist(), strict=True))
             found = relabelled(sides, own, len(data.labels), (20, 40))
             labels[name].append(found.winners)
-            right = (found.winners == truth)[~is_gold].mean()
-            told = found.confidence[~is_gold].mean()
+            rest = np.delete(np.arange(len(truth)), gold)
+            right, told = (found.winners == truth)[rest].mean(), found.confidence[rest].mean()
             classes = len({*own.values()})
-            print(f"seed {seed}, {name}: {classes} classes, {right:.4f} right, told {told:.4f}")
-        drawn = ways["by chance"]
-        students["by chance"].append(on_test(data, data.table, labels["by chance"][-1]))
-        print(f"  student {students['by chance'][-1].value:.4f}", flush=True)
-        students["by chance, nothing else"].append(on_test(data, data.table[drawn], truth[drawn]))
+            print(f"{name}: {classes} classes, {right:.4f} right, told {told:.4f}", flush=True)
+    for place, gold in enumerate(drawn):
+        students["gold rows alone"].append(on_test(data, data.table[gold], truth[gold]))
+        for name, winners in labels.items():
+            students[name].append(on_test(data, data.table, winners[place]))
+        print({name: round(of[-1].value, 4) for name, of in students.items()}, flush=True)
     print(f"\n{(~is_gold).sum()} rows are gold to no seed\n")
     print("| gold | labels right % | student % | over gold rows alone |\n| --- | --- | --- | --- |")
     for name in {**labels, **students}:
@@ -169,7 +177,7 @@ def few(data: Data, seeds: Sequence[int]) -> None:
         right_of = [share_right((one == truth)[~is_gold]) for one in labels[name]]
         cells = [name, percent(right_of), percent(scored)]
         if scored and labels[name]:
-            gold_alone = students["by chance, nothing else"]
+            gold_alone = students["gold rows alone"]
             cells.append(points(lead_by_seed(scored, gold_alone, resamples=DRAWS, seed=0)))
         print("| " + " | ".join(cells) + " |", flush=True)
 
@@ -316,16 +324,6 @@ def _drawn(truth: Places, seed: int) -> Places:
     rng = random.Random(seed)
     rows = [rng.sample(np.nonzero(truth == label)[0].tolist(), PER_LABEL) for label in {*truth}]
     return np.array(rows).ravel()
-
-
-def _central(sides: NDArray[np.float32], seed: int) -> Places:
-    """As many rows, each the nearest to a centre of k-means; some classes may have none."""
-    import numpy as np
-    from sklearn.cluster import KMeans
-
-    means = KMeans(77 * PER_LABEL, n_init=1, random_state=seed, max_iter=10).fit(sides)
-    nearest: Places = np.unique(means.transform(sides).argmin(axis=0))
-    return nearest
 
 
 def percent(scored: Sequence[Scored]) -> str:

@@ -91,6 +91,20 @@ def test_rows_with_gold_keep_it_and_no_more_of_it_is_used_than_was_asked_for() -
     assert 0.75 < right(kept) < 1  # else the gold of the others had been seen
 
 
+def test_rows_worth_a_gold_label_are_spread_over_what_there_is() -> None:
+    asked, _, _ = run(rows_of(120, 0), gold=None, central=12, grow=[])
+    named = [row.fields["truth"] for row in asked if row.fields["is_central"]]
+    assert len(named) in range(9, 13)
+    assert {*named} == {*WORDS}  # milk too, of which no teacher has heard
+    told = [row | {"gold": row["truth"]} for row in rows_of(120, 0)]
+    kept, _, figures = run(told, central=12, grow=[10])
+    assert figures["gold_rows"] == len(named)  # and no other gold is seen
+    assert {row.id for row in kept if row.fields["is_gold"]} == {
+        row.id for row in asked if row.fields["is_central"]
+    }
+    assert 0.85 < right(kept) < 1
+
+
 def test_rows_that_cannot_be_read_go_with_a_reason() -> None:
     fields = rows_of(80, 5)
     fields[70] = fields[70] | {"answers": "tea"}
