@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthkd.config import PipelineConfig
+from synthkd.config import HarnessConfig, PipelineConfig
 from synthkd.errors import UserError
+from synthkd.evaluate.harness import check_harness, scores
 from synthkd.evaluate.paired import figure, lead
 from synthkd.evaluate.scored import Scored, mean_of, share_right
 from synthkd.evaluate.suite import Item, Suite, read_suite
 from synthkd.io.paths import find_file
 from synthkd.manifest import Forgetting, Kept, Likelihood
+from synthkd.plan import Plan
 from synthkd.prompts import shipped_folder
 from synthkd.students import causal, pretrained
 from synthkd.students.artefact import Student
@@ -64,7 +66,7 @@ def forgotten(pipeline: PipelineConfig, student: Student, *, base: Path) -> Forg
     notes: list[str] = []
     after = ask(student.model, student.tokenizer, suite, config.max_new_tokens)
     before = ask(*_base_of(student, notes), suite, config.max_new_tokens)
-    return compare(
+    found = compare(
         suite,
         before,
         after,
@@ -73,6 +75,66 @@ def forgotten(pipeline: PipelineConfig, student: Student, *, base: Path) -> Forg
         resamples=evaluate.bootstrap,
         seed=pipeline.seed,
     )
+    if config.harness is None:
+        return found
+    tasks = _by_harness(config.harness, student, base, evaluate.bootstrap, pipeline.seed)
+    return found.model_copy(
+        update={"harness": tasks, "warnings": [*found.warnings, *_lost("tasks", tasks)]}
+    )
+
+
+def check_forgetting(plan: Plan) -> None:
+    """Check what `evaluate.forgetting` names, before anything is spent.
+
+    Raises:
+        UserError: the suite cannot be read, or the harness is not installed.
+    """
+    evaluate = plan.config.evaluate
+    if evaluate is None or evaluate.forgetting is None:
+        return
+    if evaluate.forgetting.jsonl is not None:
+        read_suite(find_file(evaluate.forgetting.jsonl, plan.folder))
+    if evaluate.forgetting.harness is not None:
+        check_harness()
+
+
+def _by_harness(
+    config: HarnessConfig, student: CausalStudent, base: Path, resamples: int, seed: int
+) -> list[Kept]:
+    """Tasks of lm-evaluation-harness before and after, document by document."""
+    include = None if config.include is None else base / config.include
+    asked = [
+        scores(
+            "hf",
+            {
+                "pretrained": str(place),
+                "device": student.model.device.type,
+                "dtype": str(student.model.dtype).removeprefix("torch."),
+            },
+            config.tasks,
+            shots=config.shots,
+            limit=config.limit,
+            batch_size=config.batch_size,
+            chat_template=config.chat_template,
+            include=include,
+            seed=seed,
+        )
+        for place in (student.config.base, student.folder)
+    ]
+    before, after = asked
+    return [
+        Kept(
+            kind=name,
+            rows=len(before[name]),
+            **_figures(_scored(before[name]), _scored(after[name]), resamples, seed),
+        )
+        for name in before
+        if len(after.get(name, [])) == len(before[name])
+    ]
+
+
+def _scored(values: Sequence[float]) -> Scored:
+    return share_right(values) if set(values) <= {0.0, 1.0} else mean_of(values)
 
 
 def _base_of(student: CausalStudent, notes: list[str]) -> tuple[Any, Any]:
@@ -182,8 +244,13 @@ def _warnings(
             f"the student has forgotten: {-100 * overall.change.value:.1f} points of"
             f" {overall.rows} general questions"
         )
-    worse = [one.kind for one in by_kind if one.change.high < 0]
-    if worse and len(by_kind) > 1:
-        yield f"the kinds that lost: {', '.join(worse)} (of {len(by_kind)} looked at)"
+    if len(by_kind) > 1:
+        yield from _lost("kinds", by_kind)
     if likelihood is not None and likelihood.change.high < 0:
         yield "general texts are less likely to the student than they were to its base"
+
+
+def _lost(what: str, looked_at: Sequence[Kept]) -> Iterator[str]:
+    worse = [one.kind for one in looked_at if one.change.high < 0]
+    if worse:
+        yield f"the {what} that lost: {', '.join(worse)} (of {len(looked_at)} looked at)"

@@ -257,6 +257,8 @@ class Forgetting(Record):
     kinds: list[Kept] = []
     likelihood: Likelihood | None = None
     """None = the suite has no reference texts."""
+    harness: list[Kept] = []
+    """Tasks and metrics of lm-evaluation-harness; `kind` names them."""
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
 

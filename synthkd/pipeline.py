@@ -30,6 +30,7 @@ from synthkd.folder import (
     run_id_of,
 )
 from synthkd.forecast import Forecast, forecast
+from synthkd.forgetting import check_forgetting
 from synthkd.manifest import Manifest
 from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
@@ -88,6 +89,7 @@ class Pipeline:
         path = Path(path)
         plan = compile_plan(read_yaml(path, overrides), path)
         check_wordings(plan)
+        check_forgetting(plan)
         out = Path("data", "out", plan.config.name) if out is None else Path(out)
         return cls(plan, out=out, ledger=ledger)
 
@@ -116,6 +118,7 @@ class Pipeline:
         raw = apply_overrides(dict(manifest.config), overrides)
         plan = compile_plan(raw, Path(manifest.pipeline))
         check_wordings(plan)
+        check_forgetting(plan)
         return cls(plan, out=folder, ledger=ledger)
 
     @property

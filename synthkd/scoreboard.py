@@ -158,15 +158,17 @@ def _money(money: Money, contestants: list[Contestant]) -> Iterator[str]:
 def _forgetting(found: Forgetting) -> Iterator[RenderableType]:
     yield printable(f"general questions ({found.suite}) asked of {found.base}, and of the student:")
     table = plain_table("kind", "rows", "base, %", "student, %", "change, points", "won", "lost")
-    for one in (*found.kinds, found.overall):
+    for one in (*found.kinds, found.overall, *found.harness):
         table.add_row(
             printable(one.kind),
             f"{one.rows:,}",
             _interval(one.before),
             _interval(one.after),
             _interval(one.change, "+"),
-            f"{one.change.only_student}",
-            f"{one.change.only_other}",
+            *(
+                "" if n is None else f"{n}"
+                for n in (one.change.only_student, one.change.only_other)
+            ),
         )
     if (likely := found.likelihood) is not None:
         figures = (_interval(likely.before), _interval(likely.after), _interval(likely.change, "+"))

@@ -163,6 +163,21 @@ MetricName = Literal[
 """Those of `synthkd.evaluate.metrics`."""
 
 
+class HarnessConfig(Settings):
+    """Tasks of lm-evaluation-harness (extra `harness`), which may fetch data from the hub."""
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+    shots: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Worked examples before each question; None = as the task says."""
+    limit: Count | None = None
+    """Documents of each task; None = all."""
+    batch_size: Count = 8
+    chat_template: bool = False
+    """Ask in the model's chat template."""
+    include: str | None = None
+    """A folder with tasks of your own; their files may name code, which the harness runs."""
+
+
 class ForgettingConfig(Settings):
     """General questions asked of the student and of its base."""
 
@@ -170,6 +185,8 @@ class ForgettingConfig(Settings):
     """A suite of your own: rows with `prompt` and `answer`; by default the 199 that come along."""
     max_new_tokens: Annotated[int, Field(ge=1, le=100_000)] = 48
     """The longest answer."""
+    harness: HarnessConfig | None = None
+    """The same for tasks of lm-evaluation-harness."""
 
 
 class ParaphrasesConfig(Settings):
