@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synthkd.config import HoldoutConfig
 from synthkd.feedback import Feedback
 from synthkd.prompts import Prompt
 from synthkd.rows import canonical
@@ -33,6 +34,8 @@ class Desk:
     """Where the student of the last round is weak; None = there is none yet."""
     teachers: Mapping[str, OpenTeacher] = field(default_factory=dict)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    holdout: HoldoutConfig | None = None
+    """What the source sets aside: whatever falls on such a side, nobody is shown."""
     work: Path = Path(".work")
     """A folder for scratch files."""
     vectors: Path = Path(".synthkd", "vectors")

@@ -316,6 +316,7 @@ class Run:
             feedback=self._feedback,
             teachers=self._gateway.teachers,
             prompts=bound.prompts,
+            holdout=self._plan.config.source.holdout,
             work=self._folder.work,
         )
 

@@ -80,6 +80,7 @@ BUILTIN: Mapping[str, str] = {
     "privacy.search": "synthkd.curate.privacy.canaries",
     "privacy.memorised": "synthkd.curate.privacy.memorised",
     "acquire": "synthkd.curate.acquire",
+    "exemplars": "synthkd.curate.exemplars",
     "aggregate": "synthkd.curate.agreement",
     "candidates.sums": "synthkd.curate.choose.sums",
     "choose.vote": "synthkd.curate.choose.vote",

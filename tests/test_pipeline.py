@@ -585,6 +585,8 @@ RECORDED = {
     # Accuracy over all rows, unparsed counted wrong, is the share that is kept.
     "cqa_recorded": (9741, 7388, {"wrong_answer": 2171, "several_answers": 179, "bad_label": 3}),
     "anli_recorded": (1000, 674, {"wrong_answer": 324, "no_cue": 2}),
+    "gsm8k_recorded": (660, 496, {"wrong_answer": 164}),
+    "bbh_recorded": (250, 101, {"wrong_answer": 3, "no_cue": 146}),
 }
 
 

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     r"(?:e(?P<power>[-+]?\d{1,7})(?![\w.]))?|(?P<sign>\*\*|\\frac|\\sqrt|[-+*/^()%:{}x]))",
     re.IGNORECASE,
 )
+_CLOSING = {"(": ")", "{": "}"}
 _BRACKETS = str.maketrans("[]", "()")
 
 
@@ -136,7 +137,7 @@ class _Parser:
             value = token
         elif self.taken("(", "{") is not None:
             value = self.deeper(self.sum)
-            if self.taken(")" if token == "(" else "}") is None:
+            if self.taken(_CLOSING[str(token)]) is None:
                 raise self.fault("a bracket is not closed")
         elif self.taken("\\frac") is not None:
             above, below = self.deeper(self.atom), self.deeper(self.atom)

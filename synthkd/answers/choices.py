@@ -52,8 +52,8 @@ def choice_in(line: str, choices: Sequence[str]) -> str:
         places = [ord(letter.lower()) - ord("a") for letter in letters]
         named = [choices[place] for place in places if place < len(choices)]
     else:
-        bodies_named = set(named_choices(line, bodies))
-        named = [choice for choice, body in zip(choices, bodies, strict=True) if body in bodies_named]
+        texts = set(named_choices(line, bodies))
+        named = [choice for choice, text in zip(choices, bodies, strict=True) if text in texts]
     return _one(named, line)
 
 
@@ -72,11 +72,15 @@ def label_in(line: str, labels: Sequence[str]) -> str:
 def letter_in(line: str) -> str:
     """The letter of a choice whose text is not known, as a capital.
 
+    Every letter in parentheses counts: without the texts "(A) or (D)" cannot be told from a choice
+    and what was said of it.
+
     Raises:
         SeveralRead: the line has several.
         NotRead: it has none.
     """
-    letters = {letter.upper() for letter in _letters(line)}
+    said: list[str] = [*_letters(line), *_LETTERS.findall(line)]
+    letters = {letter.upper() for letter in said}
     if len(letters) > 1:
         raise SeveralRead(f"several letters: {line!r:.200}")
     if not letters:
@@ -102,7 +106,8 @@ def named_choices(text: str, choices: Iterable[str]) -> list[str]:
 
 def _letters(line: str) -> list[str]:
     first = _LETTER_FIRST.match(line)
-    return [first[1]] if first else _LETTERS.findall(line)
+    found: list[str] = [first[1]] if first else _LETTERS.findall(line)
+    return found
 
 
 def _exact(line: str, choices: Sequence[str]) -> list[int]:

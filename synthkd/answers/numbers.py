@@ -47,7 +47,9 @@ _EXPRESSION = re.compile(r"[\u221a\u03c0\u00b1]|\\(?:sqrt|pi|pm|infty)")
 
 _JOINED = re.compile(r"(?<=\d)[\u00a0\u202f\u2009'\u2019_](?=\d{3}(?!\d))")
 """What groups thousands and is no comma."""
-_SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-")
+_SUPERSCRIPTS = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-"
+)
 _SUPERSCRIPT = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207b]+")
 _VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
 _SIGNS = str.maketrans(
@@ -66,7 +68,10 @@ _LATEX = (
     (re.compile(r"\\(?:times|cdot)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\\approx(?![a-zA-Z])"), "="),
-    (re.compile(r"\\[dtc]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))"), r" \1\2/\3\4"),
+    (
+        re.compile(r"\\[dtc]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))"),
+        r" \1\2/\3\4",
+    ),
     (re.compile(r"\^\s*\{\s*([-+]?\d+)\s*\}"), r"^\1"),
     (re.compile(r"\\([%&#_])"), r"\1"),
     (re.compile(r"\\(?=[\s.]|$)"), ""),
@@ -118,7 +123,7 @@ def close(one: Fraction, other: Fraction, tolerance: float) -> bool:
     return abs(one - other) <= Fraction(tolerance) * max(Fraction(1), abs(one), abs(other))
 
 
-def written(value: Fraction) -> str:
+def written(value: Fraction, decimal: str = ".") -> str:
     """In one spelling, exactly: 1200, 0.5, 1/3, 1.5e300."""
     top, bottom = value.numerator, value.denominator
     twos = (bottom & -bottom).bit_length() - 1
@@ -133,9 +138,14 @@ def written(value: Fraction) -> str:
     if len(digits) <= 40 and places <= 40:
         digits = digits.rjust(places + 1, "0")
         whole, part = digits[: len(digits) - places], digits[len(digits) - places :]
-        return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
+        return f"{sign}{whole}{decimal}{part}" if part else f"{sign}{whole}"
     first, more = digits[0], digits[1:].rstrip("0")
-    return f"{sign}{first}{'.' * bool(more)}{more}e{len(digits) - 1 - places}"
+    return f"{sign}{first}{decimal * bool(more)}{more}e{len(digits) - 1 - places}"
+
+
+def number_of(spelling: str, decimal: str = ".") -> Fraction:
+    """The number that `written` wrote so."""
+    return Fraction(spelling.replace(decimal, "."))
 
 
 def checked(value: Fraction, words: str) -> Fraction:

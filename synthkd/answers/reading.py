@@ -121,7 +121,7 @@ def boxed(text: str) -> list[tuple[int, str]]:
 
 def _places(text: str, config: AnswerSettings) -> tuple[str, list[_Place]]:
     """What stands before the first cue or box, and the words that should be answers."""
-    rationale, *behind = _split_at(text, config.cue)
+    rationale, *behind = _split_at(text, config.cue) if config.cue else ("", text)
     lines = [_block(part, config) for part in behind]
     places = [
         place
@@ -161,7 +161,9 @@ def _settled(
     """
     found: list[tuple[str, str]] = []
     faults: list[NotRead] = []
-    for words, _ in places:
+    for words in dict.fromkeys(place.words for place in places):
+        if len(found) > 1:
+            break  # nothing that follows would make them one
         try:
             answer = spelt(words, config, listed)
         except NotRead as fault:
@@ -174,7 +176,7 @@ def _settled(
     if several:
         status, detail = "several_answers", str(several[0])
     elif len(found) > 1:
-        status, detail = "several_cues", _tail(" | ".join(words for words, _ in places))
+        status, detail = "several_cues", _tail(" | ".join(words for _, words in found))
     elif not found:
         status, detail = "bad_label", str(faults[0])
     else:

@@ -40,7 +40,8 @@ class AnswerSettings(BaseModel):
     labels: list[str] | None = None
     """The choices, where they are the same for all rows."""
     cue: tuple[str, ...] = DEFAULT_CUES
-    r"""What the answer stands behind; without it, an answer in \boxed{} counts."""
+    r"""What the answer stands behind; without it, an answer in \boxed{} counts. An empty list: the
+    whole reply is the answer."""
     take: Literal["only", "first", "last"] = "only"
     """Of several cues: all must have one answer; or the one whose answer counts."""
     stop_at: tuple[str, ...] = DEFAULT_STOP_AT
@@ -50,8 +51,8 @@ class AnswerSettings(BaseModel):
     def _fits_the_type(self) -> AnswerSettings:
         if self.choices is not None and self.labels is not None:
             raise ValueError("must have at most one of choices (a field), labels (a list)")
-        if not any(self.cue):
-            raise ValueError("cue must name at least one text that stands before the answer")
+        if not all(self.cue):
+            raise ValueError("cue must name texts that stand before the answer, or none: []")
         if self.type == "label" and self.choices is None and not self.labels:
             raise ValueError("type label needs labels (a list), or choices (a field with one)")
         return self

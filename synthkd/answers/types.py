@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from synthkd.answers.arithmetic import value_of
 from synthkd.answers.choices import choice_in, label_in, letter_in
 from synthkd.answers.faults import NotRead, SeveralRead
-from synthkd.answers.numbers import close, number_in, written
+from synthkd.answers.numbers import close, number_in, number_of, written
 from synthkd.answers.series import parts_of
 from synthkd.answers.settings import AnswerSettings
 from synthkd.rows import Json
@@ -40,7 +42,7 @@ def canonical(value: Json, config: AnswerSettings, choices: Choices = None) -> s
     try:
         if isinstance(value, list | tuple) and config.type in ("set", "list"):
             return _series_of([*value], config, choices)
-        text = answer_text(value)
+        text = _as_text(value, config, config.type)
         return None if text is None else spelt(text, config, choices, given=True)
     except NotRead:
         return None
@@ -60,6 +62,7 @@ def grouped(
     Two numbers are in one group if each is as near to the group's first one as `tolerance` asks.
     None for what is no answer.
     """
+    kind = config.type_for(choices if choices is not None else config.labels)
     groups: list[str] = []
     known: dict[str, int] = {}
     found: list[int | None] = []
@@ -68,7 +71,7 @@ def grouped(
         if text is None:
             found.append(None)
             continue
-        key = equivalent(text)
+        key = _key(kind, text)
         if key not in known:
             near = (i for i, first in enumerate(groups) if _equal(first, text, config, choices))
             known[key] = next(near, len(groups))
@@ -105,9 +108,9 @@ def _spelt_as(
     kind: str, words: str, config: AnswerSettings, listed: Choices, *, given: bool
 ) -> str:
     if kind == "number":
-        return written(number_in(words, config))
+        return written(number_in(words, config), config.decimal)
     if kind == "equation":
-        return written(value_of(words, config))
+        return written(value_of(words, config), config.decimal)
     if kind == "text":
         return _text(words)
     if listed is not None:
@@ -122,6 +125,14 @@ def _spelt_as(
         return _text(words)
 
 
+def _as_text(value: Json, config: AnswerSettings, kind: str | None) -> str | None:
+    """The text that stands for a value; a number of JSON is one in every spelling."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and kind in NUMERIC and math.isfinite(value):  # type: ignore[arg-type]
+        return written(Fraction(str(value)), config.decimal)
+    return answer_text(value)
+
+
 def _text(words: str) -> str:
     text = words.lstrip(_AROUND).rstrip(_AROUND + ".") or words.strip()
     if not text:
@@ -132,37 +143,43 @@ def _text(words: str) -> str:
 def _series_of(parts: Sequence[Json], config: AnswerSettings, choices: Choices) -> str:
     """The items as JSON; those of a set once each and in order."""
     item = config.model_copy(update={"type": config.items})
-    texts = [answer_text(part) for part in parts]
+    texts = [_as_text(part, config, config.items) for part in parts]
     if None in texts:
         raise NotRead(f"an item that is no text and no number: {parts!r:.200}")
     listed = choices if choices is not None else config.labels
-    spelt_items = [
-        _spelt_as(config.items, text or "", item, listed, given=True) for text in texts
-    ]
+    spelt_items = [_spelt_as(config.items, text or "", item, listed, given=True) for text in texts]
     if config.type == "set":
-        once = {equivalent(text): text for text in spelt_items}
+        once = {_key(config.items, text): text for text in spelt_items}
         spelt_items = sorted(once.values(), key=_order(config))
     return json.dumps(spelt_items, ensure_ascii=False)
 
 
 def _order(config: AnswerSettings) -> Callable[[str], Any]:
-    return Fraction if config.items in NUMERIC else equivalent
+    if config.items not in NUMERIC:
+        return equivalent
+    return partial(number_of, decimal=config.decimal)
+
+
+def _key(kind: str, text: str) -> str:
+    """What canonical spellings that differ in nothing that counts have in common."""
+    return equivalent(text) if kind in ("text", "choice", "label") else text
 
 
 def _equal(one: str, other: str, config: AnswerSettings, choices: Choices) -> bool:
     """Whether two canonical spellings are the same answer."""
     kind = config.type_for(choices if choices is not None else config.labels)
     if kind not in ("set", "list"):
-        return _equal_as(kind, one, other, config.tolerance)
+        return _equal_as(kind, one, other, config)
     ours, theirs = json.loads(one), json.loads(other)
     return len(ours) == len(theirs) and all(
-        _equal_as(config.items, *pair, config.tolerance) for pair in zip(ours, theirs, strict=True)
+        _equal_as(config.items, *pair, config) for pair in zip(ours, theirs, strict=True)
     )
 
 
-def _equal_as(kind: str, one: str, other: str, tolerance: float) -> bool:
+def _equal_as(kind: str, one: str, other: str, config: AnswerSettings) -> bool:
     if one == other:
         return True
     if kind in NUMERIC:
-        return close(Fraction(one), Fraction(other), tolerance)
+        ours, theirs = number_of(one, config.decimal), number_of(other, config.decimal)
+        return close(ours, theirs, config.tolerance)
     return equivalent(one) == equivalent(other)

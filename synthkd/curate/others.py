@@ -64,8 +64,20 @@ class OtherData(FieldOrFields):
         Raises:
             SourceError: the file is missing or unreadable, or has no such field.
         """
+        for number, fields in self.records(folder):
+            yield number, text_or_none(fields, self.all_fields)
+
+    def records(self, folder: Path) -> Iterator[tuple[int, Fields]]:
+        """Each record's number, from 1, and its fields; none of one that cannot be read.
+
+        Args:
+            folder: as of `texts`.
+
+        Raises:
+            SourceError: as of `texts`.
+        """
         for number, record in enumerate(self._opened(folder).read(), start=1):
-            yield number, text_or_none(_fields(record), self.all_fields)
+            yield number, _fields(record)
 
     def _opened(self, folder: Path) -> Source:
         config = SourceConfig(jsonl=self.jsonl, csv=self.csv, parquet=self.parquet)

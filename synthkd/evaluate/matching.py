@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from fractions import Fraction
 
+from synthkd.answers import AnswerSettings
+from synthkd.answers import canonical as spelling_of
 from synthkd.evaluate.scored import Scored, share_right
 from synthkd.rows import Json, canonical
-from synthkd.text import answer_text, equivalent
+from synthkd.text import answer_text
+
+NUMBER = AnswerSettings(type="number")
 
 TOLERANCE = 1e-6
 """How far numbers may be apart, relative to gold or absolute, whichever is more; that of Distilling
@@ -46,15 +50,9 @@ def numeric_match(
 
 
 def number_of(value: Json) -> float | None:
-    """The number that an answer is: 1200 of "$1,200.00."; None = it is none, or not finite."""
-    text = answer_text(value)
-    if text is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(equivalent(text))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    """The number that an answer is (`synthkd.answers`): 1200 of "$1,200.00 a day"; None = none."""
+    spelling = spelling_of(value, NUMBER)
+    return None if spelling is None else float(Fraction(spelling))
 
 
 def _written(value: Json) -> bytes:

@@ -106,7 +106,10 @@ def test_percent_and_decimals_are_settings() -> None:
     assert same("50%", "0.5", shares)
     assert not same("50%", "0.5", NUMBER)
     german = AnswerSettings(type="number", decimal=",")
-    assert canonical("1.200,5 Euro", german) == "1200.5"
+    assert canonical("1.200,5 Euro", german) == canonical(1200.5, german) == "1200,5"
+    assert canonical("1200,5", german) == "1200,5"
+    assert grouped(["1.234", 1234, "1,234", 1.234], german) == [0, 0, 1, 1]
+    assert same("1,5e300", 1.5e300, german)
     assert canonical("1 200,5 €", german) is None  # a plain space may separate two numbers
 
 

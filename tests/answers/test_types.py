@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,8 +43,8 @@ def test_a_choice_whose_texts_are_not_known_is_its_letter(said: str, answer: str
 
 def test_without_its_text_or_letter_no_choice_is_named() -> None:
     assert read("The answer is the sea.", typed("choice")).status == "bad_label"
-    assert read("The answer is (a) or (b).", typed("choice")).status == "ok"  # the first decides
-    assert read("The answer is either (a) or (b).", typed("choice")).status == "several_answers"
+    for hedged in ("(a) or (b)", "either (a) or (b)", "A. or rather (b)"):
+        assert read(f"The answer is {hedged}.", typed("choice")).status == "several_answers"
 
 
 def test_gold_may_be_the_letter_the_text_or_both() -> None:
@@ -117,6 +119,14 @@ def test_a_box_counts_where_no_cue_has_anything_behind_it() -> None:
     assert read(r"One. \boxed{42}", config).rationale == "One."
 
 
+def test_without_any_cue_the_whole_reply_is_the_answer() -> None:
+    config = typed("number", cue=[])
+    assert read(" $18.0\nThat is all.", config).answer == "18"
+    assert read("I think it is \\boxed{18}, or 3 and 4", config).answer == "18"
+    assert read(" \n", config).status == "no_cue"
+    assert read("18", config, cut_short=True).status == "truncated"
+
+
 def test_which_of_several_cues_counts() -> None:
     text = "The answer is 5? No. The answer is 6."
     statuses = [read(text, typed("number", take=take)) for take in ("only", "first", "last")]
@@ -148,13 +158,43 @@ def test_an_answer_that_may_lack_its_end_is_truncated() -> None:
         ({"tolerance": -1}, "greater than or equal to 0"),
         ({"choices": "a", "labels": ["b"]}, "at most one of choices"),
         ({"type": "label"}, "type label needs labels"),
-        ({"cue": ["", ""]}, "cue must name"),
+        ({"cue": ["A:", ""]}, "cue must name"),
         ({"separator": ""}, "at least 1 character"),
     ],
 )
 def test_settings_that_make_no_sense(block: dict[str, object], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         AnswerSettings.model_validate(block)
+
+
+LONG = 200_000
+"""Characters of a rationale that never ends."""
+
+
+@pytest.mark.parametrize(
+    ("text", "type", "status"),
+    [
+        ("so much to say, 12 times over, " * (LONG // 31) + "The answer is 5.", "number", "ok"),
+        ("The answer is 5\n" * (LONG // 16), "number", "ok"),
+        ("The answer is " * (LONG // 14), "number", "no_cue"),
+        (r"\boxed{5}" * (LONG // 9), "number", "ok"),
+        (r"\boxed{" * (LONG // 7), "number", "no_cue"),
+        (r"\boxed{" * (LONG // 8) + "5" + "}" * (LONG // 8), "number", "ok"),
+        ("The answer is " + " " * LONG + "5", "number", "ok"),
+        ("The answer is " + "1," * (LONG // 2), "number", "bad_label"),
+        ("The answer is " + "(" * LONG, "equation", "bad_label"),
+        ("The answer is " + "(9^999)*" * 120 + "1", "equation", "bad_label"),
+        ("The answer is " + "[" * 19_000, "set", "ok"),
+        ("The answer is " + "a, " * 6_000, "list", "ok"),
+        ("The answer is\n" + "- a\n" * (LONG // 4), "list", "bad_label"),
+        ("The answer is " + "(a" * 9_000, "choice", "bad_label"),
+        ("\nQ" * (LONG // 2) + "The answer is 5", "text", "ok"),
+    ],
+)
+def test_reading_is_linear(text: str, type: AnswerType, status: str) -> None:
+    started = time.process_time()
+    assert read(text, typed(type)).status == status
+    assert time.process_time() - started < 2  # most take 0.03 s; a square of the length, minutes
 
 
 PIECES = st.sampled_from(

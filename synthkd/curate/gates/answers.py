@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
+from synthkd.answers import AnswerSettings, canonical, choices_of, same
 from synthkd.config import Share
 from synthkd.curate.fields import value_of
 from synthkd.errors import Rejected, RowError
@@ -21,17 +22,35 @@ class GoldConfig(StepSettings):
     field: str
     gold: str
     """The field with the right answer."""
+    answer: AnswerSettings | None = None
+    """The type of both, such as `{type: number}`; by default they are texts or JSON."""
 
 
-@step("gate.gold", needs=lambda config: [config.field, config.gold])
+def _needs(config: GoldConfig) -> Iterable[str]:
+    choices = None if config.answer is None else config.answer.choices
+    return [name for name in (config.field, config.gold, choices) if name is not None]
+
+
+@step("gate.gold", needs=_needs)
 async def gold(row: Row, kit: Kit, config: GoldConfig, /) -> AsyncIterator[Row]:
     """Rejects a `wrong_answer`: one that is not equal to gold.
 
     As everywhere, case, spaces against underscores, outer punctuation and the spelling of a number
     make no difference, so "$4.00" is 4. Lists, objects and null are compared as JSON.
+
+    With `answer`, what its type calls the same is equal, and gold that is no answer of the type is
+    `bad_gold`.
     """
     answer, right = value_of(row, config.field), value_of(row, config.gold)
-    if not same_answer(answer, right):
+    if config.answer is None:
+        equal = same_answer(answer, right)
+    else:
+        choices = choices_of(row.fields, config.answer)
+        if canonical(right, config.answer, choices) is None:
+            kind = config.answer.type_for(choices)
+            raise Rejected("bad_gold", f"{config.gold} is {right!r:.200}, which is no {kind}")
+        equal = same(answer, right, config.answer, choices)
+    if not equal:
         raise Rejected(
             "wrong_answer", f"{config.field} is {answer!r:.200}, {config.gold} is {right!r:.200}"
         )

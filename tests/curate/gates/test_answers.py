@@ -29,6 +29,34 @@ async def test_gold_rejects(answer: Json, right: Json) -> None:
         await passes("gate.gold", {"field": "a", "gold": "g"}, a=answer, g=right)
 
 
+@pytest.mark.parametrize(
+    ("block", "answer", "right", "reason"),
+    [
+        ({"type": "number"}, "$1,200 a day", 1200, None),
+        ({"type": "number"}, "1/3", "0.3333333333", None),
+        ({"type": "number"}, "1200", "1201", "wrong_answer"),
+        ({"type": "number"}, "soon", "1201", "wrong_answer"),
+        ({"type": "number"}, "1200", "n/a", "bad_gold"),
+        ({"type": "number"}, "1200", None, "bad_gold"),
+        ({"type": "equation"}, "5 / 0", "5", "wrong_answer"),
+        ({"type": "equation"}, "5", "5 / 0", "bad_gold"),
+        ({"choices": "c"}, "sea", "(b)", None),
+        ({"choices": "c"}, "park", "b", "wrong_answer"),
+        ({"choices": "c"}, "park", "(z)", "bad_gold"),
+        ({"type": "set"}, '["a", "b"]', ["b", "a"], None),
+    ],
+)
+async def test_gold_of_a_type(
+    block: dict[str, Any], answer: Json, right: Json, reason: str | None
+) -> None:
+    settings = {"field": "a", "gold": "g", "answer": block}
+    if reason is None:
+        assert await passes("gate.gold", settings, a=answer, g=right, c=["park", "sea"])
+        return
+    with pytest.raises(Rejected, match=f"{reason}: .*g is "):
+        await passes("gate.gold", settings, a=answer, g=right, c=["park", "sea"])
+
+
 @pytest.mark.parametrize(("votes", "answers", "at_least"), [(3, 5, 0.6), (2, 3, 2 / 3), (1, 1, 1)])
 async def test_votes_at_the_threshold_pass(votes: int, answers: int, at_least: float) -> None:
     assert await passes("gate.votes", {"keep_at_least": at_least}, agreement=votes / answers)
