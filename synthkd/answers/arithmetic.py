@@ -24,9 +24,12 @@ LARGEST_BITS = 4_096
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)"
-    r"(?:e(?P<power>[-+]?\d{1,7})(?![\w.]))?|(?P<sign>\*\*|\\frac|\\sqrt|[-+*/^()%:{}x]))",
+    r"(?:e(?P<power>[-+]?\d{1,7})(?![\w.]))?|(?P<sign>\*\*|\\frac|\\?sqrt|\u221a|[-+*/^()%:{}x]))",
     re.IGNORECASE,
 )
+_ROOTS = ("\\sqrt", "sqrt", "\u221a")
+_NO_UNIT = re.compile(r"[+*/^|]|\w\(|\d!")
+"""What a number with a unit has not: a sign, a function, a factorial."""
 _CLOSING = {"(": ")", "{": "}"}
 _BRACKETS = str.maketrans("[]", "()")
 
@@ -39,7 +42,7 @@ def value_of(words: str, config: AnswerSettings) -> Fraction:
     Raises:
         NotRead: no side can be worked out, a part of it cannot, or two sides differ.
     """
-    text = plain(words, config.decimal).strip(" .,;!?`\"'")
+    text = plain(words, config.decimal).strip(" .,;?`\"'")
     sides = [side for side in text.split("=") if side.strip(" *_`")]
     values, faults = [], []
     for side in sides:
@@ -64,7 +67,7 @@ def _side(text: str, config: AnswerSettings) -> Fraction:
     except Impossible:
         raise
     except NotRead as fault:
-        if len(re.findall(r"[-+*/^]", text)) > text.count("-"):
+        if _NO_UNIT.search(text):
             raise
         try:
             return number_in(text, config)  # with a unit
@@ -94,7 +97,7 @@ class _Parser:
     def whole(self) -> Fraction:
         value = self.sum()
         if self.at < len(self.tokens):
-            raise self.fault(f"{self.tokens[self.at]!r} stands where nothing should")
+            raise self.fault(f"{str(self.tokens[self.at])!r} stands where nothing should")
         try:
             return checked(value, self.text)
         except NotRead as fault:
@@ -142,10 +145,12 @@ class _Parser:
         elif self.taken("\\frac") is not None:
             above, below = self.deeper(self.atom), self.deeper(self.atom)
             value = self.divided(above, below)
-        elif self.taken("\\sqrt") is not None:
+        elif self.taken(*_ROOTS) is not None:
             value = self.raised(self.deeper(self.atom), Fraction(1, 2))
         else:
-            raise self.fault("it ends too soon" if token is None else f"{token!r} is no number")
+            raise self.fault(
+                "it ends too soon" if token is None else f"{str(token)!r} is no number"
+            )
         return value / 100 if self.taken("%") is not None else value
 
     def divided(self, above: Fraction, below: Fraction) -> Fraction:
@@ -166,7 +171,7 @@ class _Parser:
     def rooted(self, base: Fraction, power: Fraction) -> Fraction:
         """By floats: what comes out is seldom a fraction."""
         try:
-            return Fraction(float(base) ** float(power))
+            return Fraction(repr(float(base) ** float(power)))
         except (OverflowError, ZeroDivisionError, ValueError, TypeError):
             raise Impossible(f"a power that has no value here: {self.text!r:.200}") from None
 

@@ -12,7 +12,9 @@ from synthkd.errors import MissingField
 from synthkd.rows import Fields
 from synthkd.text import OUTER_PUNCTUATION, equivalent
 
-_LETTER_FIRST = re.compile(r"[^\w\n]*([A-Za-z])(?:[).:](?!\w)|[^\w\n]*$)")
+_LETTER_FIRST = re.compile(
+    r"[^\w\n]*(?:(?i:option|choice|answer) )?([A-Za-z])(?:[).:](?!\w)|[^\w\n]*$)"
+)
 _LETTER_BEFORE_TEXT = re.compile(r"\s*\(([A-Za-z])\)|\s*([A-Za-z])[).:]")
 _LETTERS = re.compile(r"\(([A-Za-z])\)")
 
@@ -135,4 +137,4 @@ def _without_letters(choices: Sequence[str]) -> Sequence[str]:
 @lru_cache(maxsize=4096)
 def _whole_words(choice: str) -> re.Pattern[str]:
     words = r"[\s_]+".join(re.escape(word) for word in choice.replace("_", " ").split())
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<!\w)(?<!non-){words}(?!\w)", re.IGNORECASE)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from synthkd.answers.faults import NotRead, SeveralRead
@@ -20,30 +21,39 @@ LONGEST = 1_000
 """Characters in which a number or an equation must be said: what is longer is no answer."""
 _LARGEST = Fraction(2) ** 1024
 """The first power of two that no float holds."""
+_SMALLEST = Fraction(1, 10**400)
+_MOST_BITS = 3_000
+"""Of an exact fraction: some 900 digits, so that it can be read as it is written; of a longer one
+50 digits are kept."""
 _MOST_ZEROS = 400
 """Of an exponent: past it nothing is written out, whatever stands before."""
 
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _TOKEN = re.compile(
     r"""
-    # Words and units first: the digits of m2, x1, COVID-19 or 0xff are no number.
-    (?:0[xob][0-9a-f]+\b|[^\W\d_]\w*(?:-\w+)*(?:\^[-+]?\d+)?)
+    # Words and units first: the digits of m2, x1, v1.2, COVID-19, 0xff or 5x3 are no number.
+    (?:0[xob][0-9a-f]+\b|\d+x\d\w*)
+    |(?:[^\W\d_]\w*(?:-\w+|(?<=\d)\.\d+|_\{\w*\})*(?:\^[-+]?\d+)?)
     |(?P<number>
       (?P<sign>(?<![\w)\]%])[-+]|\A[-+]\s)?
       (?:
         (?:(?P<whole>\d+)\s+)?(?P<top>\d+)\s?/\s?(?P<bottom>\d+)(?!\s?/|\d|\.\d)
         |(?P<digits>[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?!\d)|\d+)(?:\.(?P<part>\d*))?
-        |(?<!\.)\.(?P<only>\d+)
+        |(?<![.\w])\.(?P<only>\d+)
       )
       (?:e(?P<e>[-+]?\d+)|\s?[*x]\s?10\s?(?:\^|\*\*)\s?\(?(?P<ten>[-+]?\d+)\)?)?
-      (?:\s?(?P<scale>thousand|million|billion|trillion)s?\b)?
+      (?:\s?(?P<scale>hundred|thousand|million|billion|trillion)s?\b)?
       (?:\s?(?P<percent>%|percent\b|per\ cent\b))?
     )
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_EXPRESSION = re.compile(r"[\u221a\u03c0\u00b1]|\\(?:sqrt|pi|pm|infty)")
-"""What is no unit: 5\u03c0 is not 5."""
+_EXPRESSION = re.compile(r"[\u221a\u03c0\u00b1]|\\(?:sqrt|pi|pm|infty)|-\s*[-(]")
+"""What is no unit and no sign: 5\u03c0 is not 5, and -(-5) is not -5."""
+_SHORT = re.compile(r"(?<=\d)(?:[kKMB]|bn|mn)\b")
+"""5k is 5,000 or five of something."""
+_NEXT = re.compile(r"[,;]\s|\band\b")
+"""Between two equal signs: "a = 5, b = 6" is no chain."""
 
 _JOINED = re.compile(r"(?<=\d)[\u00a0\u202f\u2009'\u2019_](?=\d{3}(?!\d))")
 """What groups thousands and is no comma."""
@@ -69,7 +79,7 @@ _LATEX = (
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\\approx(?![a-zA-Z])"), "="),
     (
-        re.compile(r"\\[dtc]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))"),
+        re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))"),
         r" \1\2/\3\4",
     ),
     (re.compile(r"\^\s*\{\s*([-+]?\d+)\s*\}"), r"^\1"),
@@ -87,10 +97,15 @@ def number_in(words: str, config: AnswerSettings) -> Fraction:
         NotRead: they hold none, or one that is too large.
     """
     text = plain(words, config.decimal)
-    *_, last = text.split("=")
+    first, *sides = text.split("=")
+    last = sides[-1] if sides else first
+    if any(map(_NEXT.search, sides[:-1])):
+        raise SeveralRead(f"several equations: {words!r:.200}")
     text = (last if re.search(r"\d", last) else text).lstrip(" *_`\"'([{:#")
     if _EXPRESSION.search(text) or "\\" in (rest := _TOKEN.sub(" ", text)) or "^" in rest:
         raise NotRead(f"an expression and no number: {words!r:.200}")
+    if found := _SHORT.search(text):
+        raise NotRead(f"{found[0]!r} may be a unit or a multiple: {words!r:.200}")
     numbers = [match for match in _TOKEN.finditer(text) if match["number"]]
     values = {_value(match, config) for match in numbers}
     if len(values) > 1:
@@ -156,7 +171,12 @@ def checked(value: Fraction, words: str) -> Fraction:
     """
     if abs(value) >= _LARGEST:
         raise NotRead(f"too large, no float holds it: {words!r:.200}")
-    return value
+    if value and abs(value) < _SMALLEST:
+        raise NotRead(f"too small, no float holds it: {words!r:.200}")
+    if value.numerator.bit_length() + value.denominator.bit_length() <= _MOST_BITS:
+        return value
+    with localcontext(prec=50):
+        return Fraction(Decimal(value.numerator) / Decimal(value.denominator))
 
 
 def shifted(value: Fraction, power: int, words: str) -> Fraction:

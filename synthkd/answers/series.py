@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from synthkd.answers.faults import NotRead
-from synthkd.answers.settings import AnswerSettings
+from synthkd.answers.settings import NUMERIC, AnswerSettings
 
 BULLET = re.compile(r"\s*(?:[-*\u2022]|\d{1,3}[.)])\s+")
 _AND = re.compile(r"\s+(?:and|&)\s+")
@@ -29,8 +29,13 @@ def parts_of(words: str, config: AnswerSettings) -> list[Any]:
         raise NotRead("nothing is said")
     if config.separator is None and "\n" in text:
         return [BULLET.sub("", line, count=1).strip() for line in text.split("\n") if line.strip()]
+    if config.items not in NUMERIC:  # of a number it would be the sign
+        text = BULLET.sub("", text, count=1) if BULLET.match(text) else text
     inner = _without_brackets(text)
-    return [part for part in map(str.strip, _split(inner, config)) if part]
+    parts = [part for part in map(str.strip, _split(inner, config)) if part]
+    if inner.strip() and not parts:
+        raise NotRead(f"no item: {text!r:.200}")
+    return parts
 
 
 def _split(text: str, config: AnswerSettings) -> Iterator[str]:
@@ -61,12 +66,17 @@ def _outside_brackets(text: str, sign: str, config: AnswerSettings) -> Iterator[
 
 def _in_number(text: str, at: int, config: AnswerSettings) -> bool:
     """Whether the comma groups thousands, or stands before decimals."""
-    if config.items not in ("number", "equation") or text[at] != ",":
+    if config.items not in NUMERIC or text[at] != ",":
         return False
     behind = text[at + 1 : at + 5]
     if config.decimal == ",":
         return behind[:1].isdigit()
-    return text[at - 1 : at].isdigit() and behind[:3].isdigit() and not behind[3:4].isdigit()
+    return (
+        text[at - 1 : at].isdigit()
+        and len(behind) > 2
+        and behind[:3].isdigit()
+        and not behind[3:4].isdigit()
+    )
 
 
 def _without_brackets(text: str) -> str:

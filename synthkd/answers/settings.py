@@ -14,6 +14,8 @@ DEFAULT_STOP_AT = ("\n\nQ:", "\nQ:", "\nQuestion:", "\nPremise:")
 """How the next example begins in the usual few-shot prompts, so that a run-on model writes it."""
 LISTED = frozenset({"choice", "label"})
 """The types whose answers come from a list."""
+NUMERIC = frozenset({"number", "equation"})
+"""The types whose canonical spelling is a number."""
 
 
 class AnswerSettings(BaseModel):

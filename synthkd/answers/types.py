@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
@@ -14,16 +15,17 @@ from synthkd.answers.choices import choice_in, label_in, letter_in
 from synthkd.answers.faults import NotRead, SeveralRead
 from synthkd.answers.numbers import close, number_in, number_of, written
 from synthkd.answers.series import parts_of
-from synthkd.answers.settings import AnswerSettings
+from synthkd.answers.settings import NUMERIC, AnswerSettings
 from synthkd.rows import Json
 from synthkd.text import answer_text, equivalent
 
 LONGEST = 20_000
 """Characters of an answer: what is longer is a text that lacks its end."""
 
-NUMERIC = frozenset({"number", "equation"})
-"""The types whose canonical spelling is a number."""
-_AROUND = " \t\r\n*`\"'"
+_WRAPPED = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+"""What LaTeX puts around words."""
+_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+_AROUND = f"{_SPACES}*`\"'"
 
 Choices = Sequence[str] | None
 
@@ -107,6 +109,9 @@ def spelt(words: str, config: AnswerSettings, choices: Choices, *, given: bool =
 def _spelt_as(
     kind: str, words: str, config: AnswerSettings, listed: Choices, *, given: bool
 ) -> str:
+    if kind not in NUMERIC and "\\" in words:
+        words = _WRAPPED.sub(r"\1", words)
+    words = words.strip()
     if kind == "number":
         return written(number_in(words, config), config.decimal)
     if kind == "equation":
