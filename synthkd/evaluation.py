@@ -27,7 +27,6 @@ from synthkd.flow import Stage, in_thread, pour
 from synthkd.forgetting import forgotten
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
-from synthkd.leaks import leaks_told
 from synthkd.manifest import Evaluation, StepCounts, Wordings
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Json, Row
@@ -36,7 +35,7 @@ from synthkd.students.hosted.student import HostedStudent, answer_in
 from synthkd.survey import rows_of
 from synthkd.teachers.open import Gateway, check_teachers
 from synthkd.teachers.request import Completion
-from synthkd.teachers.students import is_simulated
+from synthkd.teachers.students import is_taught_by_simulated
 from synthkd.wordings import OWN, wordings_of_step, wordings_of_texts
 
 
@@ -57,7 +56,8 @@ async def evaluate(
     student: Student | None,
     *,
     gateway: Gateway,
-    rows_file: Path,
+    rows_file: Path | None,
+    contamination: str,
     work: Path,
     predictions: Path,
     wait_for: Callable[[int], Awaitable[None]],
@@ -70,7 +70,8 @@ async def evaluate(
         desk_of: what the calls of a step share.
         student: None = there is none.
         gateway: asks a student that a provider has, within ledger and budget.
-        rows_file: what the student was trained on.
+        rows_file: what the student was trained on; None = it is not here.
+        contamination: what is known of held-out rows among those that the student learnt from.
         work: a folder for scratch files.
         predictions: the file for every answer to every row.
         wait_for: ends the run if so many rows wait for a batch; none is no reason.
@@ -83,8 +84,10 @@ async def evaluate(
     """
     config = plan.config.evaluate
     assert config is not None  # noqa: S101  the caller asks only where there is an evaluation
-    labels = await in_thread(lambda: _training_labels(plan, rows_file))
-    if not labels:
+    labels = None
+    if rows_file is not None:
+        labels = await in_thread(lambda: _training_labels(plan, rows_file))
+    if labels is not None and not labels:
         raise NothingToLearn(
             "evaluation: no row was kept, so nobody knows the most frequent label, with which all"
             " are compared: `synthkd show` says where the rows were lost"
@@ -111,8 +114,6 @@ async def evaluate(
     answers = {} if exam is None else exam.answers([row.id for row in rows])
     if of_student is not None:
         answers["student"] = of_student
-    found = None if student is None else leaks_told(student.about)
-    contamination = found or "not checked"
 
     def write(compared: Compared) -> None:
         write_predictions(
@@ -129,6 +130,7 @@ async def evaluate(
             [row.gold for row in rows],
             answers,
             training_labels=labels,
+            known_labels=getattr(student, "labels", None),
             on=config.on,
             metrics=config.metrics,
             tolerance=config.tolerance,
@@ -219,7 +221,7 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
         role="student",
         given=predictions,
         confidences=confidences(student, texts),
-        simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
+        simulated=is_taught_by_simulated(student.about),
         ms_per_row=1000 * took_s / max(1, len(rows)),
         usd_per_1000=0.0,
     )
@@ -267,7 +269,7 @@ async def _ask_student(
     answers = Answers(
         role="student",
         given=[answer_in(replies[row.id]) for row in answered],
-        simulated=any(is_simulated(t, plan.folder) for t in plan.config.teachers.values()),
+        simulated=is_taught_by_simulated(student.about),
         ms_per_row=median_ms(teacher, bought),
         usd_per_1000=usd_per_1000(costs, len(answered)),
     )

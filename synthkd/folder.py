@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import StringConstraints, ValidationError
@@ -43,6 +43,7 @@ PREDICTIONS = "predictions.parquet"
 RUN = "run.json"
 
 
+R = TypeVar("R", bound=Record)
 StudentPlace = Literal["trained", "published", "none"]
 
 
@@ -136,6 +137,23 @@ class RunFolder:
             file.write(_pretty(made.model_dump(mode="json")))
         (self.path / BEFORE).unlink(missing_ok=True)
         for gone in (STOPPED, TRAINED, WORK):
+            shutil.rmtree(self.path / gone, ignore_errors=True)
+        return made
+
+    def publish_trial(self, name: str, record: Callable[[], R]) -> R:
+        """Move what an evaluation without a run has staged into place, and write its record last.
+
+        Args:
+            name: of the file with the record; an older one goes first, as it tells of old files.
+            record: called once all is in place, to hash what is there.
+        """
+        (self.path / name).unlink(missing_ok=True)
+        for new in sorted(self.staged.iterdir()):
+            new.rename(self.path / new.name)
+        made = record()
+        with atomic_file(self.path / name) as file:
+            file.write(_pretty(made.model_dump(mode="json")))
+        for gone in (STOPPED, WORK):
             shutil.rmtree(self.path / gone, ignore_errors=True)
         return made
 

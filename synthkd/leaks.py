@@ -21,6 +21,7 @@ from typing import Any
 from synthkd.config import LearnerConfig
 from synthkd.curate.ngrams import NgramIndex, Rules
 from synthkd.errors import NothingToLearn
+from synthkd.plan import Plan
 from synthkd.rows import Json, Row
 from synthkd.students.lesson import HeldOutRow
 from synthkd.text import normalised
@@ -30,6 +31,7 @@ MOST = 0.95
 FEW = 0.01
 RULES = Rules(any_words=None, share_words=13, share=MOST, least_words=13)
 SAME = "the same text"
+NOT_CHECKED = "not checked"
 LEAKS = "leaks"
 """Under which a student's `made_from` says what was found."""
 AT_ONCE = 1000
@@ -85,6 +87,31 @@ def leaks_told(about: Mapping[str, Any]) -> str | None:
     """What student.json says of leaks; None = they were not looked for."""
     told: str | None = about.get("made_from", {}).get(LEAKS)
     return told
+
+
+def contamination_told(
+    plan: Plan, figures: Mapping[str, Mapping[str, Json]], about: Mapping[str, Any]
+) -> str:
+    """What is known of held-out rows among those to learn from: which checks ran, what they found.
+
+    Args:
+        plan: of the run that made the rows.
+        figures: what its steps noted.
+        about: the content of student.json; empty = there is no student.
+    """
+    said = []
+    for bound in plan.steps:
+        if bound.step.name == "decontaminate":
+            did = "flagged" if getattr(bound.config, "action", "") == "flag" else "dropped"
+            found = figures.get(bound.label, {}).get("benchmarks")
+            for name, of in found.items() if isinstance(found, dict) else ():
+                if isinstance(of, dict):
+                    said.append(
+                        f"{bound.label}: {of['rows']} rows {did}, with {of['items_found']} of"
+                        f" {of['items']} items of {name}"
+                    )
+    told = leaks_told(about)
+    return "; ".join([*said, *([] if told is None else [told])]) or NOT_CHECKED
 
 
 def leaks(

@@ -311,6 +311,33 @@ class Evaluation(Record):
     """The file beside this one with every answer to every row; None = of an older version."""
 
 
+class TrialRecord(Record):
+    """evaluation.json: an evaluation without a run, written last."""
+
+    name: str
+    pipeline: str
+    """The pipeline file."""
+    run_id: str
+    """Under which the ledger has what it spent."""
+    source: str
+    """The file with the rows."""
+    asked: Mapping[str, str]
+    """Who was examined, and who that is, in words; simulated and recorded ones are called so."""
+    evaluation: Evaluation
+    student: Mapping[str, Any] | None = None
+    """Of a student: its folder, kind, fingerprint and what it was made from."""
+    teachers: Mapping[str, TeacherCounts]
+    spend: Spend
+    prices: Mapping[str, PriceRecord | None] = {}
+    seed: int
+    """Of the draws behind the intervals."""
+    wall_s: float
+    config: Mapping[str, Any]
+    prompts: Mapping[str, str]
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+
+
 class RoundRecord(Record):
     """One round of a run."""
 

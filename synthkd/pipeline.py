@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthkd.again import RunAgain
 from synthkd.errors import UserError, WaitingForBatch
 from synthkd.flow import Emit, run_loop, streamed
 from synthkd.folder import (
@@ -246,7 +247,7 @@ class Pipeline:
     async def _again(self, *, training: bool, offline: bool, on_progress: Tell | None) -> Manifest:
         with self._folder() as folder:
             old = manifest_of_rows(self.out)  # in the lock: another process may replace it
-            run = Run(self._plan, folder, Ways(offline=offline), on_progress)
+            run = RunAgain(self._plan, folder, Ways(offline=offline), on_progress)
             return await run.again(old, training=training)
 
     @asynccontextmanager

@@ -11,7 +11,9 @@ from synthkd.account import Account, Kind
 from synthkd.cards import dataset_card
 from synthkd.config import PipelineConfig
 from synthkd.errors import UserError
+from synthkd.evaluate.card import HEADING, section, with_section
 from synthkd.folder import BEFORE, RunFolder, sha256_of
+from synthkd.io.atomic import atomic_file
 from synthkd.io.exports import export_dataset, write_records
 from synthkd.io.rows_file import ROWS, open_rows
 from synthkd.io.spool import RowSpool
@@ -23,6 +25,7 @@ from synthkd.teachers.prices import price_record
 from synthkd.teachers.students import is_simulated
 from synthkd.training import student_in_words
 
+CARDS = (Path("dataset", "README.md"), Path("student", "README.md"))
 PACKAGES = ("synthkd", "aiohttp", "orjson", "pyarrow", "pydantic", "jinja2", "scikit-learn")
 """Whose versions a reader of the manifest may need to get the same bytes."""
 UNHASHED = frozenset({".work", ".trained", "run.json", "manifest.json", BEFORE, "stopped"}) | {
@@ -79,6 +82,7 @@ def manifest_of(
     """What manifest.json says, once everything is in its place."""
     config = plan.config
     figures = figures_of(plan, account.figures)
+    put_evaluation(folder.path, evaluation)
     return Manifest(
         name=config.name,
         pipeline=plan.place,
@@ -110,6 +114,23 @@ def resolved(plan: Plan) -> dict[str, Any]:
     for entry, bound in zip(config["steps"], plan.steps, strict=True):
         entry["with"] = bound.config.model_dump(mode="json")
     return config
+
+
+def put_evaluation(folder: Path, evaluation: Evaluation | None) -> None:
+    """Have the cards of dataset and student tell of the evaluation, in place of an older one.
+
+    Args:
+        folder: of the run, with everything in place.
+        evaluation: None = there is none any more.
+    """
+    lines = [] if evaluation is None else section(evaluation)
+    for name in CARDS:
+        if (folder / name).exists():
+            card = (folder / name).read_text(encoding="utf-8")
+            told = with_section(card, HEADING, lines)
+            if told != card:
+                with atomic_file(folder / name) as file:
+                    file.write(told.encode())
 
 
 def figures_of(

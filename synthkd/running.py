@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,13 +27,13 @@ from synthkd.evaluate.money import with_money
 from synthkd.evaluation import evaluate
 from synthkd.feedback import Feedback
 from synthkd.flow import Emit, in_thread, ticking
-from synthkd.folder import PREDICTIONS, RunFolder, sha256_of
+from synthkd.folder import PREDICTIONS, RunFolder
 from synthkd.interrupts import interruptible, within_wall
 from synthkd.io.exports import missing_text
 from synthkd.io.rows_file import ROWS, row_ids
-from synthkd.io.sources import Source, open_source
+from synthkd.io.sources import Source, Split, open_source
 from synthkd.io.spool import RowSpool
-from synthkd.leaks import same_texts
+from synthkd.leaks import contamination_told, same_texts
 from synthkd.ledger import Cost
 from synthkd.ledger.outbox import LedgerWithOutbox
 from synthkd.ledger.sqlite import open_ledger
@@ -56,15 +56,13 @@ from synthkd.plan import (
     wordless_teachers,
 )
 from synthkd.results import (
-    UNHASHED,
-    afterwards,
-    check_student,
+    figures_of,
     manifest_of,
     write_losses,
     write_results,
 )
 from synthkd.rounds import Rounds
-from synthkd.rows import Row
+from synthkd.rows import Json, Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
 from synthkd.students.lesson import SIDES, HeldOutRow
@@ -73,7 +71,7 @@ from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
-from synthkd.training import held_out_rows, student_in_words, train
+from synthkd.training import held_out_rows, train
 
 TICK_S = 0.25
 """Seconds between reports of progress."""
@@ -160,37 +158,6 @@ class Run:
             self._account.reconcile()
             await self._wait_for(self._account.waiting)
 
-    async def again(self, old: Manifest, *, training: bool) -> Manifest:
-        """Student (if `training`) and evaluation anew, from the rows of a complete run.
-
-        What the manifest says of asking and curating stays as the run wrote it.
-        """
-        if training:
-            await self._can_train()
-        async with self._working():
-            rows_file = self._folder.path / ROWS
-            student = None
-            if training:
-                student = await self._student(rows_file, ())
-            elif old.student is not None:
-                student = await in_thread(lambda: kinds.load(self._folder.path / "student"))
-                check_student(student, old)
-            evaluation = await self._evaluate(student, rows_file)
-            self._enter("done")
-            news = {
-                "student": None if student is None else student_in_words(student),
-                "evaluation": evaluation,
-                "spend": self._progress().spend,
-                "config": {**old.config, **afterwards(self._plan.config)},
-            }
-            return self._folder.publish(
-                lambda: old.model_copy(
-                    update={**news, "files": sha256_of(self._folder.path, UNHASHED)}
-                ),
-                student="trained" if training else "published",
-                same_rows=True,
-            )
-
     # --- survey, ledger, teachers
 
     @asynccontextmanager
@@ -243,13 +210,12 @@ class Run:
                 self._source,
                 config.source,
                 self._account,
-                lambda row, side: check_held_out(self._plan, row, side),
+                self._check_row,
                 left.is_set,
             ),
             left.set,
         )
-        check_sides(self._plan, found.sides, found.unreadable)
-        check_wiring(self._plan, found.columns)
+        self._check(found)
         self._survey = found
         check_teachers(
             config.teachers,
@@ -258,6 +224,15 @@ class Run:
             offline=self._ways.offline,
             wordless=wordless_teachers(self._plan),
         )
+
+    def _check_row(self, row: Row, side: Split) -> None:
+        """Check that the evaluation can use a row of the source."""
+        check_held_out(self._plan, row, side)
+
+    def _check(self, found: Survey) -> None:
+        """Check that the source has what the plan needs."""
+        check_sides(self._plan, found.sides, found.unreadable)
+        check_wiring(self._plan, found.columns)
 
     @asynccontextmanager
     async def _alone(self, ledger: LedgerWithOutbox) -> AsyncIterator[None]:
@@ -437,22 +412,35 @@ class Run:
     async def _evaluate(self, student: Student | None, rows_file: Path) -> Evaluation | None:
         if self._plan.config.evaluate is None:
             return None
+        known = contamination_told(
+            self._plan, self._figures(), {} if student is None else student.about
+        )
+        evaluation = await self._compared(student, rows_file, known)
+        spent_usd = self._progress().spend.usd
+        rows = await in_thread(lambda: sum(1 for _ in row_ids(rows_file)))
+        return with_money(evaluation, spent_usd=spent_usd, rows=rows)
+
+    def _figures(self) -> Mapping[str, Mapping[str, Json]]:
+        """What the steps noted of all rows."""
+        return figures_of(self._plan, self._account.figures)
+
+    async def _compared(
+        self, student: Student | None, rows_file: Path | None, contamination: str
+    ) -> Evaluation:
         self._enter("evaluating")
         assert self._gateway is not None  # noqa: S101  as above
-        evaluation = await evaluate(
+        return await evaluate(
             self._plan,
             self._source,
             self._desk,
             student,
             gateway=self._gateway,
             rows_file=rows_file,
+            contamination=contamination,
             work=self._folder.work,
             predictions=self._folder.staged / PREDICTIONS,
             wait_for=self._wait_for,
         )
-        spent_usd = self._progress().spend.usd
-        rows = await in_thread(lambda: sum(1 for _ in row_ids(rows_file)))
-        return with_money(evaluation, spent_usd=spent_usd, rows=rows)
 
     # --- progress
 

@@ -6,12 +6,22 @@ Several small tables rather than a wide one, so that each fits into 80 columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from synthkd.manifest import Contestant, Evaluation, Forgetting, Interval, Money, Unseen, Wordings
+from synthkd.manifest import (
+    Contestant,
+    Evaluation,
+    Forgetting,
+    Interval,
+    Money,
+    TrialRecord,
+    Unseen,
+    Wordings,
+)
 from synthkd.tables import known, plain_table, printable
 
 if TYPE_CHECKING:
@@ -43,6 +53,18 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     if evaluation.wordings:
         parts.append(_wordings(evaluation.wordings))
     return Group(*parts)
+
+
+def trial_view(record: TrialRecord, folder: Path) -> RenderableType:
+    """An evaluation without a run: who was examined, the figures, what it cost, where it is."""
+    spent = known(record.spend.usd, ".4f")
+    return Group(
+        *[printable(f"{name}: {who}") for name, who in record.asked.items()],
+        f"rows: {printable(record.source)}",
+        evaluation_view(record.evaluation),
+        f"{record.spend.requests:,} requests so far, {spent} USD",
+        printable(f"evaluation.json, predictions.parquet and card.md are in {folder}"),
+    )
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:

@@ -168,7 +168,7 @@ def test_a_missing_file_is_the_users_mistake() -> None:
     assert not list(Path().iterdir())
 
 
-@pytest.mark.parametrize("command", ["show", "eval", "train"])
+@pytest.mark.parametrize("command", ["show", "train"])
 def test_a_pipeline_file_in_place_of_a_folder_is_the_users_mistake(
     command: str, pipeline: Path
 ) -> None:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 import yaml
 
+from synthkd import again as afterwards
 from synthkd import running
 from synthkd.errors import BudgetReached, LedgerFailed, UserError
 from synthkd.fake_teacher import FakeTeacher
@@ -323,14 +324,14 @@ class Killed(BaseException):
 
 
 async def train_killed(monkeypatch: pytest.MonkeyPatch, at: str, seed: int) -> None:
-    """Train with another seed, and die where `synthkd.running` calls that function."""
+    """Train with another seed, and die where that function is called."""
 
     def kill(*args: Any, **kwargs: Any) -> Any:
         raise Killed
 
     again = Pipeline.reopen("out", overrides=[f"student.seed={seed}"])
     with monkeypatch.context() as patch:
-        patch.setattr(running, at, kill)
+        patch.setattr(running if hasattr(running, at) else afterwards, at, kill)
         with pytest.raises(Killed):
             await again.train()
 

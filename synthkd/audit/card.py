@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
 from synthkd.errors import UserError
+from synthkd.evaluate.card import with_section
 from synthkd.folder import MANIFEST, read_manifest
 from synthkd.io.atomic import atomic_file
 from synthkd.io.lock import locked
@@ -55,5 +55,4 @@ def write_audit(folder: Path, manifest: Manifest, lines: Sequence[str]) -> None:
 
 def with_audit(card: str, lines: Sequence[str]) -> str:
     """The card with this section at its end, and no other of its kind."""
-    rest = re.sub(rf"\n{HEADING}\n.*?(?=\n## |\Z)", "", card, flags=re.DOTALL).rstrip("\n")
-    return "\n".join([rest, "", HEADING, "", *[f"- {line}" for line in lines], ""])
+    return with_section(card, HEADING, [f"- {line}" for line in lines])

@@ -1,9 +1,9 @@
 """The command line: a thin skin over the Python API.
 
     cli/app.py      the application, the options that commands share, the exit codes
-    cli/runs.py     run, plan, show, train, eval
+    cli/runs.py     run, plan, show, train
     cli/steps.py    steps
-    cli/comparing.py  compare
+    cli/evaluating.py  eval, compare
     cli/judging.py  calibrate
     cli/audit.py    audit
     cli/batch.py    batch list, collect, cancel
@@ -24,14 +24,14 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import audit, batch, comparing, job, judging, ledger, runs, serve, steps, teachers
+from synthkd.cli import audit, batch, evaluating, job, judging, ledger, runs, serve, steps, teachers
 from synthkd.cli.app import app
 
 __all__ = [
     "app",
     "audit",
     "batch",
-    "comparing",
+    "evaluating",
     "job",
     "judging",
     "ledger",

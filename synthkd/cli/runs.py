@@ -1,4 +1,4 @@
-"""The commands around a run: `run`, `plan`, `show`, `train`, `eval`; a skin over `Pipeline`."""
+"""The commands around a run: `run`, `plan`, `show`, `train`; a skin over `Pipeline`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ def show(
     """Show a run: account, funnel, spend, sample rows, rejections, evaluation, why it stopped."""
     from synthkd.display import console_for, rejections_table, sample_text, stopped_view, summary
     from synthkd.pipeline import read_manifest, read_stopped
+    from synthkd.scoreboard import trial_view
+    from synthkd.trial import read_trial
 
     console = console_for(sys.stdout)
     stopped = read_stopped(folder)
@@ -107,6 +109,12 @@ def show(
         if not (folder / "manifest.json").exists():
             return
         console.print("an earlier run in this folder is complete:")
+    if not (folder / "manifest.json").exists() and (trial := read_trial(folder)) is not None:
+        if as_json:
+            print_json(trial)
+        else:
+            console.print(trial_view(trial, folder))
+        return
     manifest = read_manifest(folder)
     if as_json:
         print_json(manifest)
@@ -132,27 +140,10 @@ def train(
     from synthkd.pipeline import Pipeline
 
     pipeline = Pipeline.reopen(folder, overrides=overrides or ())
-    _again(pipeline.train, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
+    again(pipeline.train, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
 
 
-@app.command("eval")
-@reported
-def evaluate(
-    folder: RunFolder,
-    overrides: Overrides = None,
-    offline: Offline = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Compare base, teachers and student again on the rows that a run held out."""
-    from synthkd.pipeline import Pipeline
-
-    pipeline = Pipeline.reopen(folder, overrides=overrides or ())
-    _again(pipeline.evaluate, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
-
-
-def _again(
+def again(
     stage: Callable[..., Coroutine[Any, Any, Manifest]],
     folder: Path,
     *,

@@ -82,6 +82,7 @@ def compare(
     answers: Mapping[str, Answers],
     *,
     training_labels: Sequence[Json] | None,
+    known_labels: Sequence[Json] | None = None,
     on: str = "test",
     metrics: Sequence[str] = LABEL_METRICS,
     tolerance: float = TOLERANCE,
@@ -96,7 +97,9 @@ def compare(
         answers: contestant's name -> what it said; at most one student.
         training_labels: what the student was trained on: base always answers the most frequent
             (of equally frequent ones the alphabetically first; equivalent ones are one). None =
-            nobody knows: then there is no base, and no label is called unseen.
+            nobody knows, and there is no base.
+        known_labels: all that the student can say; by default the training labels. Where neither is
+            known, no label is called unseen.
         on: the name of the split.
         metrics: names out of `synthkd.evaluate.metrics.METRICS`.
         tolerance: of `numeric_match`.
@@ -153,7 +156,8 @@ def compare(
         for name, one in sorted(everybody.items(), key=lambda item: ROLES.index(item[1].role))
     ]
     of_labels = any(name in LABEL_METRICS for name in metrics)
-    known = None if training_labels is None else set(map(key_of, training_labels))
+    learnt = known_labels if training_labels is None else training_labels
+    known = None if learnt is None else set(map(key_of, learnt))
     evaluation = Evaluation(
         on=on,
         rows=len(gold),

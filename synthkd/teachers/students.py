@@ -126,6 +126,12 @@ def is_simulated(config: TeacherConfig, base: Path) -> bool:
     return config.student is not None and SIMULATED in taught_by(config.student, base)
 
 
+def is_taught_by_simulated(about: Mapping[str, Any]) -> bool:
+    """Whether a student learnt from a simulated teacher, as its student.json says."""
+    made_from = about.get("made_from")
+    return isinstance(made_from, dict) and SIMULATED in str(made_from.get("teachers", ""))
+
+
 def _places(config: LocalConfig, base: Path) -> list[Path]:
     written = os.path.expanduser(expanded(config.folder))  # noqa: PTH111  before it is joined
     return places(written, base)

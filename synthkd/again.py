@@ -1,0 +1,60 @@
+"""What comes after a complete run: its student trained again, its evaluation made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from synthkd.flow import in_thread
+from synthkd.folder import sha256_of
+from synthkd.io.rows_file import ROWS
+from synthkd.manifest import Manifest
+from synthkd.results import UNHASHED, afterwards, check_student, put_evaluation
+from synthkd.rows import Json
+from synthkd.running import Run
+from synthkd.students import kinds
+from synthkd.training import student_in_words
+
+
+class RunAgain(Run):
+    """A run that has its rows already."""
+
+    _old: Manifest
+
+    def _figures(self) -> Mapping[str, Mapping[str, Json]]:
+        return self._old.figures
+
+    async def again(self, old: Manifest, *, training: bool) -> Manifest:
+        """Student (if `training`) and evaluation anew, from the rows of a complete run.
+
+        What the manifest says of asking and curating stays as the run wrote it.
+        """
+        self._old = old
+        if training:
+            await self._can_train()
+        async with self._working():
+            rows_file = self._folder.path / ROWS
+            student = None
+            if training:
+                student = await self._student(rows_file, ())
+            elif old.student is not None:
+                student = await in_thread(lambda: kinds.load(self._folder.path / "student"))
+                check_student(student, old)
+            evaluation = await self._evaluate(student, rows_file)
+            self._enter("done")
+            news = {
+                "student": None if student is None else student_in_words(student),
+                "evaluation": evaluation,
+                "spend": self._progress().spend,
+                "config": {**old.config, **afterwards(self._plan.config)},
+            }
+
+            def manifest() -> Manifest:
+                put_evaluation(self._folder.path, evaluation)
+                files = sha256_of(self._folder.path, UNHASHED)
+                return old.model_copy(update={**news, "files": files})
+
+            return self._folder.publish(
+                manifest,
+                student="trained" if training else "published",
+                same_rows=True,
+            )
