@@ -12,7 +12,7 @@ from synthkd.results import UNHASHED, afterwards, check_student, put_evaluation
 from synthkd.rows import Json
 from synthkd.running import Run
 from synthkd.students import kinds
-from synthkd.training import student_in_words
+from synthkd.training import siblings_in, student_in_words
 
 
 class RunAgain(Run):
@@ -38,11 +38,12 @@ class RunAgain(Run):
                 student = await self._student(rows_file, ())
             elif old.student is not None:
                 student = await in_thread(lambda: kinds.load(self._folder.path / "student"))
-                check_student(student, old)
+                self._siblings = await in_thread(lambda: siblings_in(self._folder.path))
+                check_student(student, self._siblings, old)
             evaluation = await self._evaluate(student, rows_file)
             self._enter("done")
             news = {
-                "student": None if student is None else student_in_words(student),
+                "student": None if student is None else student_in_words(student, self._siblings),
                 "evaluation": evaluation,
                 "spend": self._progress().spend,
                 "config": {**old.config, **afterwards(self._plan.config)},

@@ -30,12 +30,14 @@ from synthkd.io.sources import Source
 from synthkd.manifest import Evaluation, StepCounts, Wordings
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Json, Row
+from synthkd.students import kinds
 from synthkd.students.artefact import Student, confidences
 from synthkd.students.hosted.student import HostedStudent, answer_in
 from synthkd.survey import rows_of
 from synthkd.teachers.open import Gateway, check_teachers
 from synthkd.teachers.request import Completion
 from synthkd.teachers.students import is_taught_by_simulated
+from synthkd.training import Sibling
 from synthkd.wordings import OWN, wordings_of_step, wordings_of_texts
 
 
@@ -57,6 +59,7 @@ async def evaluate(
     *,
     gateway: Gateway,
     rows_file: Path | None,
+    siblings: Sequence[Sibling],
     contamination: str,
     work: Path,
     predictions: Path,
@@ -71,6 +74,7 @@ async def evaluate(
         student: None = there is none.
         gateway: asks a student that a provider has, within ledger and budget.
         rows_file: what the student was trained on; None = it is not here.
+        siblings: students of other seeds; figures are of all.
         contamination: what is known of held-out rows among those that the student learnt from.
         work: a folder for scratch files.
         predictions: the file for every answer to every row.
@@ -110,7 +114,7 @@ async def evaluate(
     if isinstance(student, HostedStudent):
         rows, of_student = await _ask_student(plan, student, gateway, rows)
     elif student is not None:
-        of_student = await in_thread(lambda: _answers_of_student(plan, student, rows))
+        of_student = await in_thread(lambda: _answers_of_student(student, siblings, rows))
     answers = {} if exam is None else exam.answers([row.id for row in rows])
     if of_student is not None:
         answers["student"] = of_student
@@ -212,7 +216,9 @@ async def _held_out(plan: Plan, source: Source, config: EvaluateConfig) -> list[
     ]
 
 
-def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -> Answers:
+def _answers_of_student(
+    student: Student, siblings: Sequence[Sibling], rows: Sequence[HeldOut]
+) -> Answers:
     texts = [row.text for row in rows]
     started = time.perf_counter()
     predictions = student.predict(texts)
@@ -220,6 +226,9 @@ def _answers_of_student(plan: Plan, student: Student, rows: Sequence[HeldOut]) -
     return Answers(
         role="student",
         given=predictions,
+        # One at a time in memory.
+        other_seeds=[kinds.load(one.folder).predict(texts) for one in siblings],
+        seeds=[student.about["config"]["seed"], *(one.seed for one in siblings)],
         confidences=confidences(student, texts),
         simulated=is_taught_by_simulated(student.about),
         ms_per_row=1000 * took_s / max(1, len(rows)),

@@ -36,6 +36,8 @@ BEFORE = ".before.json"
 WORK = ".work"
 TRAINED = ".trained"
 ROUNDS = "rounds"
+SEEDS = "seeds"
+"""Students of other seeds: seeds/SEED/student/."""
 LEARNING = "learning"
 STOPPED = "stopped"
 PREDICTIONS = "predictions.parquet"
@@ -74,6 +76,10 @@ class RunFolder:
         """Checkpoints of a training that goes on; gone when the student is published."""
         self.rounds = path / TRAINED / ROUNDS
         """The students of rounds, until all rounds are published."""
+        self.seeds = path / TRAINED / SEEDS
+        """The students of other seeds, until they are published."""
+        self.published_seeds: list[str] = []
+        """Which of them belong to the student that is published next."""
         self.keeps = False
         """Whether something worth keeping may be inside; until then a mistake leaves no trace."""
 
@@ -92,8 +98,9 @@ class RunFolder:
     def take_up_students(self) -> None:
         """Have the published students where they are not trained again if they are right."""
         published = {self.path / "student": self.trained}
-        for own in (self.path / ROUNDS).glob("*/student"):
-            published[own] = self.rounds / own.parent.name / "student"
+        for kind, place in ((ROUNDS, self.rounds), (SEEDS, self.seeds)):
+            for own in (self.path / kind).glob("*/student"):
+                published[own] = place / own.parent.name / "student"
         for student, place in published.items():
             if student.is_dir() and not place.exists():
                 copy = self.work / "student"  # a kill must not leave half that looks whole
@@ -159,6 +166,11 @@ class RunFolder:
 
     def _make_room(self, student: StudentPlace, *, same_rows: bool) -> None:
         """Stage the student; move away what is replaced, or is no more."""
+        if student != "published" and (self.path / SEEDS).exists():
+            (self.path / SEEDS).rename(self.work / f"old-{SEEDS}")
+        for seed in self.published_seeds if student == "trained" else ():
+            (self.staged / SEEDS / seed).mkdir(parents=True)
+            (self.seeds / seed / "student").rename(self.staged / SEEDS / seed / "student")
         if student == "trained":
             self.trained.rename(self.staged / "student")
         elif student == "none" and (self.path / "student").exists():

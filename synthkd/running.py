@@ -44,7 +44,6 @@ from synthkd.manifest import (
     Progress,
     RoundRecord,
     Spend,
-    Stopped,
 )
 from synthkd.plan import (
     BoundRowStep,
@@ -58,8 +57,8 @@ from synthkd.plan import (
 from synthkd.results import (
     figures_of,
     manifest_of,
-    write_losses,
     write_results,
+    write_stopped,
 )
 from synthkd.rounds import Rounds
 from synthkd.rows import Json, Row
@@ -71,7 +70,7 @@ from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, rows_of, survey
 from synthkd.teachers.closing import GRACE_S
 from synthkd.teachers.open import Gateway, check_teachers, open_teachers
-from synthkd.training import held_out_rows, train
+from synthkd.training import Sibling, further_seeds, held_out_rows, train
 
 TICK_S = 0.25
 """Seconds between reports of progress."""
@@ -102,6 +101,7 @@ class Run:
         self._training = ""
         self._round = 0
         self._feedback: Feedback | None = None
+        self._siblings: list[Sibling] = []
         self._twin: Callable[[Row], HeldOutRow | None] | None = None
         """Of several rounds: which held-out row a row is the same as."""
         self._source: Source = open_source(plan.config.source, base=plan.folder)
@@ -145,6 +145,7 @@ class Run:
                     cpu_s=round(time.process_time() - self._started_cpu, 3),
                     dataset=dataset,
                     student=student,
+                    siblings=self._siblings,
                     evaluation=evaluation,
                     rounds=rounds,
                 ),
@@ -189,7 +190,7 @@ class Run:
             raise DiskFailed.of(error, self._folder.path) from error
         except RunStopped as stop:
             self._folder.keeps = True
-            self._write_stopped(stop)
+            write_stopped(stop, self._folder, self._account, self._progress())
             raise
         finally:
             self._account.close()
@@ -355,21 +356,6 @@ class Run:
             keep,
         )
 
-    def _write_stopped(self, stop: RunStopped) -> None:
-        """Leave what a person needs at three in the morning: why, how far, which rows were lost."""
-        progress = self._progress()
-        folder = self._folder.stop(
-            Stopped(
-                message=str(stop),
-                exit_code=stop.exit_code,
-                counts=self._account.counts(),
-                funnel=progress.funnel,
-                teachers=progress.teachers,
-                spend=progress.spend,
-            )
-        )
-        write_losses(self._account, folder)
-
     # --- train, evaluate, manifest
 
     async def _can_train(self) -> None:
@@ -386,17 +372,23 @@ class Run:
         if rounds:
             return await in_thread(lambda: kinds.load(self._folder.trained))
         await in_thread(self._folder.take_up_students)
-        return await self._train(
+        student = await self._train(
             rows_file=rows_file, folder=self._folder.trained, work=self._folder.learning
         )
+        others = further_seeds(self._plan.config.student, self._folder, self._train, rows_file)
+        self._siblings = [one async for one in others]
+        self._folder.published_seeds = [str(one.seed) for one in self._siblings]
+        return student
 
-    async def _train(self, *, rows_file: Path, folder: Path, work: Path) -> Student:
+    async def _train(self, *, rows_file: Path, folder: Path, work: Path, nth: int = 0) -> Student:
         self._enter("training")
         assert self._gateway is not None  # noqa: S101  whoever trains has asked
         await self._gateway.release()  # the student may want the GPU
 
         def tell(line: str) -> None:
-            self._training = line
+            config = self._plan.config.student
+            some = config is not None and config.seeds > 1
+            self._training = f"student {nth + 1}: {line}" if some else line
 
         return await train(
             self._plan,
@@ -407,6 +399,7 @@ class Run:
             offline=self._ways.offline,
             purse=self._gateway.purse,
             tell=tell,
+            nth=nth,
         )
 
     async def _evaluate(self, student: Student | None, rows_file: Path) -> Evaluation | None:
@@ -436,6 +429,7 @@ class Run:
             student,
             gateway=self._gateway,
             rows_file=rows_file,
+            siblings=self._siblings,
             contamination=contamination,
             work=self._folder.work,
             predictions=self._folder.staged / PREDICTIONS,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from synthkd.cards import teacher_in_words
 from synthkd.config import EncoderConfig, HostedConfig, NetworkConfig, StudentConfig
 from synthkd.flow import in_thread
+from synthkd.folder import LEARNING, SEEDS, RunFolder
 from synthkd.io.sources import Source
 from synthkd.leaks import LEAKS, leaks_among, leaks_told
 from synthkd.plan import Plan, gold_field
 from synthkd.rows import Json, canonical
 from synthkd.students import kinds
-from synthkd.students.artefact import Student
+from synthkd.students.artefact import Student, read_about
 from synthkd.students.hosted import student as hosted
 from synthkd.students.job import train_apart
 from synthkd.students.lesson import SIDES, HeldOutRow, Lesson, Side, Tell, write_held_out
@@ -41,6 +42,7 @@ async def train(
     offline: bool,
     purse: Purse,
     tell: Tell,
+    nth: int = 0,
 ) -> Student:
     """Train the student that the plan asks for on the rows, into the folder.
 
@@ -53,6 +55,7 @@ async def train(
         offline: ask no hub for the base model, and no provider.
         purse: pays a provider that trains it.
         tell: takes a line on how far it is.
+        nth: which of `student.seeds`, from 0.
 
     Raises:
         NothingToLearn: the rows cannot teach it.
@@ -61,6 +64,7 @@ async def train(
     """
     assert plan.config.student is not None  # noqa: S101  asked only where there is one
     asked = plan.config.student
+    asked = asked.model_copy(update={"seed": asked.seed + nth, "seeds": 1})
     config = await in_thread(lambda: ready(asked, plan.folder, offline=offline))
     lesson = Lesson(
         config=config,
@@ -85,9 +89,62 @@ async def train(
     return await in_thread(lambda: kinds.load(folder))
 
 
-def student_in_words(student: Student) -> Mapping[str, Any]:
-    """What the manifest says about the student."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sibling:
+    """A student that differs from the run's by its seed alone."""
+
+    seed: int
+    folder: Path
+    fingerprint: str
+
+
+class Train(Protocol):
+    """Trains the nth of `student.seeds` on a file of rows; see `train`."""
+
+    def __call__(
+        self, *, rows_file: Path, folder: Path, work: Path, nth: int
+    ) -> Awaitable[Student]:
+        """The student, in its folder."""
+
+
+async def further_seeds(
+    config: StudentConfig, folder: RunFolder, train: Train, rows_file: Path
+) -> AsyncGenerator[Sibling, None]:
+    """Students of the same rows and settings by other seeds, one at a time in memory.
+
+    Args:
+        config: says how many.
+        folder: of the run.
+        train: trains one of them.
+        rows_file: the final rows.
+    """
+    for nth in range(1, config.seeds):
+        seed = config.seed + nth
+        own = folder.seeds / str(seed)
+        student = await train(
+            rows_file=rows_file, folder=own / "student", work=own / LEARNING, nth=nth
+        )
+        yield Sibling(seed=seed, folder=own / "student", fingerprint=student.fingerprint)
+
+
+def siblings_in(folder: Path) -> list[Sibling]:
+    """The further students in the folder of a run, by seed.
+
+    Raises:
+        UserError: one of them is damaged.
+    """
+    places = {int(p.parent.name): p for p in folder.glob(f"{SEEDS}/*/student")}
+    return [
+        Sibling(seed=seed, folder=places[seed], fingerprint=read_about(places[seed])["fingerprint"])
+        for seed in sorted(places)
+    ]
+
+
+def student_in_words(student: Student, siblings: Iterable[Sibling] = ()) -> Mapping[str, Any]:
+    """What the manifest says about the student, and about those of other seeds."""
     told = {name: student.about[name] for name in TOLD if name in student.about}
+    if seeds := {str(one.seed): one.fingerprint for one in siblings}:
+        told["seeds"] = seeds
     leaks = leaks_told(student.about)
     return told if leaks is None else {**told, LEAKS: leaks}
 

@@ -45,7 +45,7 @@ from synthkd.students.artefact import CARD, Student
 from synthkd.students.lesson import Side
 from synthkd.survey import Survey
 from synthkd.teachers.prices import price_record
-from synthkd.training import held_out_rows, student_in_words
+from synthkd.training import held_out_rows, siblings_in, student_in_words
 
 LEDGER = ".synthkd/ledger.sqlite"
 RESULT, SECTION = "evaluation.json", "card.md"
@@ -140,6 +140,8 @@ class TrialRun(Run):
             student = await in_thread(lambda: kinds.load(found.folder))
         async with self._working():
             rows_file = None if found is None else found.rows_file
+            if found is not None and rows_file is not None:  # a run's folder, with all seeds
+                self._siblings = siblings_in(found.folder.parent)
             contamination = await self._contamination(student, rows_file)
             evaluation = await self._compared(student, rows_file, contamination)
             if student is not None and not (student.folder / CARD).exists():
@@ -206,7 +208,7 @@ class TrialRun(Run):
         told: Mapping[str, Any] | None = None
         if student is not None:
             made_from = student.about.get("made_from", {})
-            told = {**student_in_words(student), "folder": str(student.folder)}
+            told = {**student_in_words(student, self._siblings), "folder": str(student.folder)}
             told = {**told, "made_from": made_from}
             taught = made_from.get("teachers", "nobody says")
             asked["student"] = f"{told['kind']} in {student.folder}, taught by: {taught}"

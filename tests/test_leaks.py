@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synthkd.config import LinearConfig, SftConfig
 from synthkd.errors import NothingToLearn
-from synthkd.leaks import leaks, leaks_among
-from synthkd.rows import Row
+from synthkd.leaks import contamination_told, leaks, leaks_among
+from synthkd.plan import compile_plan
+from synthkd.rows import Json, Row
 from synthkd.students.lesson import HeldOutRow
 
 CONFIG = LinearConfig(kind="linear", text="text", label="label")
@@ -77,3 +79,30 @@ def test_a_few_twins_are_said_and_many_refused() -> None:
     assert "1 of 100 held-out rows stand nearly whole in 1 others" in said
     with pytest.raises(NothingToLearn, match="runs of 13 words"):
         leaks_among(CONFIG, rows, held_out(STORY, *others[:-1]))
+
+
+def test_what_a_step_has_thrown_out_is_told_beside_what_the_check_found(tmp_path: Path) -> None:
+    (tmp_path / "exam.jsonl").write_text('{"question": "how many"}\n')
+    steps = [
+        {
+            "use": "decontaminate",
+            "name": name,
+            "with": {
+                "field": "text",
+                "benchmarks": [{"jsonl": "exam.jsonl", "field": "question"}],
+                "action": action,
+            },
+        }
+        for name, action in (("clean", "drop"), ("look", "flag"))
+    ]
+    raw = {"name": "x", "source": {"jsonl": "rows.jsonl"}, "steps": steps}
+    plan = compile_plan(raw, tmp_path / "x.yaml")
+    noted: dict[str, Json] = {"exam": {"items": 9, "items_found": 2, "rows": 3}}
+    figures = {"clean": {"benchmarks": noted}, "look": {"benchmarks": noted}}
+    assert contamination_told(plan, {}, {}) == "not checked"
+    about = {"made_from": {"leaks": "none of 5 held-out rows"}}
+    assert contamination_told(plan, {}, about) == "none of 5 held-out rows"
+    assert contamination_told(plan, figures, about) == (
+        "clean: 3 rows dropped, with 2 of 9 items of exam; look: 3 rows flagged, with 2 of 9 items"
+        " of exam; none of 5 held-out rows"
+    )

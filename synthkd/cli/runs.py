@@ -130,16 +130,24 @@ def show(
 @reported
 def train(
     folder: RunFolder,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="As many students, alike but for their seed."),
+    ] = None,
     overrides: Overrides = None,
     offline: Offline = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Train the student again on the rows of a run, with other settings if you like."""
+    """Train the student again on the rows of a run, with other settings if you like.
+
+    A student that would come out the same is kept, so more --seeds train the new ones alone.
+    """
     from synthkd.pipeline import Pipeline
 
-    pipeline = Pipeline.reopen(folder, overrides=overrides or ())
+    named = [] if seeds is None else [f"student.seeds={seeds}"]
+    pipeline = Pipeline.reopen(folder, overrides=[*(overrides or ()), *named])
     again(pipeline.train, pipeline.out, offline=offline, quiet=quiet, as_json=as_json)
 
 

@@ -300,6 +300,11 @@ class PipelineConfig(Settings):
                 "evaluate.forgetting compares a student with its base: it needs a student of kind"
                 " sft or dpo with a `base`; leave it out"
             )
+        if self.rounds.count > 1 and self.student is not None and self.student.seeds > 1:
+            raise ValueError(
+                f"student.seeds: {self.student.seeds}, and rounds: {self.rounds.count}: each round"
+                " asks by what its one student does: set one of them to 1"
+            )
         if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
             raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")
         return self

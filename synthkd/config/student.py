@@ -23,8 +23,17 @@ class LearnerConfig(Settings):
     ANSWER: ClassVar[str] = "completion"
     """The setting that names what the student learns to answer."""
     seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """Students to train, alike but for chance: with `seed`, `seed` + 1, ... The first is the run's;
+    the others are there for the evaluation, whose figures are of all."""
     allow_leaks: bool = False
     """Train although held-out rows are among the rows to learn from; the card says so."""
+
+    @model_validator(mode="after")
+    def _seeds_are_seeds(self) -> LearnerConfig:
+        if self.seed + self.seeds > 2**32:
+            raise ValueError(f"seed + seeds must be at most 2^32, got {self.seed} + {self.seeds}")
+        return self
 
     def fields(self) -> Iterator[tuple[str, str]]:
         """Each setting that names a field of the final rows, and the field."""
@@ -352,6 +361,15 @@ class HostedConfig(LearnerConfig):
             raise ValueError("name `prompt` and `completion`, or `messages` alone")
         if self.messages is not None and self.system is not None:
             raise ValueError("`messages` have their own system messages: leave `system` out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_job(self) -> HostedConfig:
+        if self.seeds > 1:
+            raise ValueError(
+                f"seeds: {self.seeds} jobs would be bought, of which one is used: leave it out, or"
+                " run once for each `seed`, in folders of their own, and `synthkd compare` them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -77,12 +77,13 @@ def fingerprint(
 
     Args:
         version: raised when the same rows and settings would give another student.
-        config: its settings; which fields the values came from is left out.
+        config: its settings; which fields the values came from is left out, and so is how many
+            others there are.
         packages: whose versions matter.
         rows: the values learnt from, in order.
         more: further things that matter, such as the identity of a base model.
     """
-    settled = config.model_dump(mode="json", exclude=set(type(config).FIELDS))
+    settled = config.model_dump(mode="json", exclude={"seeds", *type(config).FIELDS})
     hashed = hashlib.sha256(canonical([version, settled, versions(packages), *more]))
     for row in rows:
         hashed.update(canonical(list(row)))
