@@ -349,8 +349,8 @@ def _why_not_asked(plan: Plan, bound: BoundRowStep | BoundTableStep) -> str | No
     """Why the step cannot put held-out rows to the teachers; None = it can."""
     if isinstance(bound, BoundTableStep) or not bound.teachers:
         return "asks no teacher"
-    if bound.step.fans_out:
-        return "makes several rows of one, so a row has no one answer to compare with gold"
+    if bound.step.fans_out and getattr(bound.config, "samples", None) != 1:
+        return "makes several rows of one: no one answer to compare with gold (but `samples: 1`)"
     if not bound.gives:
         return "gives no field to compare with gold"
     if plan.config.student is not None and "student" in bound.teachers:

@@ -235,7 +235,23 @@ async def test_held_out_rows_without_gold_or_text_cost_nothing(
         assert not (tmp_path / "out").exists()
 
 
-GENERATE = {"use": "generate", "with": {"teacher": "main", "prompt": "say", "into": "draft"}}
+ANSWER = {"teacher": "main", "prompt": "say", "into": "draft"}
+GENERATE = {"use": "generate", "with": {**ANSWER, "samples": 2}}
+
+
+async def test_a_prompt_is_asked_where_it_gives_one_answer(tmp_path: Path) -> None:
+    rows = [
+        {**row, "gold": f"echo -: {row['text']}" if i % 2 else "no"} for i, row in enumerate(ROWS)
+    ]
+    exam = {"ask": "generate", "gold": "gold", "metrics": ["exact_match"], "bootstrap": 20}
+    async with FakeTeacher().serve() as provider:
+        once = {"use": "generate", "with": ANSWER}
+        file = write(tmp_path, provider, rows, steps=[once], evaluate=exam)
+        evaluation = await result(Pipeline.load(file, out="out"))
+    main = named(evaluation, "main")
+    kept = read_predictions(tmp_path / "out" / "predictions.parquet")
+    right = sum(gold != "no" for gold in kept.gold.values())
+    assert main.metrics["exact_match"].value == pytest.approx(right / len(kept.gold))
 
 
 @pytest.mark.parametrize(
