@@ -113,6 +113,16 @@ def source_of(raw: Mapping[str, Any], rows: str | Path | None, limit: int | None
     return source or None
 
 
+def _leave_out(evaluate: dict[str, Any], *, student: bool, asked: bool) -> None:
+    """What only makes sense with a student, or with teachers that are asked."""
+    if not student:
+        evaluate.pop("forgetting", None)
+    if paraphrases := evaluate.get("paraphrases"):
+        there = {"student": student, "ask": asked}
+        left = {kind: names for kind, names in paraphrases.items() if there.get(kind)}
+        evaluate["paraphrases"] = left or None
+
+
 def as_trial(
     raw: Mapping[str, Any], path: Path, names: Sequence[str], found: Found | None
 ) -> dict[str, Any]:
@@ -135,6 +145,7 @@ def as_trial(
     by_label = {e.get("name") or e["use"]: e for e in entries}
     entry = None if ask is None else by_label.get(ask)
     about = None if found is None else found.about
+    _leave_out(evaluate, student=about is not None, asked=about is None or bool(names))
     if about is not None:
         trial["student"] = {k: v for k, v in about["config"].items() if k not in OF_TRAINING}
         if not names:  # of the asked step only its gold is wanted

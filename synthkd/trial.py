@@ -46,6 +46,7 @@ from synthkd.students.lesson import Side
 from synthkd.survey import Survey
 from synthkd.teachers.prices import price_record
 from synthkd.training import held_out_rows, siblings_in, student_in_words
+from synthkd.wordings import check_wordings
 
 LEDGER = ".synthkd/ledger.sqlite"
 RESULT, SECTION = "evaluation.json", "card.md"
@@ -102,6 +103,7 @@ class Trial:
             raise ConfigError(faults)
         trial = as_trial(raw, path, [*named.teachers, *others], found)
         plan = compile_plan(apply_overrides(trial, late), path)
+        check_wordings(plan)
         asked = {name for bound in plan.steps for name in bound.teachers}
         kept = {name: one for name, one in plan.config.teachers.items() if name in asked}
         plan = replace(plan, config=plan.config.model_copy(update={"teachers": kept}))

@@ -153,6 +153,18 @@ def test_a_plain_model_is_asked_by_the_step(tmp_path: Path) -> None:
     assert found.student is None
 
 
+def test_what_only_a_student_has_is_left_out_where_none_is_examined(tmp_path: Path) -> None:
+    sft = {"kind": "sft", "base": "nowhere", "prompt": "text", "completion": "label"}
+    exam = {"ask": "label", "gold": "gold", "forgetting": {}}
+    exam["paraphrases"] = {"ask": ["say"], "student": ["gone"]}
+    file = write(tmp_path, student=sft, evaluate=exam)
+    found = Trial.load(file)._plan.config.evaluate
+    assert found is not None
+    assert found.forgetting is None
+    assert found.paraphrases is not None
+    assert (found.paraphrases.ask, found.paraphrases.student) == (["say"], [])
+
+
 async def test_rows_on_which_asking_fails_are_told_and_too_many_stop_it(tmp_path: Path) -> None:
     async with FakeTeacher(rates={"500": 0.3}).serve() as provider:
         file = write(tmp_path, provider.url)
