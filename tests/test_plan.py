@@ -201,7 +201,7 @@ def test_an_evaluation_that_cannot_be_held(
     [fault] = faults_of(
         {"use": "plain"},
         {"use": "whole"},
-        {"use": "generate", "with": {"teacher": "main"}},
+        {"use": "generate", "with": {"teacher": "main", "samples": 2}},
         evaluate=evaluate,
         source=source,
     )
