@@ -59,6 +59,9 @@ class SourceConfig(Settings):
     """Part of every row's id; by default the file's name, so moving the file changes nothing."""
     id: list[str] = []
     """Fields whose values identify a row; by default its ordinal."""
+    beside: dict[str, str] = {}
+    """Field -> JSON arrays whose k-th value belongs to the k-th record, as `llm/train_CoT_*.json`
+    of Distilling Step-by-Step."""
     limit: Count | None = None
     """Use the first so many rows."""
     where: dict[str, str | int | float | bool | None] = {}

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 from synthkd.config import HoldoutConfig, SourceConfig
 from synthkd.errors import SourceChanged, SourceError
 from synthkd.hints import near
+from synthkd.io.beside import beside
 from synthkd.io.formats import Reader, csv_reader, hf_reader, jsonl_reader, parquet_reader
 from synthkd.io.paths import expanded, find_file, places
 from synthkd.rows import Fields, Json, Row, canonical, digest, source_row
@@ -181,6 +182,8 @@ def open_source(config: SourceConfig, *, base: Path) -> Source:
         name = config.name or path.name
         readers = {"jsonl": jsonl_reader, "csv": csv_reader, "parquet": parquet_reader}
         reader = readers[config.kind](path)
+    if config.beside:
+        reader = beside(reader, name, config.beside, base)
     _check_columns(config, name, reader.columns)
     return Source(config, name, reader)
 
