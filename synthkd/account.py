@@ -38,6 +38,8 @@ EXPORT = "export"
 """The `step` of rows that the dataset's format has no use for; in the funnel if there are any."""
 LIMITS_FROM = 100
 """Rows that must have come through before a share of them means something."""
+ROUNDING = 1e-9
+"""1 - 0.7 is a bit less than 0.3: 30 of 100 lost are not too many for a floor of 0.7."""
 BATCH = 1_000
 """Losses and arrivals written to the scratch file at a time."""
 CLOSE_ROWS = 200
@@ -194,6 +196,7 @@ class Account:
         self._lost_in_segment[kind] += 1
         lost = self._lost_in_segment
         self._check_so_far(lost["failed"], lost["rejected"], self._in_segment(), "rows so far")
+        self._check_success(step, LIMITS_FROM)
 
     def discard(self, step: str, row: Row, reason: str, detail: str) -> None:
         """A candidate was lost; its row lives on, or is lost for a reason of its own."""
@@ -354,6 +357,25 @@ class Account:
         """
         counts = self.counts()
         self._check(counts.failed, counts.rejected, counts.read, "source rows")
+        for step in self._limits.min_success:
+            self._check_success(step, 1)
+
+    def _check_success(self, step: str, at_least: int) -> None:
+        """Compare what came through a step with the floor that it has."""
+        floor, tally = self._limits.min_success.get(step), self._funnel.get(step)
+        if floor is None or tally is None or tally.entered + tally.made < at_least:
+            return
+        came, lost = tally.entered + tally.made - tally.waiting, tally.rejected + tally.failed
+        if lost > (1 - floor) * came + ROUNDING:
+            reasons = ", ".join(
+                f"{times} {reason}" for reason, times in tally.reasons.most_common(5)
+            )
+            raise TooManyLost(
+                f"{step}: {came - lost} of {came} rows came through: that is"
+                f" {(came - lost) / came:.1%}, and limits.min_success.{step} is {floor:.1%}. Lost:"
+                f" {reasons}. What was paid for is kept: mend the prompt or the teacher, or lower"
+                " the floor, then run again"
+            )
 
     def _check_so_far(self, failed: int, rejected: int, of: int, what: str) -> None:
         if of >= LIMITS_FROM:

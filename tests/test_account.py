@@ -278,3 +278,17 @@ def test_the_books_of_a_table_close_with_pauses_and_reject_what_nobody_mentioned
     assert line.reasons == {"odd": 1, "nothing_made": 498}
     assert account.reconcile().kept == 501
     account.close()
+
+
+@pytest.mark.parametrize(("lost", "too_many"), [(30, False), (31, True)])
+def test_a_step_has_a_floor_of_its_own(tmp_path: Path, lost: int, too_many: bool) -> None:
+    limits = LimitsConfig(max_failed=1, max_rejected=1, min_success={"s": 0.7})
+    account = opened(tmp_path, 100, limits)
+    with pytest.raises(TooManyLost) if too_many else nullcontext() as caught:
+        for place in range(100):
+            settle(account, row(place), "kept" if place >= lost else "rejected", "bad_json")
+        account.reconcile()
+    if caught is not None:
+        assert "s: 69 of 100 rows came through: that is 69.0%" in str(caught.value)
+        assert "limits.min_success.s is 70.0%. Lost: 31 bad_json" in str(caught.value)
+    account.close()

@@ -245,6 +245,9 @@ class LimitsConfig(Settings):
 
     max_failed: Share = 0.05
     max_rejected: Share = 0.9
+    min_success: dict[str, Share] = {}
+    """Step -> the share of the rows coming to it that must get through: a teacher whose answers
+    can rarely be used is the wrong one, or wrongly asked."""
 
 
 class RoundsConfig(Settings):
@@ -292,6 +295,9 @@ class PipelineConfig(Settings):
                     " before and after all steps: give it another `name`"
                 )
             seen.add(step.label)
+        for step in self.limits.min_success:
+            if step not in seen:
+                raise ValueError(f"limits.min_success: no step is named {step!r}")
         if "student" in self.teachers and isinstance(self.student, HostedConfig):
             raise ValueError(
                 "teachers.student: a hosted student is asked under this name: give the teacher"
