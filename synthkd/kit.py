@@ -87,6 +87,7 @@ class Kit:
         teacher: str,
         sample: int = 0,
         images: Sequence[Fields] = (),
+        history: Sequence[Mapping[str, str]] = (),
         schema: Schema | None = None,
         longer: int | None = None,
     ) -> Completion:
@@ -98,6 +99,8 @@ class Kit:
             teacher: whom to ask.
             sample: which of several independent answers.
             images: content parts (`synthkd.teachers.parts.image_part`) for the last message.
+            history: earlier turns of a conversation (`role` and `content`), which go out before
+                the last message.
             schema: what the answer must look like, in place of what the prompt's file says.
             longer: tokens; an answer that was cut is asked for again, once, with this `max_tokens`.
 
@@ -107,7 +110,11 @@ class Kit:
             Waiting: it is under way in a batch; the row waits, whatever the step does.
         """
         asked = self.desk.prompts[prompt]
-        request = self._request(asked, asked.question(inputs), inputs, teacher, sample)
+        question = asked.question(inputs)
+        if history:
+            *before, last = question["messages"]
+            question["messages"] = [*before, *map(dict, history), last]
+        request = self._request(asked, question, inputs, teacher, sample)
         if images:
             request = with_images(request, images)
         who = self._who(teacher, schema or asked.schema, longer)

@@ -62,6 +62,7 @@ BUILTIN: Mapping[str, str] = {
     "label": "synthkd.recipes.label",
     "triples": "synthkd.recipes.triples",
     "pgkd": "synthkd.recipes.pgkd",
+    "strong_prompt": "synthkd.recipes.strong_prompt",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",

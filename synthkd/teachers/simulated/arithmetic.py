@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import orjson
+
 from synthkd.rows import Fields
 from synthkd.teachers.simulated.judging import judgement
 from synthkd.teachers.simulated.world import (
@@ -20,7 +22,7 @@ from synthkd.teachers.simulated.world import (
     text_in,
 )
 
-ABLE: tuple[Role, ...] = ("rationale", "generate", "judges")
+ABLE: tuple[Role, ...] = ("rationale", "generate", "judges", "thoughts", "strong_prompt")
 
 WORDS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 NUMBERS: Mapping[str, int] = {word: value for value, word in enumerate(WORDS.split("|"))}
@@ -153,7 +155,13 @@ class Arithmetic:
         slip = rng.choice([-10, -2, -1, 1, 2, 10]) if wrong else 0
         told = " ".join(_told(step) for step in steps[:-1])
         last = Step(sentence=steps[-1].sentence, sum=steps[-1].sum, amount=steps[-1].amount + slip)
-        return f"{told} {_told(last)} So the answer is {last.amount}.".lstrip()
+        answer = f"{told} {_told(last)} So the answer is {last.amount}.".lstrip()
+        if role == "strong_prompt":
+            reason = f"{told} {_told(last)}".lstrip()
+            return orjson.dumps({"reason": reason, "answer": str(last.amount)}).decode()
+        if role == "thoughts":
+            return _clean([*steps[:-1], last]) if "solution" in inputs else _aloud(steps, answer)
+        return answer
 
     def run_on(self, prompt: str, rng: random.Random) -> str:
         """See `World`."""
@@ -163,6 +171,20 @@ class Arithmetic:
             f"A: Ola has {bought} pears and eats {eaten}: {bought} - {eaten} = {bought - eaten}. "
             f"So the answer is {bought - eaten}."
         )
+
+
+def _aloud(steps: Sequence[Step], answer: str) -> str:
+    """A thought in tags, which goes over each sum twice, and then the solution."""
+    lines = [f"Let me see. {step.sentence}: that is {step.sum}." for step in steps]
+    checks = [f"Wait, is that right? {step.sum} makes {step.amount}. Yes." for step in steps[1:]]
+    thought = "\n".join([*lines, *checks, "Now I can tell it."])
+    return f"<think>\n{thought}\n</think>\n\n{answer}"
+
+
+def _clean(steps: Sequence[Step]) -> str:
+    """A solution of sums alone."""
+    sums = [f"{step.sum} = {step.amount}" for step in steps if step.sum != str(step.amount)]
+    return "\n".join([*sums, f"So the answer is {steps[-1].amount}."])
 
 
 def _quality(steps: list[Step] | None) -> Callable[[str], float]:

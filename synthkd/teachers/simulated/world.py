@@ -9,7 +9,9 @@ from typing import Literal, Protocol
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
-Role = Literal["label", "rationale", "generate", "judges", "examples", "triples"]
+Role = Literal[
+    "label", "rationale", "generate", "judges", "examples", "triples", "thoughts", "strong_prompt"
+]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
 
