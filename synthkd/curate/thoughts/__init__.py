@@ -1,0 +1,1 @@
+"""Long reasoning: thought and solution, explored, filtered, rewritten, put together."""
