@@ -295,9 +295,9 @@ class PipelineConfig(Settings):
                     " before and after all steps: give it another `name`"
                 )
             seen.add(step.label)
-        for step in self.limits.min_success:
-            if step not in seen:
-                raise ValueError(f"limits.min_success: no step is named {step!r}")
+        for name in self.limits.min_success:
+            if name not in seen:
+                raise ValueError(f"limits.min_success: no step is named {name!r}")
         if "student" in self.teachers and isinstance(self.student, HostedConfig):
             raise ValueError(
                 "teachers.student: a hosted student is asked under this name: give the teacher"

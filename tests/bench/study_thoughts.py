@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -88,7 +88,9 @@ def recorded(folder: Path) -> Outcomes:
     return list(by_id.values())
 
 
-def report(outcomes: Outcomes, *, rounds: dict[str, Sequence[int]], shuffle: bool = False) -> None:
+def report(
+    outcomes: Outcomes, *, rounds: Mapping[str, Sequence[int]], shuffle: bool = False
+) -> None:
     """Share solved and calls of each policy, and what even spreading solves with as many calls."""
     rng = random.Random(0)
     print("| rounds | calls a problem | solved % | evenly, as many calls: solved % | lead |")

@@ -134,7 +134,8 @@ async def test_every_turn_of_a_conversation_is_answered_anew_after_the_new_ones(
     assert [m["content"] for m in made["talk"]] == [
         *("Be brief.", "Hello", "new one", "And now?", "new two", "Bye", "new three")
     ]
-    sent = [[m["content"] for m in request.body["messages"]] for request in teacher.asked]
+    messages: list[Any] = [request.body["messages"] for request in teacher.asked]
+    sent = [[message["content"] for message in each] for each in messages]
     assert sent == [
         ["Be brief.", "Hello"],
         ["Be brief.", "Hello", "new one", "And now?"],

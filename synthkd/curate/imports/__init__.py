@@ -1,0 +1,1 @@
+"""Steps for dumps that others made: read into candidates, gathered, audited."""
