@@ -23,6 +23,7 @@ import orjson
 
 from synthkd.config import LimitsConfig
 from synthkd.errors import AccountError, Rejected, RowError, SourceError, TooManyLost, Waiting
+from synthkd.evaluate.sequential import surely_above
 from synthkd.io.scratch import Scratch, order_key
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts, StepCounts
@@ -196,7 +197,7 @@ class Account:
         self._lost_in_segment[kind] += 1
         lost = self._lost_in_segment
         self._check_so_far(lost["failed"], lost["rejected"], self._in_segment(), "rows so far")
-        self._check_success(step, LIMITS_FROM)
+        self._check_success(step, so_far=True)
 
     def discard(self, step: str, row: Row, reason: str, detail: str) -> None:
         """A candidate was lost; its row lives on, or is lost for a reason of its own."""
@@ -358,14 +359,16 @@ class Account:
         counts = self.counts()
         self._check(counts.failed, counts.rejected, counts.read, "source rows")
         for step in self._limits.min_success:
-            self._check_success(step, 1)
+            self._check_success(step)
 
-    def _check_success(self, step: str, at_least: int) -> None:
-        """Compare what came through a step with the floor that it has."""
+    def _check_success(self, step: str, *, so_far: bool = False) -> None:
+        """Compare what came through a step with the floor that it has, if it is the time."""
         floor, tally = self._limits.min_success.get(step), self._funnel.get(step)
-        if floor is None or tally is None or tally.entered + tally.made < at_least:
+        if floor is None or tally is None:
             return
         came, lost = tally.entered + tally.made - tally.waiting, tally.rejected + tally.failed
+        if so_far and (came < LIMITS_FROM or not surely_above(lost, came, 1 - floor)):
+            return
         if lost > (1 - floor) * came + ROUNDING:
             reasons = ", ".join(
                 f"{times} {reason}" for reason, times in tally.reasons.most_common(5)

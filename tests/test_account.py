@@ -292,3 +292,21 @@ def test_a_step_has_a_floor_of_its_own(tmp_path: Path, lost: int, too_many: bool
         assert "s: 69 of 100 rows came through: that is 69.0%" in str(caught.value)
         assert "limits.min_success.s is 70.0%. Lost: 31 bad_json" in str(caught.value)
     account.close()
+
+
+def test_while_rows_still_come_a_step_is_stopped_only_when_it_is_surely_below(
+    tmp_path: Path,
+) -> None:
+    limits = LimitsConfig(max_failed=1, max_rejected=1, min_success={"s": 0.7})
+    account = opened(tmp_path, 300, limits)
+    for place in range(120):  # 40 % are lost, which may be chance
+        settle(account, row(place), "rejected" if place % 5 < 2 else "kept")
+
+    def all_lost() -> None:
+        for place in range(120, 300):
+            settle(account, row(place), "rejected")
+
+    with pytest.raises(TooManyLost, match=r"limits\.min_success\.s is 70\.0%"):
+        all_lost()
+    assert account.funnel["s"].entered < 150
+    account.close()

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 NEAREST = 1 - 1e-6
 """The greatest share that a prior is made for."""
+BY_CHANCE = 0.001
+"""How probable losses may be before they are surely too many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +117,17 @@ def _log_beta_binomial(k: int, n: int, a: float, b: float) -> float:
 
 def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def surely_above(lost: int, of: int, share: float) -> bool:
+    """Whether so many losses are more than chance makes of this share, looked at again and again.
+
+    Chernoff's bound on the probability of so many, below `BY_CHANCE`; it may be asked after each
+    row (docs/recipes/strong_prompt.md has how often it is wrong then).
+    """
+    found = lost / of
+    if found <= share:
+        return False
+    parts = ((found, share), (1 - found, 1 - share))
+    distance = sum(p * math.log(p / q) for p, q in parts if p and q)
+    return share == 0 or distance * of > -math.log(BY_CHANCE)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthkd.evaluate.sequential import Prior, bounds_after, evidence_against
+from synthkd.evaluate.sequential import Prior, bounds_after, evidence_against, surely_above
 
 PRIORS = [Prior(), Prior.above(0.9), Prior.above(0.99), Prior(good=0.5, bad=3)]
 
@@ -127,3 +127,21 @@ def test_nothing_seen_nothing_known() -> None:
     assert (found.low, found.high) == (0.0, 1.0)
     empty = bounds_after([], n_all=0, risk=0.05, prior=Prior())
     assert (empty.low, empty.high) == (0.0, 1.0)
+
+
+@given(st.integers(1, 500), st.floats(0, 0.99), st.data())
+@settings(max_examples=60)
+def test_losses_are_surely_too_many_only_above_the_share_and_stay_so(
+    of: int, share: float, data: st.DataObject
+) -> None:
+    lost = data.draw(st.integers(0, of))
+    if surely_above(lost, of, share):
+        assert lost > share * of
+        assert lost == of or surely_above(lost + 1, of, share)
+
+
+def test_what_chance_may_do_is_not_sure() -> None:
+    assert not surely_above(43, 100, 0.3)
+    assert surely_above(50, 100, 0.3)
+    assert surely_above(1, 5, 0)
+    assert not surely_above(5, 5, 1)
