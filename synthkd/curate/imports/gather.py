@@ -32,7 +32,7 @@ class GatherConfig(StepSettings):
 def gather(table: Table, kit: TableKit, config: GatherConfig, /) -> Iterator[Row]:
     """One row of each group, with the candidates of all; the others are merged into it.
 
-    Rejects `missing_field`, `no_candidates`. Memory: 16 bytes a row, and the rows of groups that
+    Rejects `missing_field`, `no_candidate`. Memory: 16 bytes a row, and the rows of groups that
     are begun and not complete: few where a dump has the replies to a question side by side.
     """
     waiting: dict[bytes, list[Row]] = {}
@@ -47,7 +47,7 @@ def gather(table: Table, kit: TableKit, config: GatherConfig, /) -> Iterator[Row
         if not isinstance(row.fields.get(config.candidates), list | tuple):
             value = row.fields.get(config.candidates)
             kit.reject(
-                row, "no_candidates", f"{config.candidates} must be a list, got {value!r:.80}"
+                row, "no_candidate", f"{config.candidates} must be a list, got {value!r:.80}"
             )
         else:
             waiting.setdefault(key, []).append(row)

@@ -83,7 +83,7 @@ def _gives(config: RepliesSettings) -> Iterable[str]:
 async def replies(row: Row, kit: Kit, config: RepliesSettings, /) -> AsyncIterator[Row]:
     """Read the replies of a dump into `candidates`: thought, rationale, answer, status of each.
 
-    Rejects `no_candidates` (nothing with a text), `not_a_talk`, and `several_turns`: an answer that
+    Rejects `no_candidate` (nothing with a text), `not_a_talk`, and `several_turns`: an answer that
     builds on others belongs to no single question. Figures: candidates by status.
     """
     made: dict[str, Json] = {}
@@ -92,7 +92,7 @@ async def replies(row: Row, kit: Kit, config: RepliesSettings, /) -> AsyncIterat
     else:
         found = _of_fields(row, config)
     if not any(reply.text and reply.text.strip() for reply in found):
-        raise Rejected("no_candidates", f"no reply has a text, got {found!r:.200}")
+        raise Rejected("no_candidate", f"no reply has a text, got {found!r:.200}")
     choices = choices_of(row.fields, config.answer)
     by = config.by if config.by_field is None else str(_value(row, config.by_field))
     pool = [

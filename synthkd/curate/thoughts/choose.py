@@ -37,7 +37,7 @@ async def choose(row: Row, kit: Kit, config: ThoughtSettings, /) -> AsyncIterato
     pool = judged(read, row, config, choices)
     if not any(map(is_good, pool)):
         if not pool:
-            raise Rejected("no_candidates", "the row has none")
+            raise Rejected("no_candidate", "the row has none")
         reasons = Counter(map(why_lost, pool))
         reason = reasons.most_common(1)[0][0]
         answered = any(one.answer is not None for one in pool)

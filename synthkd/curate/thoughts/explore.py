@@ -124,7 +124,7 @@ async def thoughts(row: Row, kit: Kit, config: ExploreSettings, /) -> AsyncItera
             kit.count(f"round {number}: solved")
             break
     losses = [
-        loss_of(reply) or _loss(one)
+        _lost(reply) or _loss(one)
         for one, reply in zip(pool, replies, strict=True)
         if not is_good(one)
     ]
@@ -141,9 +141,9 @@ async def thoughts(row: Row, kit: Kit, config: ExploreSettings, /) -> AsyncItera
 
 def _candidate(teacher: str, sample: int, reply: Completion | TeacherError) -> Candidate:
     """The reply as it stands in the pool, before anything is read."""
-    loss = loss_of(reply)
     if isinstance(reply, TeacherError):
         return Candidate(teacher=teacher, sample=sample, status="failed")
+    loss = _lost(reply)
     return Candidate(
         teacher=teacher,
         sample=sample,
@@ -153,6 +153,14 @@ def _candidate(teacher: str, sample: int, reply: Completion | TeacherError) -> C
         finish=reply.finish,
         key=reply.key or None,
     )
+
+
+def _lost(reply: Completion | TeacherError) -> Loss | None:
+    """Why nothing can be read from it; a thought that took all the tokens is cut, not empty."""
+    loss = loss_of(reply)
+    if loss is None or isinstance(reply, TeacherError) or reply.finish != "length":
+        return loss
+    return Loss("truncated", (reply.text or reply.reasoning or "")[-200:])
 
 
 def _loss(one: Candidate) -> Loss:

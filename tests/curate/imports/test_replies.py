@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -106,7 +107,7 @@ ASSISTANT: Json = {"role": "assistant", "content": "b"}
         ("a", "not_a_talk"),
         ([{"role": "tool", "content": "a"}, ASSISTANT], "not_a_talk"),
         ([{"role": "user", "content": 3}, ASSISTANT], "not_a_talk"),
-        ([USER, {"role": "assistant", "content": " "}], "no_candidates"),
+        ([USER, {"role": "assistant", "content": " "}], "no_candidate"),
     ],
 )
 async def test_messages_that_are_no_question_and_answer(talk: Json, reason: str) -> None:
@@ -117,7 +118,7 @@ async def test_messages_that_are_no_question_and_answer(talk: Json, reason: str)
 
 async def test_what_ends_a_row_of_a_dump() -> None:
     for nothing in (None, "", [], [None, {"other": "a"}], {"a": 1}):
-        with pytest.raises(Rejected, match="no_candidates"):
+        with pytest.raises(Rejected, match="no_candidate"):
             await imported({"text": "t"}, t=nothing)
     with pytest.raises(MissingField, match="no field 't'"):
         await imported({"text": "t"}, u="a")
@@ -171,7 +172,7 @@ def test_records_that_cannot_be_gathered() -> None:
     assert [row.fields for row in outcome.rows] == [{"q": "a", "candidates": []}]
     assert sorted(str(why).partition(":")[0] for _, why in outcome.gone) == [
         "missing_field",
-        "no_candidates",
+        "no_candidate",
     ]
 
 
@@ -204,3 +205,44 @@ async def test_the_recorded_completions_read_as_their_rows_say(recorded_data: Pa
         made = await imported(config, raw=row["teacher_raw"])
         same += made["candidates"][0]["answer"] == row["teacher_label"]
     assert same >= 199
+
+
+async def test_messages_with_thoughts_become_what_a_student_learns(tmp_path: Path) -> None:
+    """The way of an open dataset of long thoughts, from the file to the target."""
+    talks = [
+        ("2 + 2?", "<think>Two. Two more.</think>\n\nIt is \\boxed{4}.", 4),
+        ("3 + 3?", "<think>Three.</think>\n\nIt is \\boxed{7}.", 6),
+        ("4 + 4?", "It is \\boxed{8}.", 8),
+    ]
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": said},
+            ],
+            "gold": gold,
+        }
+        for question, said, gold in talks
+    ]
+    (tmp_path / "open.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    number = {"type": "number"}
+    pipeline = {
+        "name": "open",
+        "source": {"jsonl": "open.jsonl"},
+        "steps": [
+            {"use": "import.replies", "with": {"messages": "messages", "answer": number}},
+            {"use": "thoughts.choose", "with": {"gold": "gold", "answer": number}},
+            {"use": "thoughts.target"},
+        ],
+        "export": {"format": "prompt-completion", "prompt": "question", "completion": "response"},
+        "limits": {"max_rejected": 1},
+    }
+    (tmp_path / "open.yaml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")
+    manifest = await Pipeline.load(tmp_path / "open.yaml", out=tmp_path / "out").run()
+    assert manifest.funnel["thoughts.choose"].reasons == {"no_thought": 1, "unsolved": 1}
+    [kept] = (tmp_path / "out" / "dataset" / "train.jsonl").read_bytes().splitlines()
+    learnt = {
+        "prompt": "2 + 2?",
+        "completion": "<think>\nTwo. Two more.\n</think>\n\nIt is \\boxed{4}.",
+    }
+    assert orjson.loads(kept) | learnt == orjson.loads(kept)

@@ -117,8 +117,11 @@ async def test_the_right_answer_alone_is_not_enough(
 
 async def test_a_reply_that_was_cut_does_not_count(ask: Ask) -> None:
     cut = said(reply("4"), finish="length")
-    done = await ask("thoughts", {**NUMBER, "tries": [1, 1]}, ROW, [cut, reply("4")])
-    assert [one["status"] for one in done.fields["candidates"]] == ["truncated", "ok"]
+    thinking = said("", reasoning="Two, and then", finish="length")
+    replies = [cut, thinking, reply("4")]
+    done = await ask("thoughts", {**NUMBER, "tries": [2, 1]}, ROW, replies)
+    assert [one["status"] for one in done.fields["candidates"]] == ["truncated", "truncated", "ok"]
+    assert [why for why, _ in done.kit.discards] == ["truncated", "truncated"]
 
 
 async def test_without_gold_the_vote_decides(ask: Ask) -> None:

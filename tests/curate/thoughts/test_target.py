@@ -88,7 +88,7 @@ def test_of_a_dump_the_right_thought_is_chosen() -> None:
 @pytest.mark.parametrize(
     ("pool", "reason"),
     [
-        ([], "no_candidates"),
+        ([], "no_candidate"),
         ([candidate("<think>Hm.</think> \\boxed{5}")], "unsolved"),
         ([candidate("Four."), candidate("Five.", 1)], "no_thought"),
     ],
