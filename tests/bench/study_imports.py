@@ -14,6 +14,7 @@ from collections import Counter
 
 from synthkd.curate.imports.alignment import alignment
 from synthkd.curate.imports.audit import AuditConfig, Compared, verdict_on
+from synthkd.evaluate.sequential import surely_above
 
 DUMPS, RUNS = 100, 1000
 TEACHERS = ((2, 0.6), (2, 0.75), (3, 0.45), (3, 0.7), (5, 0.3), (5, 0.75), (77, 0.5))
@@ -47,7 +48,7 @@ def main() -> None:
     for labels, accuracy in TEACHERS:
         told_apart = Counter(judged(in_part(labels, accuracy, rng), rng) for _ in range(25))
         print(f"| {labels}, {accuracy:.0%} | {dict(told_apart)} |")
-    print("runs stopped by a floor of 0.7, by the true share of usable answers")
+    print("% of runs stopped by a floor of 0.7, by the true share of usable answers")
     for usable in (0.6, 0.65, 0.68, 0.7, 0.72, 0.75, 0.8):
         print(f"| {usable:.0%} | {100 * sum(stops(usable, rng) for _ in range(RUNS)) / RUNS:.1f} |")
 
@@ -88,9 +89,9 @@ def stops(usable: float, rng: random.Random) -> bool:
     lost = 0
     for came in range(1, 1001):
         lost += rng.random() >= usable
-        if came >= 100 and lost > 0.3 * came:
+        if came >= 100 and surely_above(lost, came, 0.3):
             return True
-    return False
+    return lost > 300
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rejection sampling in rounds against the same calls spread evenly: share of problems solved.
 
-    python tests/bench/study_thoughts.py
+    python tests/bench/study_thoughts.py [PICTURE.svg]
 
 Simulated: 800 problems (the 200 of data/arithmetic.jsonl, at four error rates), 24 replies each of
 the simulated teacher through the step `thoughts`; every policy is then counted on these replies.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -30,6 +31,7 @@ from synthkd.prompts import load_prompt, shipped_folder
 from synthkd.rows import source_row
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.simulated import open_world
+from tests.bench.curves import Curve, Panel, draw
 
 ROOT = Path(__file__).parent.parent.parent
 ERROR_RATES = (0.3, 0.6, 0.85, 0.97)
@@ -41,17 +43,24 @@ Outcomes = Sequence[Sequence[bool]]
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print both tables, and draw them where a file is named."""
     groups = [asyncio.run(simulated(rate)) for rate in ERROR_RATES]
     print(f"simulated, 800 problems, error rates {ERROR_RATES}, 200 problems each")
-    report([tries for group in groups for tries in group], rounds=POLICIES)
+    everything = [tries for group in groups for tries in group]
+    report(everything, rounds=POLICIES)
     difficulty(groups)
+    panels = [panel("simulated, 800 problems", everything, POLICIES, most=16)]
     folder = Path(os.environ.get("SYNTHKD_DATA", ROOT / ".." / "shared" / "data")) / "gsm8k"
     if folder.is_dir():
         print("recorded, GSM8K, 660 problems, six teachers as six tries in any order")
-        report(
-            recorded(folder), rounds={"2, 2, 2": (2, 2, 2), "one at a time": (1,) * 6}, shuffle=True
-        )
+        outcomes = recorded(folder)
+        policies = {"2, 2, 2": (2, 2, 2), "one at a time": (1,) * 6}
+        report(outcomes, rounds=policies, shuffle=True)
+        rng = random.Random(1)
+        orders = [rng.sample(tries, 6) for tries in outcomes for _ in range(20)]
+        panels.append(panel("recorded, GSM8K, six teachers", orders, policies, most=6))
+    if sys.argv[1:]:
+        Path(sys.argv[1]).write_text(draw(panels), encoding="utf-8")
 
 
 async def simulated(rate: float) -> Outcomes:
@@ -110,6 +119,19 @@ def report(
     for k in (1, 2, 4, 8, 16) if not shuffle else (1, 2, 3, 6):
         share = fmean(evenly(outcomes, k * len(outcomes), rng, shuffle=shuffle) for _ in range(9))
         print(f"| evenly {k} | {k} | {100 * share:.1f} | | |")
+
+
+def panel(
+    title: str, outcomes: Outcomes, policies: Mapping[str, Sequence[int]], *, most: int
+) -> Panel:
+    """Share solved by calls a problem, of even spreading and of each policy after each round."""
+    even = [(float(k), 100 * fmean(any(t[:k]) for t in outcomes)) for k in range(1, most + 1)]
+    curves = [Curve(name="evenly", points=even)]
+    for name, policy in policies.items():
+        told = [in_rounds(outcomes, policy[: n + 1]) for n in range(len(policy))]
+        points = [(calls / len(outcomes), 100 * solved) for calls, solved in told]
+        curves.append(Curve(name=f"in rounds: {name}", points=points))
+    return Panel(title=title, across="calls a problem", up="% solved", curves=curves)
 
 
 def in_rounds(outcomes: Outcomes, policy: Sequence[int]) -> tuple[int, float]:

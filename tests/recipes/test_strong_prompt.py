@@ -213,3 +213,16 @@ def test_a_floor_is_of_a_step_that_there_is() -> None:
 def test_settings_that_make_no_sense() -> None:
     with pytest.raises(ValidationError, match="leave student_prompt out"):
         StrongPromptSettings(teacher="t", messages="m", student_prompt="strong_prompt/turn")
+
+
+async def test_the_pipeline_of_summaries_keeps_the_last_one_and_the_plain_prompt(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(project)
+    file = project / "pipelines" / "chain_of_density.yaml"
+    manifest = await Pipeline.load(file, out=tmp_path / "out").run()
+    assert manifest.counts.kept == 4
+    lines = (tmp_path / "out" / "dataset" / "train.jsonl").read_bytes().splitlines()
+    asked, answered = orjson.loads(lines[0])["messages"]
+    assert asked["content"].startswith("Summarise this text in at most 80 words.\n\nThe ferry")
+    assert answered["content"].startswith("The Lake Ormel ferry's engine failed in March; as Tersk")
