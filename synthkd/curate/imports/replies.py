@@ -10,6 +10,7 @@ candidate whose answer cannot be read has a `status` that says why.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -27,6 +28,7 @@ TEXTS = ("text", "content", "completion", "response", "generation", "output")
 """Where an object of a list has its text, in the dumps that are about."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
 """Where a message or an object has a thought that was kept apart."""
+_CHOICE = re.compile(r"^[ \t]*\(([a-z])\)[ \t]+(\S.*)$", re.MULTILINE)
 
 
 class RepliesSettings(StepSettings):
@@ -48,6 +50,9 @@ class RepliesSettings(StepSettings):
     """Who said it: the `teacher` of the candidates."""
     by_field: str | None = None
     """Instead: the field with the name."""
+    choices_in: str | None = None
+    """A field whose text ends with the choices, a line each: "(a) park", as those of Distilling
+    Step-by-Step. They become the field that `answer.choices` names."""
     answer: AnswerSettings = AnswerSettings()
     """What the answer is, and where it stands."""
 
@@ -59,13 +64,16 @@ class RepliesSettings(StepSettings):
             raise ValueError(
                 "messages have their thoughts in themselves: leave thought and reasoning out"
             )
+        if self.choices_in is not None and self.answer.choices is None:
+            raise ValueError("choices_in needs answer: {choices: FIELD}, the field for the list")
         return self
 
     @property
     def row_fields(self) -> list[str]:
         """The fields of a row that are read."""
-        named = (self.text, self.messages, self.thought, self.reasoning, self.by_field)
-        return [name for name in (*named, self.answer.choices) if name is not None]
+        choices = self.choices_in or self.answer.choices
+        named = (self.text, self.messages, self.thought, self.reasoning, self.by_field, choices)
+        return [name for name in named if name is not None]
 
 
 class Reply(NamedTuple):
@@ -76,15 +84,17 @@ class Reply(NamedTuple):
 
 
 def _gives(config: RepliesSettings) -> Iterable[str]:
-    return [POOL, *(["question", "system"] if config.messages is not None else [])]
+    asked = ["question", "system"] if config.messages is not None else []
+    listed = [config.answer.choices or ""] if config.choices_in is not None else []
+    return [POOL, *asked, *listed]
 
 
 @step("import.replies", needs=lambda config: config.row_fields, gives=_gives)
 async def replies(row: Row, kit: Kit, config: RepliesSettings, /) -> AsyncIterator[Row]:
     """Read the replies of a dump into `candidates`: thought, rationale, answer, status of each.
 
-    Rejects `no_candidate` (nothing with a text), `not_a_talk`, and `several_turns`: an answer that
-    builds on others belongs to no single question. Figures: candidates by status.
+    Rejects `no_candidate` (nothing with a text), `no_choices`, `not_a_talk`, and `several_turns`:
+    an answer that builds on others belongs to no single question. Figures: candidates by status.
     """
     made: dict[str, Json] = {}
     if config.messages is not None:
@@ -93,7 +103,9 @@ async def replies(row: Row, kit: Kit, config: RepliesSettings, /) -> AsyncIterat
         found = _of_fields(row, config)
     if not any(reply.text and reply.text.strip() for reply in found):
         raise Rejected("no_candidate", f"no reply has a text, got {found!r:.200}")
-    choices = choices_of(row.fields, config.answer)
+    if config.choices_in is not None:
+        made[config.answer.choices or ""] = _choices_in(row, config.choices_in)
+    choices = choices_of({**row.fields, **made}, config.answer)
     by = config.by if config.by_field is None else str(_value(row, config.by_field))
     pool = [
         _candidate(reply, by, place, config.answer, choices) for place, reply in enumerate(found)
@@ -178,6 +190,24 @@ def _of_messages(row: Row, field: str) -> tuple[str, str | None, list[Reply]]:
             "not_a_talk", f"{field}: the user says {before[-1]!r:.120}, which is no text"
         )
     return question, system, [Reply(_text(last), _first(last, THOUGHTS))]
+
+
+def _choices_in(row: Row, field: str) -> list[Json]:
+    """The choices that a text lists.
+
+    Raises:
+        Rejected: `no_choices`: it lists fewer than two.
+    """
+    text = str(_value(row, field))
+    found: list[Json] = []
+    for letter, choice in _CHOICE.findall(text):
+        if letter == "a":
+            found = []  # what came before was part of the question
+        if ord(letter) - ord("a") == len(found):
+            found.append(choice.strip())
+    if len(found) < 2:
+        raise Rejected("no_choices", f"{field} has no lines of (a) ... (b) ...: {text[-160:]}")
+    return found
 
 
 def _listed(value: Json) -> list[Json]:

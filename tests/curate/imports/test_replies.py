@@ -52,6 +52,16 @@ async def test_a_raw_completion_of_distilling_step_by_step() -> None:
     assert one["status"] == "run_on_cut"
 
 
+async def test_choices_that_stand_in_the_text_of_the_question() -> None:
+    asked = "Which of (a) or\n(b) is it?\nAnswer Choices:\n(a) park\n(b) coloring book\n(c) sea"
+    settings = {"text": "said", "choices_in": "input", "answer": {"choices": "options"}}
+    made = await imported(settings, input=asked, said="So the answer is (c).")
+    assert made["options"] == ["park", "coloring book", "sea"]
+    assert made["candidates"][0]["answer"] == "sea"
+    with pytest.raises(Rejected, match="no_choices"):
+        await imported(settings, input="Which is it?\n(a) park", said="So the answer is (a).")
+
+
 async def test_reasoning_that_stands_apart_from_a_short_answer() -> None:
     made = await imported(
         {"text": "completion", "reasoning": "reasoning_completion", "by_field": "model", **NUMBER},
@@ -132,6 +142,7 @@ async def test_what_ends_a_row_of_a_dump() -> None:
         ({}, "exactly one of text, messages"),
         ({"text": "a", "messages": "b"}, "exactly one of text, messages"),
         ({"messages": "b", "thought": "c"}, "leave thought and reasoning out"),
+        ({"text": "a", "choices_in": "b"}, "choices_in needs answer"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
@@ -205,6 +216,11 @@ async def test_the_recorded_completions_read_as_their_rows_say(recorded_data: Pa
         made = await imported(config, raw=row["teacher_raw"])
         same += made["candidates"][0]["answer"] == row["teacher_label"]
     assert same >= 199
+    table = pq.read_table(recorded_data / "dss_cqa" / "train.parquet").slice(0, 300).to_pylist()
+    listed = {"text": "raw", "choices_in": "prompt", "answer": {"choices": "choices"}}
+    for row in table:
+        made = await imported(listed, raw=row["teacher_raw"], prompt=row["prompt"])
+        assert made["choices"] == [choice.strip() for choice in row["choices"]]
 
 
 async def test_messages_with_thoughts_become_what_a_student_learns(tmp_path: Path) -> None:
