@@ -11,14 +11,14 @@ reading, and `import.audit` looks whether they agree with gold. One shard at a t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import orjson
 
-from synthkd.errors import SourceError
+from synthkd.errors import SourceChanged, SourceError
 from synthkd.hints import near
 from synthkd.io.formats import Reader, Record, Repairs
 from synthkd.io.paths import places
@@ -40,44 +40,46 @@ def beside(reader: Reader, name: str, fields: Mapping[str, str], base: Path) -> 
 
     Raises:
         SourceError: no file has such a name, or the dataset has the field already.
+
+    Reading raises SourceChanged where a shard is not what it was now.
     """
     shards = {field: find_shards(written, base) for field, written in fields.items()}
-    for field in fields:
-        _refuse_twin(name, field, reader.columns or ())
+    _refuse_twins(name, fields, reader.columns or ())
+    known = {path: _state(path) for paths in shards.values() for path in paths}
 
     def records(repairs: Repairs) -> Iterator[Record]:
+        _check_unchanged(known)
         columns = {field: _values(paths, repairs) for field, paths in shards.items()}
         count = 0
         for number, record in reader.records(repairs):
             there = {field: next(values, _END) for field, values in columns.items()}
             for field, value in there.items():
                 if value is _END:
-                    raise SourceError(
-                        f"{name}: {_told(fields[field], shards[field])} has {count:,} values in"
-                        f" all, and the dataset has more records: the k-th value is for the k-th"
-                        f" record, so something is missing. {WAY_OUT}"
-                    )
+                    raise _uneven(name, fields[field], shards[field], count, "more records")
             count += 1
             if isinstance(record, str):  # its place is taken all the same
                 yield number, record
                 continue
-            for field in there:
-                _refuse_twin(name, field, record)
+            _refuse_twins(name, there, record)
             yield number, {**record, **there}  # type: ignore[dict-item]  # none is _END
         for field, values in columns.items():
-            if next(values, _END) is not _END:
-                more = 1 + sum(1 for _ in values)
-                raise SourceError(
-                    f"{name}: {_told(fields[field], shards[field])} has {count + more:,} values in"
-                    f" all, and the dataset {count:,} records: the k-th value is for the k-th"
-                    f" record. {WAY_OUT}"
-                )
+            if more := sum(1 for _ in values):
+                told = f"{count:,} records"
+                raise _uneven(name, fields[field], shards[field], count + more, told)
 
     columns = None if reader.columns is None else (*reader.columns, *fields)
     return replace(reader, columns=columns, records=records)
 
 
-WAY_OUT = "Give the dataset that the dump was made of, unshuffled, and all of its shards"
+def _uneven(
+    name: str, written: str, paths: Sequence[Path], values: int, records: str
+) -> SourceError:
+    files = f"{len(paths)} file{'s' * (len(paths) > 1)}"
+    return SourceError(
+        f"{name}: {written} ({files}) has {values:,} values in all, and the dataset has {records}:"
+        " the k-th value is for the k-th record. Give the dataset that the dump was made of,"
+        " unshuffled, and all of its shards"
+    )
 
 
 def find_shards(written: str, base: Path) -> list[Path]:
@@ -95,6 +97,15 @@ def find_shards(written: str, base: Path) -> list[Path]:
     siblings = [p.name for t in tried if t.parent.is_dir() for p in t.parent.iterdir()]
     hint = near(tried[0].name, siblings)
     raise SourceError(f"source.beside: {written}: no such file; looked for {_list(tried)}{hint}")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What the file is like; None = it is gone."""
+    try:
+        now = path.stat()
+    except OSError:
+        return None
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -126,15 +137,23 @@ def _shard(path: Path, repairs: Repairs) -> Sequence[Json]:
     return found
 
 
-def _refuse_twin(name: str, field: str, record: Mapping[str, Json] | Sequence[str]) -> None:
-    if field in record:
-        raise SourceError(
-            f"{name}: has a field {field!r} already: give source.beside another name for it"
-        )
+def _refuse_twins(
+    name: str, fields: Iterable[str], record: Mapping[str, Json] | Sequence[str]
+) -> None:
+    for field in fields:
+        if field in record:
+            raise SourceError(
+                f"{name}: has a field {field!r} already: give source.beside another name for it"
+            )
 
 
-def _told(written: str, paths: Sequence[Path]) -> str:
-    return f"{written} ({len(paths)} file{'s' * (len(paths) > 1)})"
+def _check_unchanged(known: Mapping[Path, tuple[int, ...] | None]) -> None:
+    for path, state in known.items():
+        if _state(path) != state:
+            raise SourceChanged(
+                f"{path}: was changed while the run read it, so its values do not add up. What was"
+                " paid for is kept: leave the file alone, and run again"
+            )
 
 
 def _list(paths: Sequence[Path]) -> str:

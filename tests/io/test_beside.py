@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synthkd.config import SourceConfig
-from synthkd.errors import SourceError
+from synthkd.errors import SourceChanged, SourceError
 from synthkd.io import beside
 from synthkd.io.sources import Source, SourceRow, Unreadable, open_source
 
@@ -67,7 +67,7 @@ def test_it_is_a_column_where_the_source_has_columns() -> None:
     ("values", "message"),
     [
         (["a"], r"said\*\.json \(1 file\) has 1 values in all, and the dataset has more records"),
-        (["a"] * 5, r"has 5 values in all, and the dataset 3 records"),
+        (["a"] * 5, r"has 5 values in all, and the dataset has 3 records"),
     ],
 )
 def test_another_number_of_values_ends_the_reading(values: list[str], message: str) -> None:
@@ -91,6 +91,19 @@ def test_a_shard_that_is_none(content: bytes, message: str) -> None:
     Path("said.json").write_bytes(content)
     with pytest.raises(SourceError, match=message):
         texts(opened(jsonl="rows.jsonl", beside={"said": "said.json"}))
+
+
+def test_a_shard_that_changes_under_the_run_is_told() -> None:
+    rows(2)
+    write("said.json", ["a", "b"])
+    source = opened(jsonl="rows.jsonl", beside={"said": "said.json"})
+    assert texts(source) == ["a", "b"]
+    write("said.json", ["longer", "b"])
+    with pytest.raises(SourceChanged, match=r"said\.json: was changed while the run read it"):
+        texts(source)
+    Path("said.json").unlink()
+    with pytest.raises(SourceChanged):
+        texts(source)
 
 
 def test_faults_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:

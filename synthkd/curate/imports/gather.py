@@ -32,8 +32,8 @@ class GatherConfig(StepSettings):
 def gather(table: Table, kit: TableKit, config: GatherConfig, /) -> Iterator[Row]:
     """One row of each group, with the candidates of all; the others are merged into it.
 
-    Rejects `missing_field`, `no_candidate`. Memory: 16 bytes a row, and the rows of groups that
-    are begun and not complete: few where a dump has the replies to a question side by side.
+    Rejects `missing_field`, `no_candidate`. Memory: some 130 bytes a question, and the rows of
+    groups that are begun and not complete: few where the replies to a question are side by side.
     """
     waiting: dict[bytes, list[Row]] = {}
     left = Counter(key for row in table if (key := _key(row, config)) is not None)
