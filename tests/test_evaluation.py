@@ -181,6 +181,20 @@ async def test_one_sample_is_charged_to_a_teacher_and_all_to_the_vote(tmp_path: 
     assert named(unpriced, "label: vote").usd_per_1000 is None
 
 
+async def test_who_stops_early_is_judged_as_a_whole_and_charged_for_what_it_asked(
+    tmp_path: Path,
+) -> None:
+    tokens = len("item00 is 0") + 16
+    async with FakeTeacher().serve() as provider:
+        steps = [label(teacher="main", samples=5, until={"sure": 0.8, "first": 2})]
+        teachers = {"main": teacher(provider, price=PRICE)}
+        file = write(tmp_path, provider, teachers=teachers, steps=steps)
+        evaluation = await result(Pipeline.load(file, out="out"))
+    (only,) = evaluation.contestants[1:]
+    assert (only.name, only.role, accuracy(only)) == ("main", "teacher", 1.0)
+    assert only.usd_per_1000 == pytest.approx(2000 * tokens)
+
+
 async def test_tokens_that_the_provider_does_not_tell_are_not_free(tmp_path: Path) -> None:
     async with FakeTeacher(tells_usage=False).serve() as provider:
         teachers = {"main": teacher(provider, price=PRICE)}

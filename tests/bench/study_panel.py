@@ -206,8 +206,8 @@ def gsm8k(picture: Path | None) -> None:
         "the best verified one alone": arrays(alone(pools, "GPT-3-175b-verification"), gold),
         "majority": arrays(voted(pools), gold),
         "weighted by agreement": arrays(voted(pools, agreements(pools)), gold),
-        "re-ranked by the verified, top 2": arrays(reranked(pools, judges, 2), gold),
-        "re-ranked by the verified, all": arrays(reranked(pools, judges, 6), gold),
+        "re-ranked, top 2": arrays(reranked(pools, judges, 2), gold),
+        "re-ranked, all": arrays(reranked(pools, judges, 6), gold),
         "panel": arrays(trusted(pools)[0], gold),
         "panel, by sums": arrays(trusted(pools, by=["sums"])[0], gold),
         "panel, by whole": arrays(trusted(pools, by=["whole"])[0], gold),
@@ -238,7 +238,7 @@ def gsm8k(picture: Path | None) -> None:
         shown = [
             "majority",
             "weighted by agreement",
-            "re-ranked by the verified, top 2",
+            "re-ranked, top 2",
             "panel",
             "panel, by whole",
         ]
