@@ -50,7 +50,7 @@ class PanelSettings(ChoiceSettings):
     by: Annotated[tuple[str, ...], Field(max_length=4)] = ()
     """Properties of candidates that split a teacher, such as `[sums]`: each value has its own
     accuracy. Every split halves what an accuracy is learnt from."""
-    alternatives: Annotated[int, Field(ge=1, le=10_000)] = 10
+    alternatives: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Of how many wrong answers one is drawn: of 5 choices 4. Where answers are numbers nobody
     knows; any number from 5 to 1,000 has done (see the page)."""
     at_least: Share | None = None
@@ -143,9 +143,8 @@ def believed(table: Table, config: PanelSettings) -> Belief:
         labels=[str(place) for place in range(max(config.alternatives + 1, most))],
     )
     model = fit(votes, _one_coin(config), [])
-    posteriors[answered] = np.concatenate([each for each, _ in posteriors_of(votes, model)])[
-        :, :most
-    ]
+    chunks = [chunk[:, :most] for chunk, _ in posteriors_of(votes, model)]
+    posteriors[answered] = np.concatenate(chunks)
     counts = dict.fromkeys((" / ".join(who) for who in teachers), 0)
     for (who, _), column in columns.items():
         counts[" / ".join(who)] += sum(code >= 0 for code in column)
