@@ -33,6 +33,8 @@ MOST = 200
 """Equations of a rationale that are worked out, the last ones."""
 REACH = 80
 """Characters of a side of an equation; what is longer is none of ours."""
+ROUNDED = 1e-6
+"""What a program in floating point gives of a whole number may be off by so much."""
 NUMBER = AnswerSettings(type="number")
 
 _ANNOTATION = re.compile(r"<<([^<>=\n]{1,80})=([^<>=\n]{1,80})>>")
@@ -91,7 +93,7 @@ def sums_of(candidate: Candidate, tolerance: float) -> Sums:
 def is_whole(answer: str | None) -> bool | None:
     """Whether it is a number of things; None = it is no number."""
     value = None if answer is None else _number(answer)
-    return None if value is None else value >= 0 and value.denominator == 1
+    return None if value is None else value >= 0 and _near(value, Fraction(round(value)), ROUNDED)
 
 
 def equations(text: str) -> Iterator[Equation]:

@@ -44,7 +44,15 @@ def test_whether_the_sums_add_up(rationale: str, answer: str | None, sums: str) 
 
 @pytest.mark.parametrize(
     ("answer", "whole"),
-    [("3", True), ("3.0", True), ("-3", False), ("2.5", False), ("sea", None), (None, None)],
+    [
+        ("3", True),
+        ("3.0", True),
+        ("2.9999999", True),
+        ("-3", False),
+        ("2.5", False),
+        ("sea", None),
+        (None, None),
+    ],
 )
 def test_a_number_of_things_is_whole(answer: str | None, whole: bool | None) -> None:
     assert is_whole(answer) is whole
