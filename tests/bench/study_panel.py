@@ -330,14 +330,14 @@ def cqa(picture: Path | None) -> None:
         "PaLM, or else Llama": np.zeros(len(gold)),
         "agreement": agree.astype(float),
         "critic alone": critic,
-        "agreement, then critic": agree + critic,
-        "agreement, then critic, hedged last": agree + critic - 2.0 * hedged,
+        "then a critic": agree + critic,
+        "then a critic, hedged last": agree + critic - 2.0 * hedged,
     }
     heads = " | ".join(f"{share:.0%}" for share in YIELDS)
     print(f"\n| precision % at a yield of | {heads} |\n| --- |{' --- |' * len(YIELDS)}")
     for name, sure in ranks.items():
         print(line(name, sure, right))
-    for name in ("agreement", "agreement, then critic"):
+    for name in ("agreement", "then a critic"):
         for share in (0.3, 0.5):
             low, high = interval(ranks[name], right, share, 500)
             print(f"{name}, {share:.0%}: {low:.1f} to {high:.1f}")
@@ -348,7 +348,7 @@ def cqa(picture: Path | None) -> None:
                 "PaLM, or else Llama",
                 "agreement",
                 "critic alone",
-                "agreement, then critic",
+                "then a critic",
             )
         ]
         across, up = "rows kept, surest first, %", "right, %"
