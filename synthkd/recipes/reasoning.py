@@ -126,7 +126,7 @@ def heard(asked: Asked, choices: Sequence[str] | None, config: ReasoningSettings
         answer=None if reading is None else reading.answer,
         status=_status(reading, loss),
         finish=came and came.finish,
-        logprob=came and _logprob(came),
+        logprob=came and mean_logprob(came),
         key=came and (came.key or None),
     )
     return Heard(candidate, loss, reply)
@@ -138,7 +138,7 @@ def _status(reading: Reading | None, loss: Loss | None) -> str:
     return "failed" if loss is None or loss.reason == UNANSWERED else loss.reason
 
 
-def _logprob(reply: Completion) -> float | None:
+def mean_logprob(reply: Completion) -> float | None:
     """The mean over the reply's tokens; None where the teacher does not say, or says nonsense."""
     told = [token.logprob for token in reply.logprobs]
     mean = math.fsum(told) / len(told) if told else math.nan

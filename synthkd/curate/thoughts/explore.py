@@ -29,6 +29,7 @@ from synthkd.curate.thoughts.verdicts import (
 )
 from synthkd.errors import Rejected, TeacherError
 from synthkd.recipes.pool import OK, POOL, Candidate, told
+from synthkd.recipes.reasoning import mean_logprob
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
@@ -151,6 +152,7 @@ def _candidate(teacher: str, sample: int, reply: Completion | TeacherError) -> C
         thought=reply.reasoning,
         status=OK if loss is None else loss.reason,
         finish=reply.finish,
+        logprob=mean_logprob(reply),
         key=reply.key or None,
     )
 

@@ -85,6 +85,13 @@ def test_of_a_dump_the_right_thought_is_chosen() -> None:
     assert made["thought"] == "Sent apart."
 
 
+def test_a_solution_may_be_the_bare_answer() -> None:
+    pool: list[Json] = [candidate("<think>Two.</think>\n<answer> 4 </answer>")]
+    bare = {"gold": "gold", "answer": {"type": "number", "cue": []}}
+    made = through("thoughts.choose", bare, {"candidates": pool, "gold": 4})
+    assert (made["solution"], made["answer"], made["difficulty"]) == ("4", "4", "easy")
+
+
 @pytest.mark.parametrize(
     ("pool", "reason"),
     [
