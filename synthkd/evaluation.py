@@ -126,6 +126,7 @@ async def evaluate(
             [row.gold for row in rows],
             compared,
             tolerance=config.tolerance,
+            answer=config.answer,
             contamination=contamination,
         )
 
@@ -138,6 +139,7 @@ async def evaluate(
             on=config.on,
             metrics=config.metrics,
             tolerance=config.tolerance,
+            answer=config.answer,
             resamples=config.bootstrap,
             seed=plan.config.seed,
             also=write,

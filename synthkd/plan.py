@@ -466,7 +466,7 @@ def check_held_out(plan: Plan, row: Row, side: str) -> None:
         value = row.fields.get(name)
         if setting == "evaluate.gold" and value is not None:
             place = f"{name!r} of held-out row {row.order[0] + 1} (counted from 1)"
-            check_gold(metrics, value, place=place)
+            check_gold(metrics, value, place=place, answer=evaluate.answer if evaluate else None)
         elif not isinstance(value, str):
             raise UserError(
                 f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"

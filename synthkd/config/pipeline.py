@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
+from synthkd.answers import AnswerSettings
 from synthkd.config.settings import MAX_USD, Count, InFlight, Name, Seed, Settings, Share
 from synthkd.config.student import DpoConfig, HostedConfig, SftConfig, StudentConfig
 from synthkd.config.teacher import TeacherConfig
@@ -161,6 +162,7 @@ MetricName = Literal[
     "macro_f1",
     "exact_match",
     "numeric_match",
+    "answer_match",
     "span_f1",
     "triple_f1",
     "rouge_1",
@@ -223,6 +225,8 @@ class EvaluateConfig(Settings):
     """The field with the right answer; by default the `gold` of the step named by `ask`."""
     metrics: Annotated[list[MetricName], Field(min_length=1)] = ["accuracy", "macro_f1"]
     """Those of labels by default; the first one is what money is counted by."""
+    answer: AnswerSettings = AnswerSettings()
+    """Of `answer_match`: what type an answer has, such as `{type: equation}`."""
     tolerance: Annotated[float, Field(ge=0, le=1)] = 1e-6
     """Of `numeric_match`: how far a number may be from gold, times |gold| where that is above 1."""
     bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -231,6 +235,13 @@ class EvaluateConfig(Settings):
     """What the student can no longer do that its base could; `{}` = by our own questions."""
     paraphrases: ParaphrasesConfig | None = None
     """How far the answers depend on the words of the question."""
+
+    @field_validator("answer")
+    @classmethod
+    def _of_all_rows(cls, value: AnswerSettings) -> AnswerSettings:
+        if value.choices is not None:
+            raise ValueError("choices of each row are not known here: leave it out, or use labels")
+        return value
 
 
 class LedgerConfig(Settings):

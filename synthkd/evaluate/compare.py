@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from synthkd.answers import AnswerSettings
 from synthkd.errors import UserError
 from synthkd.evaluate.classification import label_of
 from synthkd.evaluate.confidences import confidences_of
-from synthkd.evaluate.matching import TOLERANCE
+from synthkd.evaluate.matching import ANY, TOLERANCE
 from synthkd.evaluate.metrics import Metric, check_gold, metrics_of
 from synthkd.evaluate.paired import figure, lead
 from synthkd.evaluate.scored import Scored
@@ -86,6 +87,7 @@ def compare(
     on: str = "test",
     metrics: Sequence[str] = LABEL_METRICS,
     tolerance: float = TOLERANCE,
+    answer: AnswerSettings = ANY,
     resamples: int = 1000,
     seed: int = 0,
     also: Callable[[Compared], None] | None = None,
@@ -103,6 +105,7 @@ def compare(
         on: the name of the split.
         metrics: names out of `synthkd.evaluate.metrics.METRICS`.
         tolerance: of `numeric_match`.
+        answer: of `answer_match`.
         resamples: draws behind each end of a 95 % interval.
         seed: of the draws.
         also: shown all that the evaluation is of, at its end.
@@ -111,8 +114,8 @@ def compare(
         UserError: there are no rows to compare on, no training labels, or a metric that does not
             fit gold.
     """
-    _check(gold, answers, training_labels, metrics, on)
-    chosen = metrics_of(metrics, tolerance=tolerance)
+    _check(gold, answers, training_labels, metrics, on, answer)
+    chosen = metrics_of(metrics, tolerance=tolerance, answer=answer)
     student = next((name for name, one in answers.items() if one.role == "student"), None)
     everybody = dict(answers)
     if training_labels is not None:
@@ -193,13 +196,15 @@ def _check(
     training_labels: Sequence[Json] | None,
     metrics: Sequence[str],
     on: str,
+    answer: AnswerSettings,
 ) -> None:
     if not gold:
         raise UserError(f"there are no {on} rows to compare on: set source.holdout.{on} above 0")
     if training_labels is not None and not training_labels:
         raise UserError("no row was kept, so there is no most frequent label to compare with")
     for place, value in enumerate(gold):
-        check_gold(metrics, value, place=f"{on} row {place + 1} (counted from 1)")
+        where = f"{on} row {place + 1} (counted from 1)"
+        check_gold(metrics, value, place=where, answer=answer)
     for name, one in answers.items():
         for given in (one.given, *one.other_seeds, *([one.confidences] if one.confidences else [])):
             if len(given) != len(gold):

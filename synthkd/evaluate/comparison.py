@@ -92,7 +92,9 @@ def compare_results(
     scored = [
         {
             metric: [by.score(gold, [given[row] for row in ids]) for given in answers.values()]
-            for metric, by in metrics_of(chosen, tolerance=tolerance).items()
+            for metric, by in metrics_of(
+                chosen, tolerance=tolerance, answer=a.found.about.answer
+            ).items()
         }
         for answers in (_answers(a, names[0]), _answers(b, names[1]))
     ]
@@ -187,6 +189,11 @@ def _metrics(a: Entry, b: Entry, asked: Sequence[str] | None) -> list[str]:
         raise UserError(
             f"numeric_match: {a.place} has the tolerance {ours.tolerance:g} and {b.place}"
             f" {theirs.tolerance:g}: evaluate one again with the other's `evaluate.tolerance`"
+        )
+    if "answer_match" in chosen and ours.answer != theirs.answer:
+        raise UserError(
+            f"answer_match: {a.place} and {b.place} have other types of answers: evaluate one again"
+            " with the other's `evaluate.answer`"
         )
     return chosen
 

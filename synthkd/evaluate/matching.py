@@ -1,17 +1,18 @@
-"""Exact match of answers, and match of numbers."""
+"""Exact match of answers, match of numbers, and of answers of any type."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-from synthkd.answers import AnswerSettings
+from synthkd.answers import AnswerSettings, read, same
 from synthkd.answers import canonical as spelling_of
 from synthkd.evaluate.scored import Scored, share_right
 from synthkd.rows import Json, canonical
 from synthkd.text import answer_text
 
 NUMBER = AnswerSettings(type="number")
+ANY = AnswerSettings()
 
 TOLERANCE = 1e-6
 """How far numbers may be apart, relative to gold or absolute, whichever is more; that of Distilling
@@ -41,18 +42,39 @@ def numeric_match(
         tolerance: how far apart they may be, times |gold| where that is above 1.
     """
 
-    def same(wanted: float | None, said: float | None) -> bool:
+    def near(wanted: float | None, said: float | None) -> bool:
         if wanted is None or said is None:
             return False
         return abs(said - wanted) <= tolerance * max(1.0, abs(wanted))
 
-    return share_right([same(number_of(g), number_of(a)) for g, a in zip(gold, given, strict=True)])
+    return share_right([near(number_of(g), number_of(a)) for g, a in zip(gold, given, strict=True)])
 
 
 def number_of(value: Json) -> float | None:
     """The number that an answer is (`synthkd.answers`): 1200 of "$1,200.00 a day"; None = none."""
     spelling = spelling_of(value, NUMBER)
     return None if spelling is None else float(Fraction(spelling))
+
+
+def answer_match(
+    gold: Sequence[Json], given: Sequence[Json], config: AnswerSettings = ANY
+) -> Scored:
+    """Share of answers that are gold, by what their type calls the same.
+
+    Args:
+        gold: answers of the type.
+        given: answers, or replies with one behind a cue or in a box; what is none is wrong.
+        config: the type.
+    """
+    pairs = zip(gold, given, strict=True)
+    return share_right([same(one, answer_in(said, config), config) for one, said in pairs])
+
+
+def answer_in(value: Json, config: AnswerSettings) -> Json:
+    """What was answered: behind the cue of a reply that has one, else the value as it is."""
+    if isinstance(value, str) and config.cue and (found := read(value, config)).answer is not None:
+        return found.answer
+    return value
 
 
 def _written(value: Json) -> bytes:

@@ -13,10 +13,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 
+from synthkd.answers import AnswerSettings, canonical
 from synthkd.errors import UserError
 from synthkd.evaluate.classification import accuracy, macro_f1
 from synthkd.evaluate.extraction import span_f1, spans_of, triple_f1, triples_of
-from synthkd.evaluate.matching import exact_match, number_of, numeric_match
+from synthkd.evaluate.matching import (
+    ANY,
+    TOLERANCE,
+    answer_match,
+    exact_match,
+    number_of,
+    numeric_match,
+)
 from synthkd.evaluate.overlap import chrf, rouge_1, rouge_2, rouge_l
 from synthkd.evaluate.scored import Scored
 from synthkd.rows import Json
@@ -42,6 +50,7 @@ METRICS = {
     "macro_f1": Metric(score=macro_f1),
     "exact_match": Metric(score=exact_match, wants="any value", reads=lambda value: value),
     "numeric_match": Metric(score=numeric_match, wants="a number", reads=number_of),
+    "answer_match": Metric(score=answer_match),
     "span_f1": Metric(score=span_f1, wants="a list of {start, end, label}", reads=spans_of),
     "triple_f1": Metric(
         score=triple_f1, wants="a list of [subject, predicate, object]", reads=triples_of
@@ -54,12 +63,27 @@ METRICS = {
 """By the names that `evaluate.metrics` takes."""
 
 
-def metrics_of(names: Sequence[str], *, tolerance: float) -> dict[str, Metric]:
-    """The metrics of these names; `numeric_match` with this tolerance."""
+def metrics_of(
+    names: Sequence[str], *, tolerance: float, answer: AnswerSettings = ANY
+) -> dict[str, Metric]:
+    """The metrics of these names.
+
+    Args:
+        names: out of METRICS.
+        tolerance: of `numeric_match`.
+        answer: the type of answers of `answer_match`.
+    """
     chosen = {name: METRICS[name] for name in names}
     if numeric := chosen.get("numeric_match"):
         score = partial(numeric_match, tolerance=tolerance)
         chosen["numeric_match"] = replace(numeric, score=score)
+    if typed := chosen.get("answer_match"):
+        chosen["answer_match"] = replace(
+            typed,
+            score=partial(answer_match, config=answer),
+            wants=f"an answer of evaluate.answer ({answer.type_for(answer.labels)})",
+            reads=partial(canonical, config=answer),
+        )
     return chosen
 
 
@@ -69,20 +93,23 @@ def missing_libraries(names: Sequence[str]) -> list[str]:
     return sorted(name for name in needed if name and find_spec(name) is None)
 
 
-def check_gold(metrics: Sequence[str], value: Json, *, place: str) -> None:
+def check_gold(
+    metrics: Sequence[str], value: Json, *, place: str, answer: AnswerSettings | None = None
+) -> None:
     """Check that answers can be compared with this gold.
 
     Args:
         metrics: their names.
         value: of a row's gold field.
         place: the row and the field, in words.
+        answer: the type of answers of `answer_match`.
 
     Raises:
         UserError: one of the metrics does not fit it.
     """
-    for name in metrics:
-        if METRICS[name].reads(value) is None:
+    for name, metric in metrics_of(metrics, tolerance=TOLERANCE, answer=answer or ANY).items():
+        if metric.reads(value) is None:
             raise UserError(
-                f"evaluate.metrics: {name} needs {METRICS[name].wants} in gold, but {place} has"
+                f"evaluate.metrics: {name} needs {metric.wants} in gold, but {place} has"
                 f" {value!r:.80}; name another metric, or leave such rows out with `source.where`"
             )

@@ -23,9 +23,10 @@ from typing import Literal
 import orjson
 from pydantic import ValidationError
 
+from synthkd.answers import AnswerSettings
 from synthkd.errors import UserError
 from synthkd.evaluate.compare import Compared
-from synthkd.evaluate.matching import TOLERANCE
+from synthkd.evaluate.matching import ANY, TOLERANCE
 from synthkd.io.columns import json_text
 from synthkd.io.exports import Record as Line
 from synthkd.io.exports import write_records
@@ -53,6 +54,8 @@ class About(Record):
     metrics: list[str]
     tolerance: float = TOLERANCE
     """Of `numeric_match`."""
+    answer: AnswerSettings = ANY
+    """Of `answer_match`."""
     contamination: str
     contestants: Mapping[str, Who]
 
@@ -77,6 +80,7 @@ def write_predictions(
     compared: Compared,
     *,
     tolerance: float = TOLERANCE,
+    answer: AnswerSettings = ANY,
     contamination: str = "not checked",
 ) -> None:
     """Write what everybody answered; the file appears whole or not at all.
@@ -87,6 +91,7 @@ def write_predictions(
         gold: of the rows.
         compared: everybody's answers to them, and their scores.
         tolerance: of `numeric_match`.
+        answer: of `answer_match`.
         contamination: as `Evaluation.contamination`.
     """
     import pyarrow as pa
@@ -98,6 +103,7 @@ def write_predictions(
         on=compared.evaluation.on,
         metrics=list(compared.evaluation.contestants[0].metrics),
         tolerance=tolerance,
+        answer=answer,
         contamination=contamination,
         contestants={
             one.name: Who(role=one.role, simulated=one.simulated, recorded=one.recorded)

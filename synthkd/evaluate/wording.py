@@ -44,7 +44,7 @@ def over_wordings(
         seed: of the draws.
     """
     name = evaluate.metrics[0]
-    measure = metrics_of([name], tolerance=evaluate.tolerance)[name]
+    measure = metrics_of([name], tolerance=evaluate.tolerance, answer=evaluate.answer)[name]
     scored = [measure.score(gold, given) for given in answers.values()]
 
     def interval(one: Scored) -> dict[str, float]:

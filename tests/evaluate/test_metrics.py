@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from synthkd.config.pipeline import MetricName
+from synthkd.answers import AnswerSettings
+from synthkd.config.pipeline import EvaluateConfig, MetricName
 from synthkd.errors import UserError
 from synthkd.evaluate import metrics
 from synthkd.evaluate.metrics import METRICS, check_gold, metrics_of, missing_libraries
@@ -116,6 +118,18 @@ def test_exact_match_sees_what_accuracy_does_not() -> None:
 )
 def test_numbers_match_within_the_tolerance(gold: Json, said: Json, right: bool) -> None:
     assert value("numeric_match", [gold], [said]) == right
+
+
+def test_answers_match_by_their_type() -> None:
+    config = AnswerSettings.model_validate({"type": "equation", "cue": ["A:"]})
+    match = metrics_of(["answer_match"], tolerance=0, answer=config)["answer_match"]
+    gold: list[Json] = ["(8 - 3)", 5, "1/3", "5", "5"]
+    said: list[Json] = ["5", "Eight less three.\nA: 8 - 3", "0.33333333", "A: 6", None]
+    assert match.score(gold, said).value == pytest.approx(0.6)
+    with pytest.raises(UserError, match=r"answer_match needs .* \(equation\) in gold, but row 1"):
+        check_gold(["answer_match"], "8 / 0", place="row 1", answer=config)
+    with pytest.raises(ValidationError, match="choices of each row are not known"):
+        EvaluateConfig.model_validate({"answer": {"choices": "options"}})
 
 
 def test_the_tolerance_can_be_set() -> None:
