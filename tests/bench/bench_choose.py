@@ -22,7 +22,7 @@ from typing import Any
 
 from synthkd.config import LocalConfig
 from synthkd.desk import Desk
-from synthkd.errors import Rejected
+from synthkd.errors import RowError
 from synthkd.evaluate.intervals import share_of
 from synthkd.kit import Kit
 from synthkd.prompts import load_prompt, shipped_folder
@@ -59,7 +59,7 @@ GRAPE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 MODEL: Mapping[str, Any] = {
     "scratch": {"hidden_size": 64, "layers": 2, "heads": 2, "vocabulary": 1000},
-    "max_length": 256,
+    "max_length": 1200,  # programs are long in words of solutions
     "max_steps": 150,
     "batch_size": 16,
     "learning_rate": 4e-3,
@@ -149,7 +149,7 @@ async def chosen(
     async def one(row: Row) -> Row | None:
         try:
             (made,) = [made async for made in step.run(row, Kit(desk, row.id), config)]
-        except Rejected:
+        except RowError:
             return None
         return made
 
