@@ -24,14 +24,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from synthkd.answers import choices_of, same
 from synthkd.config import Count
-from synthkd.curate.choose.eligible import CUE, USABLE, Written, agreeing, usable, written
-from synthkd.curate.fields import value_of
+from synthkd.curate.choose.chosen import ChoiceSettings
+from synthkd.curate.choose.eligible import CUE, Written, agreeing, is_usable, usable, written
 from synthkd.errors import Rejected
-from synthkd.recipes.pool import POOL, Candidate, pool_of
+from synthkd.recipes.pool import Candidate, pool_of
+from synthkd.recipes.rationale import gold_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
-from synthkd.text import normalised, same_answer
+from synthkd.text import normalised
 
 POSITIVES, NEGATIVES = "positives", "negatives"
 PAIRS, LONGER, UNEQUAL = "pairs", "chosen is longer", "pairs of unequal length"
@@ -41,7 +43,7 @@ LEANS = 0.65
 """Of the pairs of unequal length: more that go one way teach the length."""
 
 
-class ContrastSettings(StepSettings):
+class ContrastSettings(ChoiceSettings):
     """Settings of `contrast`."""
 
     gold: str | None = None
@@ -62,7 +64,7 @@ class ContrastSettings(StepSettings):
 
 @step(
     "contrast",
-    needs=lambda config: [POOL, *([config.gold] if config.gold is not None else [])],
+    needs=lambda config: [*config.needed, *([config.gold] if config.gold is not None else [])],
     gives=(POSITIVES, NEGATIVES, "answer", "agreement"),
 )
 async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIterator[Row]:
@@ -70,17 +72,27 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
 
     Gives `positives` and `negatives` (candidates, each different rationale once), the right
     `answer` and `agreement`, the share of the teachers' candidates that gives it. Rejects
-    `no_candidate`, `no_positive`, `no_negative`.
+    `no_candidate`, `bad_gold`, `no_positive`, `no_negative`.
     """
-    pool = pool_of(row)
+    pool = pool_of(row, config.field)
     teachers = [one for one in pool if one.teacher not in config.students]
     right = _right(row, config, teachers)
-    good = [one for one in teachers if _gives(one, right)]
+    choices = choices_of(row.fields, config.same)
+
+    def gives(one: Candidate) -> bool:
+        return is_usable(one) and same(one.answer, right, config.same, choices)
+
+    good = [one for one in teachers if gives(one)]
     positives = _different(good, set())[: config.most]
     if not positives:
         given = dict.fromkeys(str(one.answer) for one in teachers if one.answer is not None)
         raise Rejected("no_positive", f"right is {right}, answered {'; '.join(given) or 'nothing'}")
-    bad = [one for one in pool if _is_bad(one, right, config)]
+    bad = [
+        one
+        for one in pool
+        if (not gives(one) and (config.unread or is_usable(one)))
+        or (config.student_negatives == "all" and one.teacher in config.students)
+    ]
     negatives = _different(bad, {normalised(one.rationale) for one in good})[: config.most]
     if len(negatives) < config.negatives_at_least:
         raise Rejected(
@@ -100,22 +112,12 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
 
 
 def _right(row: Row, config: ContrastSettings, teachers: Sequence[Candidate]) -> str:
-    gold = None if config.gold is None else value_of(row, config.gold)
-    return agreeing(usable(teachers))[0].answer or "" if gold is None else str(gold)
-
-
-def _is_bad(one: Candidate, right: str, config: ContrastSettings) -> bool:
-    if config.student_negatives == "all" and one.teacher in config.students:
-        return True
-    return not _gives(one, right) and (config.unread or _is_usable(one))
-
-
-def _is_usable(one: Candidate) -> bool:
-    return one.status in USABLE and one.answer is not None
-
-
-def _gives(one: Candidate, right: str) -> bool:
-    return _is_usable(one) and same_answer(one.answer, right)
+    """What is right: gold where it is known, else what most of the teachers say."""
+    if config.gold is not None:
+        gold = gold_of(row, config.gold, config.same, choices_of(row.fields, config.same))
+        if gold is not None:
+            return gold
+    return agreeing(row, usable(teachers), config)[0].answer or ""
 
 
 def _different(found: Sequence[Candidate], taken: set[str]) -> list[Candidate]:

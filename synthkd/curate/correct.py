@@ -108,7 +108,10 @@ async def correct(row: Row, kit: Kit, config: CorrectSettings, /) -> AsyncIterat
 def _of_pool(row: Row) -> tuple[str, float]:
     """The answer that most of the pool give, and how many do; what cannot be used is left out."""
     answers = others_in(row)
-    places = clusters(answers)[0].places
+    found = clusters(answers)
+    if not found:  # such as texts too long to be answers
+        raise Rejected("no_candidate", f"no answer can be compared: {answers[0]!r:.80}")
+    places = found[0].places
     return answers[places[0]], len(places) / len(answers)
 
 

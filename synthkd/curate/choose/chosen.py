@@ -49,10 +49,18 @@ class ChoiceSettings(StepSettings):
     def clusters(
         self, row: Row, candidates: Sequence[Candidate], weights: Sequence[float] | None = None
     ) -> list[Cluster]:
-        """The candidates by their answers, the heaviest first."""
+        """The candidates by their answers, the heaviest first; at least one cluster.
+
+        Raises:
+            Rejected: `no_candidate`: no answer is one of the type.
+        """
         answers = [candidate.answer for candidate in candidates]
         choices = choices_of(row.fields, self.same)
-        return clusters(answers, weights, config=self.same, choices=choices)
+        found = clusters(answers, weights, config=self.same, choices=choices)
+        if not found:
+            told = "; ".join(map(repr, answers))
+            raise Rejected("no_candidate", f"none is a {self.same.type or 'text'}: {told[:200]}")
+        return found
 
 
 class WeighedSettings(ChoiceSettings):

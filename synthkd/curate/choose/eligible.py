@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from synthkd.answers import choices_of, same
 from synthkd.curate.choose.chosen import ChoiceSettings, chosen
-from synthkd.curate.fields import value_of
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import Candidate, pool_of
-from synthkd.recipes.votes import clusters
+from synthkd.recipes.rationale import gold_of
 from synthkd.rows import Fields, Row
-from synthkd.text import same_answer
 
 GIVES = ("answer", "rationale", "finish", "agreement", "chosen")
 USABLE = frozenset({"ok", "run_on_cut"})
@@ -35,7 +34,12 @@ class ChoosingSettings(ChoiceSettings):
     @property
     def needed(self) -> list[str]:
         """The fields that are read."""
-        return [self.field, *([self.gold] if self.gold is not None else [])]
+        return [*super().needed, *([self.gold] if self.gold is not None else [])]
+
+
+def is_usable(one: Candidate) -> bool:
+    """Whether it has an answer that may be learnt."""
+    return one.status in USABLE and bool((one.answer or "").strip())
 
 
 def usable(pool: Sequence[Candidate]) -> list[Candidate]:
@@ -44,7 +48,7 @@ def usable(pool: Sequence[Candidate]) -> list[Candidate]:
     Raises:
         Rejected: `no_candidate`, with how many of each status.
     """
-    found = [one for one in pool if one.status in USABLE and one.answer is not None]
+    found = [one for one in pool if is_usable(one)]
     if not found:
         statuses = Counter(one.status for one in pool).most_common()
         told = ", ".join(f"{times} {status}" for status, times in statuses)
@@ -58,31 +62,39 @@ def eligible(row: Row, config: ChoosingSettings) -> list[Candidate]:
     Raises:
         MissingField: the row has no pool, or no field for gold.
         RowError: the pool is none.
-        Rejected: `no_candidate`, `wrong_answer`.
+        Rejected: `no_candidate`, `wrong_answer`, `bad_gold`.
     """
     left = usable(pool_of(row, config.field))
-    gold = None if config.gold is None else value_of(row, config.gold)
+    choices = choices_of(row.fields, config.same)
+    gold = None if config.gold is None else gold_of(row, config.gold, config.same, choices)
     if gold is not None:
         answers = dict.fromkeys(one.answer for one in left)
-        left = [one for one in left if same_answer(one.answer, gold)]
+        left = [one for one in left if same(one.answer, gold, config.same, choices)]
         if not left:
             raise Rejected("wrong_answer", f"answered {'; '.join(map(str, answers))}, gold {gold}")
-    return agreeing(left) if config.agreeing else left
+    return agreeing(row, left, config) if config.agreeing else left
 
 
-def agreeing(answered: Sequence[Candidate]) -> list[Candidate]:
-    """Those with the answer that most give; of answers as frequent the one that comes first."""
-    return [answered[place] for place in clusters([one.answer for one in answered])[0].places]
+def agreeing(row: Row, answered: Sequence[Candidate], config: ChoiceSettings) -> list[Candidate]:
+    """Those with the answer that most give; of answers as frequent the one that comes first.
+
+    Raises:
+        Rejected: `no_candidate`: no answer is one of the type.
+    """
+    return [answered[place] for place in config.clusters(row, answered)[0].places]
 
 
-def agreement_of(one: Candidate, pool: Sequence[Candidate]) -> float:
+def agreement_of(
+    row: Row, one: Candidate, pool: Sequence[Candidate], config: ChoiceSettings
+) -> float:
     """The share of the whole pool that gives its answer; what has none counts against it."""
-    same = sum(
-        other.status in USABLE and same_answer(other.answer, one.answer)
+    choices = choices_of(row.fields, config.same)
+    agree = sum(
+        other is one or same(other.answer, one.answer, config.same, choices)
         for other in pool
-        if other.answer is not None
+        if is_usable(other)
     )
-    return same / len(pool)
+    return agree / len(pool)
 
 
 def with_choice(
@@ -101,7 +113,7 @@ def with_choice(
             in the pool.
     """
     pool = pool_of(row, config.field)
-    made = chosen(row, one, agreement=agreement_of(one, pool))
+    made = chosen(row, one, agreement=agreement_of(row, one, pool, config))
     if said is None:
         return made
     keys = [{**each.told, **said.get((each.teacher, each.sample), {})} for each in pool]

@@ -91,6 +91,20 @@ async def test_rows_without_what_is_asked_for() -> None:
         await choose("choose.random", POOL, {"gold": "gold"})
 
 
+async def test_what_counts_as_the_same_is_a_setting() -> None:
+    pool = [one("a", "1/2"), one("b", "0.5"), one("c", "3")]
+    number: dict[str, Any] = {"same": {"type": "number"}}
+    made = await choose("choose.random", pool, number | {"agreeing": True})
+    assert who(made.fields)[0] in {"a", "b"}
+    assert made.fields["agreement"] == 2 / 3
+    made = await choose("choose.strongest", pool, number | {"order": ["b"], "gold": "g"}, g=0.5)
+    assert who(made.fields) == ("b", 0)
+    with pytest.raises(Rejected, match="bad_gold"):
+        await choose("choose.random", pool, number | {"gold": "g"}, g="many")
+    with pytest.raises(Rejected, match="no_candidate: none is a number: 'many'"):
+        await choose("choose.random", [one("a", "many")], number | {"agreeing": True})
+
+
 async def test_candidates_that_are_all_equal() -> None:
     pool = [one("b", "4", sample=sample, rationale="So.") for sample in range(3)]
     made = await choose("choose.strongest", pool, {"order": ["b"]})
