@@ -72,7 +72,7 @@ CHUNK_ROWS = 4_096
 """Rows that are compared with those learnt from at once."""
 LEAST = 2
 """Labels there must be."""
-SLOPES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+SLOPES = tuple(1.1**power for power in range(36))
 """From which the scale of the confidence is chosen."""
 
 

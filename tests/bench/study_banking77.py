@@ -221,6 +221,7 @@ def calls(data: Data, seeds: Sequence[int], picture: str) -> None:
                 ways["unsure"] = (_of_votes(texts, votes, more).winners, more)
             elif share == WAVE:
                 unsure, first = found.confidence, want
+                ways["unsure"] = ways["spread"]
             for way, (winners, whom) in ways.items():
                 labels = data.offered[winners]
                 scored = quick(labels, winners >= 0)
@@ -261,7 +262,7 @@ def _panel(curve: dict[tuple[str, float], list[Scored]], whole: Scored) -> Panel
             )
         )
     ends = [(100 * SHARES[0], 100 * whole.value), (100 * SHARES[-1], 100 * whole.value)]
-    drawn.append(Curve(name="all five teachers on all rows", points=ends))
+    drawn.append(Curve(name="all five, all rows", points=ends))
     return Panel(
         title="BANKING77, five recorded teachers, no gold",
         across="calls, % of all",
