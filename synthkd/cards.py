@@ -78,7 +78,11 @@ def teacher_in_words(plan: Plan, name: str) -> str:
     if teacher.student is not None:
         by = taught_by(teacher.student, plan.folder)
         taught = f", taught by: {by}" if by else ""
-        return f"{name}: the model in `{teacher.student.folder}`{taught}"
+        first = f"the model in `{teacher.student.folder}`{taught}"
+        if teacher.student.round is None:
+            return f"{name}: {first}"
+        begun = f"; in round 0 {first}" if teacher.student.folder is not None else ""
+        return f"{name}: the student that the round before has trained{begun}"
     return f"{name}: `{teacher.model}`" + (f" as {teacher.served_by}" if teacher.served_by else "")
 
 

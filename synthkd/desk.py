@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from synthkd.config import HoldoutConfig
 from synthkd.feedback import Feedback
 from synthkd.prompts import Prompt
-from synthkd.rows import canonical
+from synthkd.rows import Row, canonical
 from synthkd.teachers.open import OpenTeacher
 
 ROUND_OFFSET = 10**6
@@ -32,6 +32,8 @@ class Desk:
     round: int = 0
     feedback: Feedback | None = None
     """Where the student of the last round is weak; None = there is none yet."""
+    earlier: Iterable[Row] = ()
+    """The rows that earlier rounds have kept."""
     teachers: Mapping[str, OpenTeacher] = field(default_factory=dict)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     holdout: HoldoutConfig | None = None

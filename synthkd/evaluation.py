@@ -34,7 +34,8 @@ from synthkd.students import kinds
 from synthkd.students.artefact import Student, confidences
 from synthkd.students.hosted.student import HostedStudent, answer_in
 from synthkd.survey import rows_of
-from synthkd.teachers.open import Gateway, check_teachers
+from synthkd.teachers.checks import check_teachers
+from synthkd.teachers.open import Gateway
 from synthkd.teachers.request import Completion
 from synthkd.teachers.students import is_taught_by_simulated
 from synthkd.training import Sibling

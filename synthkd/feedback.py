@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class Example:
     """None = it gave no answer that could be read."""
     confidence: float | None = None
     """The probability that the student gave its answer; None = it gives none."""
+    domain: str | None = None
+    """What the row has in the field `rounds.domain`; None = nothing, or no field is named."""
 
     @property
     def is_right(self) -> bool:
@@ -37,6 +40,14 @@ class LabelReport:
     """Dev rows with this label."""
 
 
+class Domain(NamedTuple):
+    """How the student does on one domain."""
+
+    accuracy: float
+    support: int
+    """Dev rows of this domain."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
     """What the student of the last round does on the dev rows."""
@@ -49,6 +60,17 @@ class Feedback:
     """Label -> how the student does on it, in the order of the labels."""
     examples: tuple[Example, ...]
     """Every dev row, in the order of the source."""
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """Domain (`rounds.domain`) -> how the student does on its dev rows; by name."""
+        right: dict[str, list[bool]] = {}
+        for example in self.examples:
+            if example.domain is not None:
+                right.setdefault(example.domain, []).append(example.is_right)
+        return {
+            name: Domain(sum(each) / len(each), len(each)) for name, each in sorted(right.items())
+        }
 
     @property
     def right(self) -> list[Example]:

@@ -31,8 +31,6 @@ from synthkd.plan import (
     BoundTableStep,
     Plan,
     asked_step,
-    check_held_out,
-    check_wiring,
     vector_teachers,
     wordless_teachers,
     writing_teachers,
@@ -43,10 +41,12 @@ from synthkd.steps import BUILTIN
 from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, survey
 from synthkd.teachers.budget import prompt_bound
-from synthkd.teachers.open import OpenTeacher, check_teachers
+from synthkd.teachers.checks import check_teachers
+from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.prices import FREE, nano_usd, price_for, price_record
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.stats import TeacherStats
+from synthkd.wiring import check_held_out, check_wiring
 from synthkd.wordings import wordings_of_step
 
 TRIED_ROWS = 50

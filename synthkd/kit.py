@@ -57,6 +57,10 @@ class Kit:
         """Where the student of the round before is weak; None in round 0."""
         return self.desk.feedback
 
+    def can_ask(self, teacher: str) -> bool:
+        """False of the student of the round before (`student: {round: previous}`) in round 0."""
+        return self.desk.teachers[teacher].is_there
+
     @property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts that the plan loaded for this step, by name."""

@@ -1,7 +1,7 @@
 """Config -> a compiled plan: row segments between table steps; settings, prompts, wiring checked.
 
 Every fault is collected, not only the first. What needs the source (its fields, how many rows) is
-checked by `check_wiring` once the source has been surveyed, still before anything is spent.
+checked by `synthkd.wiring` once the source has been surveyed, still before anything is spent.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from pydantic import ValidationError
 
 from synthkd.config import NetworkConfig, PipelineConfig, StepConfig, TeacherConfig
 from synthkd.errors import ConfigError, PromptError, UserError
-from synthkd.evaluate.metrics import check_gold, missing_libraries
-from synthkd.hints import near
+from synthkd.evaluate.metrics import missing_libraries
 from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
-from synthkd.rows import Row
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
 from synthkd.teachers.concurrency import CEILING
 
@@ -351,6 +349,9 @@ def _why_not_asked(plan: Plan, bound: BoundRowStep | BoundTableStep) -> str | No
         return "asks no teacher"
     if bound.step.fans_out and getattr(bound.config, "samples", None) != 1:
         return "makes several rows of one: no one answer to compare with gold (but `samples: 1`)"
+    asked = [plan.config.teachers[name].student for name in bound.teachers]
+    if any(student is not None and student.round is not None for student in asked):
+        return "asks the student of the round before, which is another one in each round"
     if not bound.gives:
         return "gives no field to compare with gold"
     if plan.config.student is not None and "student" in bound.teachers:
@@ -377,120 +378,3 @@ def gold_field(plan: Plan) -> str | None:
         gold: str | None = getattr(plan.step(evaluate.ask).config, "gold", None)
         return gold
     return evaluate.gold
-
-
-def check_wiring(plan: Plan, columns: Iterable[str]) -> None:
-    """Compare what every part needs with what the source has and earlier steps give.
-
-    Args:
-        plan: the compiled plan.
-        columns: every field that some row of the source has.
-
-    Raises:
-        ConfigError: with every fault.
-    """
-    source = dict.fromkeys(columns)
-    known = dict(source)
-    faults = []
-
-    def need(where: str, name: str, among: Iterable[str]) -> None:
-        if name in among:
-            return
-        hint = near(name, among) or f"; there are: {', '.join(among)}"
-        faults.append(f"{plan.place}: {where} needs the field {name!r}{hint}")
-
-    for bound in plan.steps:
-        for name in bound.needs:
-            need(f"steps[{bound.rank}] ({bound.label})", name, known)
-        known |= dict.fromkeys(bound.gives)
-    for where, name in _fields_of_results(plan.config):
-        need(where, name, known)
-    for where, name in fields_of_evaluation(plan):
-        need(where, name, source)
-    evaluate = plan.config.evaluate
-    if evaluate is not None and evaluate.ask is not None:
-        seen = [name for name in source if name != gold_field(plan)]
-        for name in asked_step(plan, evaluate.ask).needs:
-            need(
-                f"evaluate.ask ({evaluate.ask}), which sees the fields of the source without gold,",
-                name,
-                seen,
-            )
-    if faults:
-        raise ConfigError(faults)
-
-
-def check_sides(plan: Plan, sides: Mapping[str, int], unreadable: int) -> None:
-    """Check that there are rows to read, and rows to evaluate on.
-
-    Args:
-        plan: the compiled plan.
-        sides: rows by side: train, dev, test.
-        unreadable: records that are no rows.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if not sides.get("train"):
-        there = [f"{n} are held out for {side}" for side, n in sorted(sides.items()) if n]
-        there += [f"{unreadable} records cannot be read"] if unreadable else []
-        why = ", ".join(there) or "the source is empty, or source.where leaves nothing"
-        raise ConfigError([f"{plan.place}: source: no row is left to read: {why}"])
-    evaluate = plan.config.evaluate
-    if evaluate is not None and not sides.get(evaluate.on):
-        fault = (
-            f"{plan.place}: evaluate.on: no row is held out for {evaluate.on}, of"
-            f" {sum(sides.values())}: raise source.holdout.{evaluate.on}"
-        )
-        raise ConfigError([fault])
-    if plan.config.rounds.count > 1 and not sides.get("dev"):
-        raise ConfigError(
-            [f"{plan.place}: rounds: no row is held out as dev: raise source.holdout.dev"]
-        )
-
-
-def check_held_out(plan: Plan, row: Row, side: str) -> None:
-    """Check that the evaluation can use this row of the source.
-
-    Raises:
-        UserError: it is held out for the evaluation and lacks gold, or text for the student.
-    """
-    evaluate, metrics = plan.config.evaluate, list[str]()
-    if evaluate is not None and side == evaluate.on:
-        metrics += evaluate.metrics
-    if plan.config.rounds.count > 1 and side == "dev":
-        metrics.append("accuracy")  # what the student gets wrong there decides what is asked next
-    if not metrics:
-        return
-    for setting, name in fields_of_evaluation(plan):
-        value = row.fields.get(name)
-        if setting == "evaluate.gold" and value is not None:
-            place = f"{name!r} of held-out row {row.order[0] + 1} (counted from 1)"
-            check_gold(metrics, value, place=place, answer=evaluate.answer if evaluate else None)
-        elif not isinstance(value, str):
-            raise UserError(
-                f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"
-                f" {name!r}, got {value!r:.80}; leave such rows out with `source.where`"
-            )
-
-
-def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
-    """What export and student read from the final rows, and which setting says so."""
-    if config.export.format != "rows":
-        for setting in ("prompt", "completion", "system", "chosen", "rejected"):
-            name = getattr(config.export, setting)
-            if name is not None:
-                yield f"export.{setting}", name
-    for name in config.export.keep:
-        yield "export.keep", name
-    if config.student is not None:
-        yield from config.student.fields()
-
-
-def fields_of_evaluation(plan: Plan) -> Iterable[tuple[str, str]]:
-    """What evaluation reads from held-out rows, which no step has touched."""
-    gold = gold_field(plan)
-    if gold is not None:
-        yield "evaluate.gold", gold
-        if plan.config.student is not None:
-            yield plan.config.student.asked_with

@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -38,8 +38,23 @@ from synthkd.students.artefact import Student, confidences
 from synthkd.students.lesson import HeldOutRow
 from synthkd.text import same_answer
 
-Ask = Callable[[int, Feedback | None, RowSpool], Awaitable[None]]
-"""Carries out round R, with what the round before taught; fills the spool and seals it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What a round has of those before it; of the first one nothing."""
+
+    round: int = 0
+    """The round that begins."""
+    feedback: Feedback | None = None
+    """What the last student does on dev."""
+    student: Path | None = None
+    """The folder of the last student."""
+    rows: Iterable[Row] = ()
+    """All that were kept, in order; to be read as often as one likes."""
+
+
+Ask = Callable[[Before, RowSpool], Awaitable[None]]
+"""Carries out a round; fills the spool and seals it."""
 
 
 class Train(Protocol):
@@ -85,23 +100,24 @@ class Rounds:
         """All rounds; their rows go into the spool, the best student to `folder.trained`."""
         with ExitStack() as scratch:
             spools: list[RowSpool] = []
-            feedback: Feedback | None = None
+            before = Before()
             for number in range(self._config.count):
                 new = RowSpool(self._folder.work / f"round-{number}.scratch")
-                spools.append(scratch.enter_context(new))
-                await self._ask(number, feedback, new)
-                feedback = await self._learn(number, spools)
+                await self._ask(before, scratch.enter_context(new))
+                spools.append(new)
+                before = await self._learn(number, spools)
                 if self._gains_no_more():
                     break
-            await in_thread(lambda: _fill(into, united(spools)))
+            await in_thread(lambda: _fill(into, Union(spools)))
         await in_thread(lambda: self._folder.stage_rounds(len(self.records), self.best))
 
-    async def _learn(self, number: int, spools: Sequence[RowSpool]) -> Feedback:
+    async def _learn(self, number: int, spools: Sequence[RowSpool]) -> Before:
         """Train on the union so far, and look at what the student does on dev."""
         staged = self._folder.staged / "rounds" / str(number)
         rows_file = self._folder.work / "union.parquet"
         rows = await in_thread(lambda: _write(staged / "rows.parquet", spools[-1]))
-        of_all = await in_thread(lambda: _write(rows_file, united(spools)))
+        union = Union(tuple(spools))
+        of_all = await in_thread(lambda: _write(rows_file, union))
         own = self._folder.rounds / str(number)
         student = await self._train(
             rows_file=rows_file, folder=own / "student", work=own / "learning"
@@ -117,21 +133,26 @@ class Rounds:
                 scores=feedback.scores,
             )
         )
-        return feedback
+        return Before(round=number + 1, feedback=feedback, student=own / "student", rows=union)
 
     def _gains_no_more(self) -> bool:
         patience = self._config.patience
         return patience is not None and len(self.records) - 1 - self.best >= patience
 
 
-def united(spools: Sequence[RowSpool]) -> Iterator[Row]:
+class Union:
     """The rows of all spools in order; of rows with one id the one in the last spool."""
-    newer: set[str] = set()
-    parts: list[Iterable[Row]] = []
-    for spool in reversed(spools):
-        parts.append(_without(spool, frozenset(newer)))
-        newer.update(row.id for row in spool)
-    return heapq.merge(*parts, key=lambda row: (row.order, row.id))
+
+    def __init__(self, spools: Sequence[RowSpool]) -> None:
+        self._spools = spools
+
+    def __iter__(self) -> Iterator[Row]:
+        newer: set[str] = set()
+        parts: list[Iterable[Row]] = []
+        for spool in reversed(self._spools):
+            parts.append(_without(spool, frozenset(newer)))
+            newer.update(row.id for row in spool)
+        return heapq.merge(*parts, key=lambda row: (row.order, row.id))
 
 
 def look(number: int, student: Student, dev: Sequence[HeldOutRow]) -> Feedback:
@@ -160,6 +181,7 @@ def look(number: int, student: Student, dev: Sequence[HeldOutRow]) -> Feedback:
                 # In gold's spelling where it is gold, so that nobody needs to compare again.
                 said=right if same_answer(answer, right) else answer,
                 confidence=confidence,
+                domain=row.domain,
             )
             for row, right, answer, confidence in zip(dev, gold, said, sure, strict=True)
         ),

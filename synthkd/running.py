@@ -25,7 +25,6 @@ from synthkd.engines.local import SpoolSink, carry_out
 from synthkd.errors import DiskFailed, Rejected, RunStopped, TooManyLost, UserError
 from synthkd.evaluate.money import with_money
 from synthkd.evaluation import evaluate
-from synthkd.feedback import Feedback
 from synthkd.flow import Emit, in_thread, ticking
 from synthkd.folder import PREDICTIONS, RunFolder
 from synthkd.interrupts import interruptible, within_wall
@@ -45,22 +44,14 @@ from synthkd.manifest import (
     RoundRecord,
     Spend,
 )
-from synthkd.plan import (
-    BoundRowStep,
-    BoundTableStep,
-    Plan,
-    check_held_out,
-    check_sides,
-    check_wiring,
-    wordless_teachers,
-)
+from synthkd.plan import BoundRowStep, BoundTableStep, Plan, wordless_teachers
 from synthkd.results import (
     figures_of,
     manifest_of,
     write_results,
     write_stopped,
 )
-from synthkd.rounds import Rounds
+from synthkd.rounds import Before, Rounds
 from synthkd.rows import Json, Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
@@ -68,9 +59,11 @@ from synthkd.students.lesson import SIDES, HeldOutRow
 from synthkd.students.local import open_student
 from synthkd.students.ready import check_cost, ready
 from synthkd.survey import Survey, rows_of, survey
+from synthkd.teachers.checks import check_teachers
 from synthkd.teachers.closing import GRACE_S
-from synthkd.teachers.open import Gateway, check_teachers, open_teachers
+from synthkd.teachers.open import Gateway, open_teachers
 from synthkd.training import Sibling, further_seeds, held_out_rows, train
+from synthkd.wiring import check_held_out, check_sides, check_wiring
 
 TICK_S = 0.25
 """Seconds between reports of progress."""
@@ -99,8 +92,7 @@ class Run:
         self._tell = tell
         self._stage = "reading"
         self._training = ""
-        self._round = 0
-        self._feedback: Feedback | None = None
+        self._before = Before()
         self._siblings: list[Sibling] = []
         self._twin: Callable[[Row], HeldOutRow | None] | None = None
         """Of several rounds: which held-out row a row is the same as."""
@@ -288,8 +280,9 @@ class Run:
             folder=self._plan.folder,
             rank=bound.rank,
             seed=self._plan.config.seed,
-            round=self._round,
-            feedback=self._feedback,
+            round=self._before.round,
+            feedback=self._before.feedback,
+            earlier=self._before.rows,
             teachers=self._gateway.teachers,
             prompts=bound.prompts,
             holdout=self._plan.config.source.holdout,
@@ -308,7 +301,7 @@ class Run:
         """Ask once, or in rounds with a student between; what each round came to, if several."""
         config = self._plan.config.rounds
         if config.count == 1:
-            await self._ask(0, None, into)
+            await self._ask(Before(), into)
             return ()
         await in_thread(self._folder.take_up_students)
         held_out = await held_out_rows(self._plan, self._source, SIDES)
@@ -321,8 +314,10 @@ class Run:
         await rounds.carry_out(into)
         return rounds.records
 
-    async def _ask(self, number: int, feedback: Feedback | None, into: RowSpool) -> None:
-        self._round, self._feedback = number, feedback
+    async def _ask(self, before: Before, into: RowSpool) -> None:
+        self._before = before
+        if before.student is not None and self._gateway is not None:
+            await self._gateway.take_up(before.student)
         sink = SpoolSink(into)
         await self._carry_out(sink.emit)
         await self._wait_for(self._account.waiting)
@@ -462,7 +457,7 @@ class Run:
             spend=self._spend(Cost() if gateway is None else gateway.budget.spent, elapsed_s),
             starting=[] if gateway is None else gateway.starting,
             training=self._training if self._stage == "training" else "",
-            round=self._round if self._plan.config.rounds.count > 1 else None,
+            round=self._before.round if self._plan.config.rounds.count > 1 else None,
         )
 
     def _spend(self, spent: Cost, elapsed_s: float) -> Spend:

@@ -162,6 +162,7 @@ async def held_out_rows(plan: Plan, source: Source, sides: Iterable[Side]) -> li
         return []
     _, asked_with = plan.config.student.asked_with
     gold = gold_field(plan) or ""
+    domain = plan.config.rounds.domain or ""
     found = []
     for side in sides:
         async for rows in rows_of(source, side):
@@ -169,7 +170,15 @@ async def held_out_rows(plan: Plan, source: Source, sides: Iterable[Side]) -> li
                 text = row.fields.get(asked_with)
                 if isinstance(text, str):
                     answer = _gold_text(plan.config.student, row.fields.get(gold))
-                    found.append(HeldOutRow(id=row.id, side=side, text=text, gold=answer))
+                    found.append(
+                        HeldOutRow(
+                            id=row.id,
+                            side=side,
+                            text=text,
+                            gold=answer,
+                            domain=answer_text(row.fields.get(domain)),
+                        )
+                    )
     return found
 
 

@@ -62,14 +62,20 @@ def tree_bytes(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def killed_at(stage: str, *arguments: str | Path, cwd: Path) -> bool:
-    """Run the command, and SIGKILL it as soon as it says that it is at this stage."""
+def killed_at(stage: str, *arguments: str | Path, cwd: Path, times: int = 1) -> bool:
+    """Run the command, and SIGKILL it as soon as it says that it is at this stage.
+
+    For the `times`-th time, after having been at another one.
+    """
+    reached, before = 0, False
     with subprocess.Popen(
         command(*arguments), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if f"| {stage} |" in line:
+            reached += (there := f"| {stage} |" in line) and not before
+            before = there
+            if reached == times:
                 process.kill()
                 return True
     return False

@@ -43,7 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "interrupts",
         "account",
         "survey plan",
-        "engines cards routes outflow",
+        "engines cards routes outflow wiring",
         "leaks exam forgetting wordings",
         "training",
         "evaluation",

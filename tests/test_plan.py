@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from synthkd import steps
 from synthkd.errors import ConfigError
 from synthkd.io.spool import Table
-from synthkd.plan import BoundTableStep, Plan, asked_step, check_wiring, compile_plan, gold_field
+from synthkd.plan import BoundTableStep, Plan, asked_step, compile_plan, gold_field
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, TableKit, find_step, step, table_step
 from synthkd.teachers.concurrency import CEILING
+from synthkd.wiring import check_wiring
 
 ENDPOINT = {"endpoint": "http://127.0.0.1:9/v1", "model": "m"}
 LABEL = {"teacher": "main", "labels": ["a", "b"]}

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from synthkd.config import LinearConfig
 from synthkd.errors import ConfigError, UserError
+from synthkd.feedback import Example, Feedback
 from synthkd.io.rows_file import read_rows
 from synthkd.io.spool import RowSpool
 from synthkd.pipeline import Pipeline, read_manifest
-from synthkd.rounds import united
+from synthkd.rounds import Union
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
 from synthkd.students import linear
@@ -146,18 +149,138 @@ async def test_running_again_asks_and_trains_nothing_anew(
     assert tree_bytes(tmp_path / "out" / "rounds") == before
 
 
+def write_with_own_student(folder: Path, **changes: Any) -> Path:
+    """The student of round R learns what that of round R-1 says; in round 0 another one answers."""
+    texts = ["cat word1", "cat number", "dog word2", "dog number", "fish word3", "fish word4"]
+    labels = [text.split()[0] for text in texts]
+    config = LinearConfig(kind="linear", text="text", label="label")
+    linear.train_linear(texts, labels, config, folder / "warm", {"source": "a test"})
+    (folder / "plain.md.j2").write_text(
+        "---\ninputs: [text]\noutput: text\n---\n{# user #}\n{{ text }}\n", encoding="utf-8"
+    )
+    own = {"folder": "warm", "round": "previous"}
+    with_ = {"teacher": "own", "labels": ["cat", "dog", "fish"], "prompt": "plain", "into": "said"}
+    return write(
+        folder,
+        teachers={"own": {"student": own}},
+        steps=[{"use": "label", "with": with_}],
+        student={"kind": "linear", "text": "text", "label": "said"},
+        **changes,
+    )
+
+
+async def test_a_round_can_ask_the_student_of_the_round_before(tmp_path: Path) -> None:
+    manifest = await Pipeline.load(write_with_own_student(tmp_path), out="out").run()
+    students = [
+        linear.load_linear(tmp_path / folder)
+        for folder in ("warm", "out/rounds/0/student", "out/rounds/1/student")
+    ]
+    keys = []
+    for number, student in enumerate(students):
+        rows = list(read_rows(tmp_path / "out" / "rounds" / str(number) / "rows.parquet"))
+        assert [row.fields["said"] for row in rows] == student.predict(
+            [str(row.fields["text"]) for row in rows]
+        )
+        keys.append({key for row in rows for key in row.made_by})
+    # Who answers is another one each time, so no round has its answers from another's.
+    assert set.isdisjoint(*keys[:2])
+    assert set.isdisjoint(*keys[1:])
+    counts = manifest.teachers["own"]
+    assert counts.asked == counts.attempts == 3 * manifest.counts.read
+    again = await Pipeline.load(tmp_path / "rounds.yaml", out="other").run()
+    assert (again.teachers["own"].hits, again.teachers["own"].attempts) == (counts.asked, 0)
+    assert [record.student for record in again.rounds] == [r.student for r in manifest.rounds]
+    card = (tmp_path / "out" / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert "own: the student that the round before has trained; in round 0 the model in" in card
+
+
+class BeforeSettings(StepSettings):
+    """Settings of the step below."""
+
+    teacher: str
+    prompt: str
+    always: bool = False
+    """Whether it asks also where there is nobody."""
+
+
+@step("test.before", needs=["text"], gives=["said"])
+async def before(row: Row, kit: Kit, config: BeforeSettings, /) -> AsyncIterator[Row]:
+    """What the student of the round before says, or in round 0 nothing."""
+    if kit.can_ask(config.teacher) or config.always:
+        reply = await kit.ask(config.prompt, dict(row.fields), teacher=config.teacher)
+        row = row.with_fields(said=reply.text)
+    yield row.with_fields(said=row.fields.get("said", row.fields["label"]))
+
+
+async def test_in_round_0_there_may_be_no_student_to_ask(tmp_path: Path) -> None:
+    own = {"teachers": {"own": {"student": {"round": "previous"}}}, "rounds": 2}
+    with_ = {"teacher": "own", "prompt": "plain"}
+    steps = [{"use": "test.before", "name": "before", "with": with_}]
+    write_with_own_student(tmp_path)
+    file = write(tmp_path, **own, steps=steps)
+    manifest = await Pipeline.load(file, out="out").run()
+    assert manifest.teachers["own"].asked == manifest.counts.read
+    unguarded = Pipeline.load(file, out="b", overrides=["steps.before.with.always=true"])
+    with pytest.raises(UserError, match=r"teachers\.own is the student of the round before, and"):
+        await unguarded.run()
+
+
 def test_a_run_that_was_killed_in_a_round_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    steps = [{"use": "gate.length", "with": {"field": "text", "max_chars": 1000}}]
-    file = write(tmp_path, steps=steps, rounds=2)
-    assert killed_at("training", "run", file, "--out", "killed", cwd=tmp_path)
+    file = write_with_own_student(tmp_path, rounds=2)
+    # The second training: the first student is there, and was asked for the rows of the second.
+    assert killed_at("training", "run", file, "--out", "killed", cwd=tmp_path, times=2)
+    weights = tmp_path / "killed" / ".trained" / "rounds" / "0" / "student" / linear.MODEL
+    written = weights.stat().st_mtime_ns
     for out in ("killed", "whole"):
-        done = finished("run", file, "--out", out, "--quiet", cwd=tmp_path)
+        run = ("run", file, "--out", out, "--quiet", "--ledger", f"{out}.sqlite")
+        done = finished(*(run if out == "whole" else run[:-2]), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     killed, whole = (tree_bytes(tmp_path / out / "rounds") for out in ("killed", "whole"))
-    for number in (0, 1):  # a zip file holds the time at which it was written
-        del killed[f"{number}/student/model.skops"], whole[f"{number}/student/model.skops"]
     assert killed == whole
-    assert read_manifest(tmp_path / "killed").rounds == read_manifest(tmp_path / "whole").rounds
+    mended, calm = (read_manifest(tmp_path / out) for out in ("killed", "whole"))
+    assert mended.rounds == calm.rounds
+    assert mended.teachers["own"].attempts == 0
+    assert mended.teachers["own"].hits == calm.teachers["own"].attempts
+    weights = tmp_path / "killed" / "rounds" / "0" / "student" / linear.MODEL
+    assert weights.stat().st_mtime_ns == written
+
+
+@step("test.repeat", needs=["text"], gives=["text"], fans_out=True)
+async def repeat(row: Row, kit: Kit, config: StepSettings, /) -> AsyncIterator[Row]:
+    """The row itself in round 0; later the same text in capitals, and a new one."""
+    text = str(row.fields["text"])
+    for new in [text] if kit.round == 0 else [text.upper(), f"{text} round{kit.round}"]:
+        yield row.with_fields(text=new)
+
+
+@pytest.mark.parametrize("dedup", ["dedup.exact", "dedup.minhash"])
+async def test_a_row_that_an_earlier_round_has_kept_is_not_taken_again(
+    tmp_path: Path, dedup: str
+) -> None:
+    options = {} if dedup == "dedup.exact" else {"keep": "longest", "threshold": 0.99}
+    steps = [
+        {"use": "test.repeat"},
+        {"use": dedup, "name": "dedup", "with": {"field": "text", **options}},
+    ]
+    manifest = await Pipeline.load(write(tmp_path, steps=steps), out="out").run()
+    read = manifest.counts.read
+    assert [record.rows for record in manifest.rounds] == [read, read, read]
+    line = manifest.funnel["dedup"]
+    assert (line.entered, line.out, line.rejected) == (5 * read, 3 * read, 2 * read)
+    first = {row.id for row in read_rows(tmp_path / "out" / "rounds" / "0" / "rows.parquet")}
+    rejected = pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist()
+    named = {row["detail"].split("of row ")[1].split()[0] for row in rejected}
+    assert named == first
+
+
+async def test_a_row_that_comes_again_in_every_round_is_no_copy_of_itself(tmp_path: Path) -> None:
+    steps = [
+        {"use": "dedup.exact", "with": {"field": "text"}},
+        {"use": "test.repeat"},
+    ]
+    manifest = await Pipeline.load(write(tmp_path, steps=steps, rounds=2), out="out").run()
+    assert manifest.funnel["dedup.exact"].rejected == 0
+    assert manifest.rounds[1].rows == 2 * manifest.counts.read
 
 
 async def test_patience_ends_the_rounds(tmp_path: Path) -> None:
@@ -177,7 +300,7 @@ def test_of_rows_with_one_id_the_newest_is_in_the_union(tmp_path: Path) -> None:
     new = RowSpool.of(tmp_path / "b", [row(2, "new"), row(3, "new")])
     newest = RowSpool.of(tmp_path / "c", [row(4, "newest")])
     with old, new, newest:
-        texts = [row.fields["text"] for row in united([old, new, newest])]
+        texts = [row.fields["text"] for row in Union([old, new, newest])]
     assert texts == ["old", "new", "new", "newest"]
 
 
@@ -189,6 +312,19 @@ def test_of_rows_with_one_id_the_newest_is_in_the_union(tmp_path: Path) -> None:
         ({"rounds": 0}, "rounds.count: .* greater than or equal to 1, got 0"),
         ({"rounds": {"count": 2, "by": "beauty"}}, "rounds.by"),
         (
+            {"teachers": {"own": {"student": {"round": "previous"}}}, "rounds": 1},
+            "teachers.own.student: of a single round there is none before",
+        ),
+        ({"teachers": {"own": {"student": {}}}}, "needs `folder`, or `round: previous`"),
+        (
+            {
+                "teachers": {"own": {"student": {"round": "previous"}}},
+                "steps": [{"use": "label", "with": {"teacher": "own", "labels": ["cat", "dog"]}}],
+                "evaluate": {"on": "test", "gold": "label", "ask": "label"},
+            },
+            "asks the student of the round before, which is another one in each round",
+        ),
+        (
             {"source": {"jsonl": "rows.jsonl", "holdout": {"test": 0.2, "by": ["text"]}}},
             "source.holdout sets none aside",
         ),
@@ -197,6 +333,22 @@ def test_of_rows_with_one_id_the_newest_is_in_the_union(tmp_path: Path) -> None:
 def test_what_rounds_need_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Pipeline.load(write(tmp_path, **changes))
+
+
+async def test_feedback_tells_domains_apart(tmp_path: Path) -> None:
+    rounds = {"count": 2, "domain": "label"}
+    await Pipeline.load(write(tmp_path, rounds=rounds), out="out").run()
+    told = orjson.loads((tmp_path / "out" / "rounds" / "1" / "feedback.json").read_bytes())
+    examples = [Example(**one) for one in told["examples"]]
+    feedback = Feedback(round=1, scores={}, report={}, examples=tuple(examples))
+    assert {name: one.support for name, one in feedback.domains.items()} == {
+        label: report["support"] for label, report in told["report"].items()
+    }
+    for name, domain in feedback.domains.items():
+        assert domain.accuracy == told["report"][name]["recall"]
+    unknown = Pipeline.load(write(tmp_path, rounds={"count": 2, "domain": "topic"}), out="out")
+    with pytest.raises(ConfigError, match=r"rounds\.domain needs the field 'topic'"):
+        await unknown.run()
 
 
 async def test_a_stream_has_no_rounds(tmp_path: Path) -> None:

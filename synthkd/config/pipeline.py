@@ -269,6 +269,9 @@ class RoundsConfig(Settings):
     """What a student is compared by, on the dev rows."""
     patience: Annotated[int, Field(ge=1, le=100)] | None = None
     """Stop when so many rounds brought no better student."""
+    domain: str | None = None
+    """The field of dev rows that says of which domain each is, so that steps see the student's
+    accuracy by domain (`kit.feedback.domains`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -327,4 +330,15 @@ class PipelineConfig(Settings):
             )
         if self.evaluate is not None and self.evaluate.ask not in {None, *seen}:
             raise ValueError(f"evaluate.ask: no step is named {self.evaluate.ask!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _rounds(self) -> PipelineConfig:
+        for name, teacher in self.teachers.items():
+            student = teacher.student
+            if student is not None and student.folder is None and self.rounds.count == 1:
+                raise ValueError(
+                    f"teachers.{name}.student: of a single round there is none before, so nobody"
+                    " would answer: set `rounds`, or name a `folder`"
+                )
         return self

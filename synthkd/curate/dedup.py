@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from synthkd.curate.texts import FieldOrFields
@@ -40,15 +41,20 @@ def exact(table: Table, kit: TableKit, config: ExactConfig, /) -> Iterator[Row]:
     """The first of each group of rows that agree, after normalising, in the compared fields.
 
     Rejects the others (`exact_duplicate`, naming the row kept) and rows without the fields
-    (`missing_field`). Memory: a 16-byte hash and its place a row, 115 bytes a row at the peak while
-    they are sorted (measured), and the ids of kept rows that have duplicates; never a text.
+    (`missing_field`). What an earlier round has kept comes before all of the table. Memory: a
+    16-byte hash and its place a row, 115 bytes a row at the peak while they are sorted (measured),
+    and the ids of kept rows that have duplicates; never a text.
     """
     keeper, is_shared = _keepers(table, config)
+    n_earlier = len(keeper) - len(table)
     kept_ids: dict[int, str] = {}
-    for index, row in enumerate(table):
+    for index, row in enumerate(chain(table.earlier, table)):
         absent = [name for name in config.all_fields if name not in row.fields]
         first = int(keeper[index])
-        if absent:
+        if index < n_earlier:
+            if is_shared[index] and first == index:
+                kept_ids[index] = row.id
+        elif absent:
             kit.reject(row, "missing_field", f"the row has no field {absent[0]!r}")
         elif first < index:
             kit.reject(row, "exact_duplicate", f"of row {kept_ids[first]}")
@@ -59,11 +65,14 @@ def exact(table: Table, kit: TableKit, config: ExactConfig, /) -> Iterator[Row]:
 
 
 def _keepers(table: Table, config: ExactConfig) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """For each row the index of the first that agrees with it, and whether others agree."""
+    """For each row the index of the first that agrees with it, and whether others agree.
+
+    Rows of earlier rounds first, then the table's.
+    """
     import numpy as np
 
     hashes = bytearray()
-    for row in table:
+    for row in chain(table.earlier, table):
         if all(name in row.fields for name in config.all_fields):
             values = [row.fields[name] for name in config.all_fields]
             hashes += _digest(values, config.ignore_punctuation)

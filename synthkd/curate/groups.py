@@ -2,8 +2,8 @@
 
 A pair joins the groups of its two rows (union-find; Tarjan, Journal of the ACM 22, 1975), so that
 being alike reaches from row to row: of a chain a-b-c, where a and c are less alike than the
-threshold, one row stays. Rows of other datasets may be in a group too; they are never thrown out,
-and where there is one, none of ours is kept.
+threshold, one row stays. Rows of earlier rounds and of other datasets may be in a group too; they
+are never thrown out, and where there is one, none of ours is kept.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Groups:
 
 
 class Compared:
-    """All things that a duplicate step compares: rows of the table, then those of other datasets.
+    """All things that a duplicate step compares: rows of the table, of earlier rounds, of others.
 
     Iterating gives (index, text) of those that have one; then the rest is known too.
     """
@@ -154,11 +154,17 @@ class Compared:
         self._folder = folder
         self.n_ours = len(table)
         self._ids: list[str] = []
+        """Of the table's rows, then of those of earlier rounds."""
         self._theirs: list[tuple[str, array[int]]] = []
         self._rank = array("d")
 
     def __len__(self) -> int:
-        return self.n_ours + sum(len(numbers) for _, numbers in self._theirs)
+        return len(self._ids) + sum(len(numbers) for _, numbers in self._theirs)
+
+    @property
+    def n_of_rounds(self) -> int:
+        """How many are rows of this round or an earlier one."""
+        return len(self._ids)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         self._ids, self._theirs, self._rank = [], [], array("d")
@@ -168,7 +174,12 @@ class Compared:
             self._rank.append(self._rank_of(row, text or ""))
             if text is not None:
                 yield index, text
-        index = self.n_ours
+        for row in self._table.earlier:
+            text = text_or_none(row.fields, self._config.all_fields)
+            if text is not None:
+                self._ids.append(row.id)
+                yield len(self._ids) - 1, text
+        index = len(self._ids)
         for other in self._config.against:
             numbers = array("q")
             self._theirs.append((other.called, numbers))
@@ -197,9 +208,9 @@ class Compared:
 
     def name(self, index: int) -> str:
         """What details call it: `row ID`, or `FILE row 17`."""
-        if index < self.n_ours:
+        if index < len(self._ids):
             return f"row {self._ids[index]}"
-        index -= self.n_ours
+        index -= len(self._ids)
         for called, numbers in self._theirs:
             if index < len(numbers):
                 return f"{called} row {numbers[index]}"
@@ -276,9 +287,12 @@ def kept_rows(
             "groups": int((sizes > 1).sum()),
             "largest_group": int(sizes.max(initial=0)),
             "duplicates": len(gone),
-            "of_other_datasets": int((keeper[gone] >= compared.n_ours).sum()),
+            "of_other_datasets": int((keeper[gone] >= compared.n_of_rounds).sum()),
         }
     )
+    if (n_of_rounds := compared.n_of_rounds) > compared.n_ours:
+        of_earlier = (keeper[gone] >= compared.n_ours) & (keeper[gone] < n_of_rounds)
+        kit.note({"of_earlier_rounds": int(of_earlier.sum())})
     for index, row in enumerate(table):
         if text_or_reject(row, config.all_fields, kit) is None:
             continue

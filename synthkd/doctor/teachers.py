@@ -27,7 +27,7 @@ from synthkd.flow import in_thread
 from synthkd.hints import near
 from synthkd.io.paths import find_file
 from synthkd.rows import Json
-from synthkd.teachers.open import check_teachers
+from synthkd.teachers.checks import check_teachers
 from synthkd.teachers.prices import free_because, price_record
 from synthkd.teachers.recorded import RecordedTeacher
 from synthkd.teachers.students import about, find_student
@@ -75,6 +75,8 @@ async def examine_teacher(
         faults = config.simulated.model_dump(exclude={"world"}, exclude_defaults=True)
         settings = "".join(f", {key} {value:g}" for key, value in faults.items())
         found.add("world", "fine", f"simulated: {config.simulated.world}{settings}")
+    elif config.student is not None and config.student.folder is None:
+        found.add("folder", "fine", "the student of the round before; nobody answers in round 0")
     elif config.student is not None:
         folder = find_student(name, config.student, base)
         kind = about(folder).get("kind", "a causal model")

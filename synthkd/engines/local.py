@@ -179,7 +179,7 @@ async def table_rows(
     with spool:
         books = account.table(bound.label, spool)
         try:
-            step = iter(bound.step.run(Table(spool), kit, bound.config))
+            step = iter(bound.step.run(Table(spool, desk.earlier), kit, bound.config))
             async with aclosing(from_thread(step, leave=kit.leave)) as batches:
                 async for rows in batches:
                     if kit.waiting is not None:

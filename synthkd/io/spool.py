@@ -10,8 +10,9 @@ A spool is scratch: it is not durable, nobody reopens it, a killed run starts it
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -113,10 +114,40 @@ class RowSpool:
 
 
 class Table:
-    """All rows that reach a table step, in order; read-only."""
+    """All rows that reach a table step, in order; read-only.
 
-    def __init__(self, spool: RowSpool) -> None:
+    Args:
+        spool: the rows, sealed.
+        before: rows that earlier rounds have kept, in order.
+    """
+
+    def __init__(self, spool: RowSpool, before: Iterable[Row] = ()) -> None:
         self._spool = spool
+        self._before = before
+
+    @property
+    def earlier(self) -> Iterator[Row]:
+        """What earlier rounds have kept, in order, as the dataset has it: to look at, no more.
+
+        Without what was made of rows of this table: a row that comes again in every round is no
+        copy of itself.
+        """
+        before = iter(self._before)
+        if (first := next(before, None)) is None:
+            return
+        above: list[tuple[int, ...]] = []
+        ours = ((row.order, True, row) for row in self)
+        theirs = ((row.order, False, row) for row in chain([first], before))
+        # A row sorts before all that is made of it, and those stand together.
+        for order, is_ours, row in heapq.merge(
+            ours, theirs, key=lambda each: (each[0], not each[1])
+        ):
+            while above and order[: len(above[-1])] != above[-1]:
+                above.pop()
+            if is_ours:
+                above.append(order)
+            elif not above:
+                yield row
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._spool)

@@ -33,6 +33,8 @@ class HeldOutRow:
     """What the student is asked with."""
     gold: str | None
     """The right answer; None = the pipeline does not say."""
+    domain: str | None = None
+    """What the row has in the field `rounds.domain`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from zipfile import ZIP_DEFLATED, BadZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import orjson
 
@@ -44,6 +45,8 @@ FORMAT = 1
 TRUSTED_TYPES: list[str] = []
 """Types a model file may name beyond those that skops itself trusts: none is needed."""
 MODEL, LABELS = "model.skops", "labels.json"
+SCHEMA = "schema.json"
+"""What skops calls the part that is no array."""
 PACKAGES = ("scikit-learn", "skops", "numpy", "scipy")
 
 
@@ -261,11 +264,50 @@ def _load_model(file: Path) -> Any:
         raise UserError(f"{file} is damaged ({error!r}): train the student again") from None
 
 
+def _dump(model: Any, file: Path) -> None:
+    """The model as a skops file; the same model gives the same bytes.
+
+    skops names things by their place in memory, and its files bear the time: here they are numbered
+    and bear none, so that a student that is trained again is the same one for the ledger.
+    """
+    with (
+        ZipFile(BytesIO(_skops().dumps(model))) as made,
+        # Deflated: the vocabulary is JSON, and 44 MB become 10.
+        ZipFile(file, "w", compression=ZIP_DEFLATED, compresslevel=1) as kept,
+    ):
+        schema = orjson.loads(made.read(SCHEMA))
+        numbers = _numbered(schema)
+        kept.writestr(ZipInfo(SCHEMA), orjson.dumps(schema), ZIP_DEFLATED)
+        arrays = {numbers[name]: name for name in made.namelist() if name in numbers}
+        for new, name in sorted(arrays.items()):
+            kept.writestr(ZipInfo(new), made.read(name), ZIP_DEFLATED)
+
+
+def _numbered(schema: Any) -> dict[str, str]:
+    """Number all places in memory in order of appearance; gives the arrays' new names."""
+    numbers: dict[int, int] = {}
+    names: dict[str, str] = {}
+    todo = [schema]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += node
+        elif isinstance(node, dict):
+            if (place := node.get("__id__")) is not None:
+                node["__id__"] = numbers.setdefault(place, len(numbers))
+            file = node.get("file")
+            if isinstance(file, str) and file.endswith(".npy"):
+                node["file"] = names.setdefault(file, f"{len(names)}.npy")
+            if isinstance(stop_words := node.get("_stop_words_id"), dict):
+                stop_words["content"] = "0"  # scikit-learn keeps a place in memory too
+            todo += [value for value in node.values() if isinstance(value, dict | list)]
+    return names
+
+
 def _write(folder: Path, model: Any, about: Mapping[str, Any]) -> None:
     labels = [str(label) for label in model.classes_]
     with written(folder, about, _card(about, labels)) as beside:
-        # Deflated: the vocabulary is JSON, and 44 MB become 10.
-        _skops().dump(model, beside / MODEL, compression=ZIP_DEFLATED, compresslevel=1)
+        _dump(model, beside / MODEL)
         (beside / LABELS).write_bytes(orjson.dumps(labels, option=orjson.OPT_INDENT_2))
 
 

@@ -11,32 +11,39 @@ from __future__ import annotations
 import asyncio
 import functools
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkd.config import BudgetConfig, LocalConfig, Price, RecordedConfig, TeacherConfig
+from synthkd.config import BudgetConfig, LocalConfig, Price, TeacherConfig
 from synthkd.errors import UserError
-from synthkd.io.paths import find_file
 from synthkd.ledger.outbox import LedgerWithOutbox, Sender
 from synthkd.rows import Fields
 from synthkd.teachers.batches.dispatch import Dispatch
 from synthkd.teachers.batches.posting import Awaited, Posting, UnlessUnderWay
 from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.budget import Budget, Budgeted, Purse
+from synthkd.teachers.checks import check_teachers, recorded_file
 from synthkd.teachers.closing import Closing, Draining
 from synthkd.teachers.concurrency import CEILING, Adaptive, Concurrency, Fixed
 from synthkd.teachers.embeddings import Embedding, Gathering
-from synthkd.teachers.endpoint import api_key, api_urls, http_identity
+from synthkd.teachers.endpoint import http_identity
 from synthkd.teachers.layers import Cached, InAir, Limited, Retrying, Sleep
 from synthkd.teachers.limits import Limits
 from synthkd.teachers.patience import Patience
 from synthkd.teachers.prices import price_for
 from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.stats import TeacherStats
-from synthkd.teachers.students import InProcess, OpenStudent, find_student, is_simulated
+from synthkd.teachers.students import (
+    InProcess,
+    NobodyYet,
+    OpenStudent,
+    find_student,
+    is_simulated,
+    with_student_of,
+)
 from synthkd.teachers.weights import identities_of_weights
 
 if TYPE_CHECKING:
@@ -63,6 +70,8 @@ class OpenTeacher:
     """Whether its questions go out in batches, at the price of those."""
     concurrency: int = CEILING
     """Requests in the air at once, at most."""
+    is_there: bool = True
+    """False of the student of the round before, while there is none."""
 
     async def complete(self, request: Request) -> Completion:
         """Ask through every layer."""
@@ -106,6 +115,8 @@ class Gateway:
     """Pays from the same budget for what is no request to a teacher."""
     open_more: Callable[[str, TeacherConfig], OpenTeacher]
     """Another teacher, such as a student that a provider has trained; it joins `teachers`."""
+    take_up: Callable[[Path], Awaitable[None]]
+    """Have the student in a folder answer for all teachers with `student: {round: previous}`."""
     fleets: Mapping[str, Fleet] = field(default_factory=dict)
     """The vLLM servers of the run, by what they serve."""
     students: Sequence[InProcess] = ()
@@ -178,6 +189,14 @@ async def open_teachers(
         teachers = {
             name: shared.stacked(name, config, base, stack) for name, config in configs.items()
         }
+
+        async def take_up(folder: Path) -> None:
+            """The weights are who answers, for the ledger; counters go on."""
+            for name, config in with_student_of(folder, configs).items():
+                shared.identities.update(await identities_of_weights({name: config}, base, offline))
+                stats = teachers[name].stats
+                teachers[name] = shared.stacked(name, config, base, stack, stats)
+
         try:
             yield Gateway(
                 teachers=teachers,
@@ -188,6 +207,7 @@ async def open_teachers(
                 open_more=lambda n, c: teachers.setdefault(n, shared.stacked(n, c, base, stack)),
                 fleets=shared.fleets,
                 students=shared.students,
+                take_up=take_up,
             )
         finally:
             await ledger.flush()
@@ -205,7 +225,7 @@ class _Shared:
     retry_failed: bool
     refused_now: set[str]
     sleep: Sleep
-    identities: Mapping[str, Identity]
+    identities: dict[str, Identity]
     """Who answers, of the teachers whose weights are here."""
     open_student: OpenStudent | None
     students: list[InProcess] = field(default_factory=list)
@@ -217,13 +237,19 @@ class _Shared:
     passage: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def stacked(
-        self, name: str, config: TeacherConfig, base: Path, stack: AsyncExitStack
+        self,
+        name: str,
+        config: TeacherConfig,
+        base: Path,
+        stack: AsyncExitStack,
+        stats: TeacherStats | None = None,
     ) -> OpenTeacher:
-        """One teacher, all its layers on each other."""
+        """One teacher, all its layers on each other; `stats` of whom it takes the place of."""
         price = price_for(config)
-        stats = TeacherStats(
-            nano_usd=None if price is None else 0, simulated=is_simulated(config, base)
-        )
+        stats = stats or TeacherStats(nano_usd=None if price is None else 0)
+        stats.simulated = is_simulated(config, base)
+        if config.student is not None and config.student.folder is None:
+            return _nobody_yet(name, config, stats)
         retrying, identity = self._asking(name, config, stats, base, stack)
         asked: Teacher = retrying
         embedded: Teacher | None = None
@@ -374,49 +400,28 @@ class _Shared:
         return self.fleets[same]
 
 
+def _nobody_yet(name: str, config: TeacherConfig, stats: TeacherStats) -> OpenTeacher:
+    """The student of the round before, in round 0."""
+    return OpenTeacher(
+        name=name,
+        model=config.asked_model,
+        params=config.sampling,
+        max_tokens=config.max_tokens,
+        simulated=stats.simulated,
+        stack=NobodyYet(name),
+        stats=stats,
+        price=price_for(config),
+        concurrency=_slots(config),
+        is_there=False,
+    )
+
+
 def _slots(config: TeacherConfig) -> int:
     """Requests in the air at once, at most."""
     if config.concurrency != "auto":
         return config.concurrency
     # Of a student one batch is answered while another gathers.
     return CEILING if config.student is None else 2 * config.student.batch_size
-
-
-def check_teachers(
-    configs: Mapping[str, TeacherConfig],
-    *,
-    base: Path,
-    budget: BudgetConfig,
-    offline: bool,
-    wordless: Collection[str] = (),
-) -> None:
-    """Find what would keep a teacher from opening, before a ledger or anything else is made.
-
-    Raises:
-        UserError: an unset environment variable, a missing file or a column that it lacks, a folder
-            that is no model, a budget that cannot be kept.
-    """
-    for name, config in configs.items():
-        _check_budget(name, config, budget, writes=name not in wordless)
-        if config.recorded is not None:
-            from synthkd.teachers.recorded import check_recorded
-
-            check_recorded(config.recorded, _recorded_file(config.recorded, base))
-        if config.simulated is not None:
-            from synthkd.teachers.simulated import open_world
-
-            open_world(config.simulated, base)
-        if config.student is not None:
-            find_student(name, config.student, base)
-        if config.vllm is not None:
-            from synthkd.teachers.vllm.model import find_adapters, find_model
-
-            find_model(name, config.vllm, base, offline=offline)
-            find_adapters(name, config.vllm, base)
-        if config.kind == "http":
-            api_urls(name, config)
-            if not offline:
-                api_key(name, config)
 
 
 def _open_attempt(
@@ -430,7 +435,7 @@ def _open_attempt(
     if config.recorded is not None:
         from synthkd.teachers.recorded import RecordedTeacher
 
-        recorded = RecordedTeacher(config.recorded, _recorded_file(config.recorded, base))
+        recorded = RecordedTeacher(config.recorded, recorded_file(config.recorded, base))
         return recorded, recorded.identity
     if config.simulated is not None:
         from synthkd.teachers.simulated import open_world
@@ -445,10 +450,6 @@ def _open_attempt(
         return open_http(name, config, tell)
 
     return _Late(opened, stack), http_identity(config)
-
-
-def _recorded_file(config: RecordedConfig, base: Path) -> Path:
-    return find_file(config.parquet or config.jsonl or "", base)
 
 
 class _Late:
@@ -472,28 +473,3 @@ class _Late:
         async with self._opening:
             if self._teacher is None:
                 self._teacher = await self._stack.enter_async_context(self._opened())
-
-
-def _check_budget(name: str, config: TeacherConfig, budget: BudgetConfig, *, writes: bool) -> None:
-    """Refuse what could not be held at its worst cost."""
-    max_tokens = config.max_tokens
-    if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
-        raise UserError(
-            f"teachers.{name}.params.{config.length_param} must be a whole number >= 1, "
-            f"got {max_tokens!r}"
-        )
-    price = price_for(config)
-    if budget.usd is not None and price is None:
-        raise UserError(
-            f"budget.usd is set, but the price of teachers.{name} ({config.model}) is unknown: "
-            f"give `price: {{prompt: ..., completion: ...}}` in US dollars per million tokens, or "
-            f"use budget.tokens"
-        )
-    costs = budget.usd is not None and price is not None and price.completion > 0
-    counts = budget.tokens is not None and config.kind != "recorded"
-    if writes and (costs or counts) and max_tokens is None:
-        limit = "budget.usd" if costs else "budget.tokens"
-        raise UserError(
-            f"{limit} needs teachers.{name}.params.max_tokens: without it an answer may be of any "
-            f"length, and no attempt could be held at its worst cost"
-        )

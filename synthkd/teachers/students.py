@@ -18,7 +18,7 @@ from synthkd.config import LocalConfig, TeacherConfig
 from synthkd.errors import UserError
 from synthkd.io.paths import expanded, places
 from synthkd.rows import canonical
-from synthkd.teachers.request import Identity, Teacher
+from synthkd.teachers.request import Completion, Identity, Request, Teacher
 from synthkd.teachers.vllm.hashes import Hashes
 from synthkd.teachers.vllm.identity import REMEMBERED, hash_of_folder
 from synthkd.teachers.vllm.model import check_model
@@ -53,6 +53,8 @@ def find_student(name: str, config: LocalConfig, base: Path) -> Path:
         UserError: no such folder, or neither a student nor a model in it.
     """
     setting = f"teachers.{name}.student.folder"
+    if config.folder is None:
+        raise UserError(f"{setting}: there is none, so nobody answers before the first round ends")
     tried = _places(config, base)
     folder = next((place for place in tried if place.is_dir()), None)
     if folder is None:
@@ -71,13 +73,50 @@ def find_student(name: str, config: LocalConfig, base: Path) -> Path:
     return folder
 
 
+def with_student_of(folder: Path, configs: Mapping[str, TeacherConfig]) -> dict[str, TeacherConfig]:
+    """The teachers that are the student of the round before, with the folder that it lies in.
+
+    Args:
+        folder: of the student.
+        configs: all teachers.
+    """
+    found = {}
+    for name, config in configs.items():
+        if config.student is not None and config.student.round is not None:
+            block = config.student.model_copy(update={"folder": str(folder.resolve())})
+            found[name] = config.model_copy(update={"student": block})
+    return found
+
+
+class NobodyYet:
+    """Stands for the student of the round before while there is none.
+
+    Args:
+        name: of the teacher.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def complete(self, request: Request) -> Completion:
+        """Nothing.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            f"teachers.{self._name} is the student of the round before, and round 0 has none: name"
+            " who answers in round 0 in `student.folder`, or take a step that does without"
+        )
+
+
 def student_identities(
     configs: Mapping[str, LocalConfig], base: Path, left: threading.Event
 ) -> dict[str, Identity]:
     """Who answers: config, tokenizer and weights, and what was learnt; not where the folder lies.
 
     Args:
-        configs: the `student` blocks, by the teacher's name.
+        configs: the `student` blocks, by the teacher's name; one without a folder is left out.
         base: the pipeline file's folder.
         left: set when nobody waits any more.
 
@@ -87,6 +126,8 @@ def student_identities(
     hashes = Hashes(REMEMBERED, left)
     found = {}
     for name, config in configs.items():
+        if config.folder is None:
+            continue
         folder = find_student(name, config, base)
         try:
             who = {"student": f"sha256:{hash_of_folder(folder, hashes)}"}
@@ -133,5 +174,7 @@ def is_taught_by_simulated(about: Mapping[str, Any]) -> bool:
 
 
 def _places(config: LocalConfig, base: Path) -> list[Path]:
+    if config.folder is None:
+        return []
     written = os.path.expanduser(expanded(config.folder))  # noqa: PTH111  before it is joined
     return places(written, base)

@@ -209,3 +209,24 @@ def test_every_value_fits_the_joined_type_and_nothing_is_lost(values: list[Json]
         assert [None if v is None else orjson.loads(v) for v in column.to_pylist()] == values
     else:
         assert column.to_pylist() == values
+
+
+small = st.lists(st.integers(0, 2), max_size=3).map(tuple)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(ours=st.lists(small, unique=True, max_size=6), before=st.lists(small, max_size=8))
+def test_earlier_rows_are_those_that_no_row_of_the_table_was_turned_into(
+    tmp_path: Path, ours: list[tuple[int, ...]], before: list[tuple[int, ...]]
+) -> None:
+    earlier = [row(*order, id=str(n)) for n, order in enumerate(before)]
+    wanted = [one for one in earlier if not any(one.order[: len(o)] == o for o in ours)]
+    with (
+        RowSpool.of(tmp_path / "ours", [row(*order) for order in ours]) as spool,
+        RowSpool.of(tmp_path / "before", earlier) as kept,
+    ):
+        table = Table(spool, kept)
+        found = [one.id for one in table.earlier]
+        assert len(table) == len(ours)
+    assert sorted(found) == sorted(one.id for one in wanted)
+    assert [before[int(name)] for name in found] == sorted(one.order for one in wanted)

@@ -28,8 +28,9 @@ from synthkd.students import kinds
 from synthkd.students.linear import train_linear
 from synthkd.students.local import Answer, LocalTeacher, open_student
 from synthkd.students.writing import Ask, Writer, load_writer
+from synthkd.teachers.checks import check_teachers
 from synthkd.teachers.likelihood import likelihood
-from synthkd.teachers.open import Gateway, check_teachers, open_teachers
+from synthkd.teachers.open import Gateway, open_teachers
 from synthkd.teachers.request import Completion, Request
 from tests.runs import finished
 from tests.students.lessons import lesson

@@ -30,7 +30,8 @@ from synthkd.fake_teacher import FakeTeacher
 from synthkd.ledger import Cost
 from synthkd.ledger.sqlite import SqliteLedger
 from synthkd.rows import Fields
-from synthkd.teachers.open import Gateway, OpenTeacher, check_teachers, open_teachers
+from synthkd.teachers.checks import check_teachers
+from synthkd.teachers.open import Gateway, OpenTeacher, open_teachers
 from synthkd.teachers.prices import nano_usd, price_of
 from synthkd.teachers.request import Completion, Request
 

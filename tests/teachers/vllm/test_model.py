@@ -11,7 +11,7 @@ import pytest
 
 from synthkd.config import BudgetConfig, TeacherConfig, VllmConfig
 from synthkd.errors import UserError
-from synthkd.teachers.open import check_teachers
+from synthkd.teachers.checks import check_teachers
 from synthkd.teachers.vllm.hashes import Hashes
 from synthkd.teachers.vllm.identity import hash_of_folder
 from synthkd.teachers.vllm.model import find_model
