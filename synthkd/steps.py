@@ -63,6 +63,7 @@ BUILTIN: Mapping[str, str] = {
     "triples": "synthkd.recipes.triples",
     "pgkd": "synthkd.recipes.pgkd",
     "strong_prompt": "synthkd.recipes.strong_prompt",
+    "s3ft": "synthkd.recipes.s3ft",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",

@@ -61,35 +61,41 @@ Ask = Callable[..., Any]
 @pytest.fixture
 def ask() -> Ask:
     """`await ask("label", {settings}, {fields}, [replies])`, or replies by teacher."""
+    return run_step
 
-    async def run(
-        name: str,
-        settings: Mapping[str, Any],
-        fields: Fields,
-        replies: Sequence[Any] | Mapping[str, Sequence[Any]],
-        feedback: Feedback | None = None,
-    ) -> Asked:
-        step = find_step(name)
-        assert isinstance(step, Step)
-        by_teacher = replies if isinstance(replies, Mapping) else {"main": replies}
-        scripted = {who: Scripted(who, said) for who, said in by_teacher.items()}
-        default = {} if "teachers" in settings else {"teacher": "main"}
-        config = step.config.model_validate(default | dict(settings))
-        prompt: Prompt = load_prompt(config.prompt, folders=[shipped_folder("prompts")])
-        kit = Kit(
-            Desk(
-                step=name,
-                teachers={who: _opened(teacher) for who, teacher in scripted.items()},
-                prompts={prompt.name: prompt},
-                feedback=feedback,
-            ),
-            "row",
-        )
-        row = source_row("test", ["1"], ordinal=0, fields=fields)
-        rows = [made async for made in step.run(row, kit, config)]
-        return Asked(rows, kit, scripted)
 
-    return run
+async def run_step(
+    name: str,
+    settings: Mapping[str, Any],
+    fields: Fields,
+    replies: Sequence[Any] | Mapping[str, Sequence[Any]],
+    feedback: Feedback | None = None,
+) -> Asked:
+    """What comes of one row."""
+    step = find_step(name)
+    assert isinstance(step, Step)
+    by_teacher = replies if isinstance(replies, Mapping) else {"main": replies}
+    scripted = {who: Scripted(who, said) for who, said in by_teacher.items()}
+    takes_one = "teacher" in step.config.model_fields and "teachers" not in settings
+    default = {"teacher": "main"} if takes_one else {}
+    config = step.config.model_validate(default | dict(settings))
+    prompts: list[Prompt] = [
+        load_prompt(value, folders=[shipped_folder("prompts")])
+        for setting, value in config
+        if setting == "prompt" or setting.endswith("_prompt")
+    ]
+    kit = Kit(
+        Desk(
+            step=name,
+            teachers={who: _opened(teacher) for who, teacher in scripted.items()},
+            prompts={prompt.name: prompt for prompt in prompts},
+            feedback=feedback,
+        ),
+        "row",
+    )
+    row = source_row("test", ["1"], ordinal=0, fields=fields)
+    rows = [made async for made in step.run(row, kit, config)]
+    return Asked(rows, kit, scripted)
 
 
 def _opened(teacher: Scripted) -> OpenTeacher:

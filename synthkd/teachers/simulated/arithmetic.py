@@ -22,7 +22,7 @@ from synthkd.teachers.simulated.world import (
     text_in,
 )
 
-ABLE: tuple[Role, ...] = ("rationale", "generate", "judges", "thoughts", "strong_prompt")
+ABLE: tuple[Role, ...] = ("rationale", "generate", "judges", "thoughts", "strong_prompt", "s3ft")
 
 WORDS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 NUMBERS: Mapping[str, int] = {word: value for value, word in enumerate(WORDS.split("|"))}
@@ -152,6 +152,9 @@ class Arithmetic:
         if steps is None:
             return "I cannot follow this story, so I cannot count."
         wrong = rng.random() < self.error_rate
+        if prompt.endswith("/right"):
+            right = _last_number(str(inputs["answer"]).replace(",", "")) == str(steps[-1].amount)
+            return orjson.dumps({"reasoning": "I have counted.", "right": right != wrong}).decode()
         slip = rng.choice([-10, -2, -1, 1, 2, 10]) if wrong else 0
         told = " ".join(_told(step) for step in steps[:-1])
         last = Step(sentence=steps[-1].sentence, sum=steps[-1].sum, amount=steps[-1].amount + slip)

@@ -10,7 +10,7 @@ from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
 Role = Literal[
-    "label", "rationale", "generate", "judges", "examples", "triples", "thoughts", "strong_prompt"
+    "label", "rationale", "generate", "judges", "examples", "triples", "thoughts", "strong_prompt", "s3ft"
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
