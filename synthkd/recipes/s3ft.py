@@ -16,28 +16,23 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import aclosing
 from typing import Literal
 
+from synthkd.answers import before, choices_of, same
+from synthkd.answers.reading import READ
 from synthkd.config import Samples
 from synthkd.errors import Rejected, RequestRefused, TeacherError
-from synthkd.recipes.answers import before
 from synthkd.recipes.asking import Asked
-from synthkd.recipes.pool import OK, POOL, Candidate, pool_of
-from synthkd.recipes.reasoning import (
-    SUPPLIES,
-    Heard,
-    ReasoningSettings,
-    choices_of,
-    heard,
-    reasoned,
-)
+from synthkd.recipes.pool import POOL, Candidate, pool_of
+from synthkd.recipes.rationale import gold_of
+from synthkd.recipes.reasoning import SUPPLIES, Heard, ReasoningSettings, heard, reasoned
 from synthkd.recipes.replies import loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
-from synthkd.text import answer_text, same_answer
+from synthkd.text import answer_text
 
 Origin = Literal["own", "paraphrase", "gold"]
 ORIGINS: tuple[Origin, ...] = ("own", "paraphrase", "gold")
-UNREAD = ("no_cue", "several_cues", "bad_label")
-"""Statuses of replies that came whole, in which no answer could be found."""
+WHOLE = READ | {"no_cue", "several_cues", "several_answers", "bad_label"}
+"""Statuses of replies that came whole, whether an answer could be read or not."""
 
 
 class S3ftSettings(ReasoningSettings):
@@ -80,7 +75,12 @@ class S3ftSettings(ReasoningSettings):
 
 
 def _needs(config: S3ftSettings) -> Iterable[str]:
-    fields = (config.gold, config.reference, config.choices, POOL if not config.student else None)
+    fields = (
+        config.gold,
+        config.reference,
+        config.reads.choices,
+        POOL if not config.student else None,
+    )
     return [name for name in fields if name is not None]
 
 
@@ -102,32 +102,33 @@ async def s3ft(row: Row, kit: Kit, config: S3ftSettings, /) -> AsyncIterator[Row
     """What a row's target is: the student's own words where they are right.
 
     Gives the target (`into`) and `source_of_target`: own, paraphrase or gold. Answers that were not
-    taken are discarded: `wrong_answer`, or why they could not be read. Rejects `no_gold`. The row
-    fails where somebody is asked and nobody replies. Figures: rows of each origin.
+    taken are discarded: `wrong_answer`, or why they could not be read. Rejects `no_gold`, and
+    `bad_gold` (it is no answer of the type). The row fails where somebody is asked and nobody replies. Figures: rows of each origin.
     """
-    gold = answer_text(row.fields.get(config.gold))
     reference = answer_text(row.fields.get(config.reference or config.gold))
-    if gold is None or reference is None:
-        missing = config.gold if gold is None else config.reference
-        raise Rejected("no_gold", f"{missing}: {row.fields.get(missing or '')!r:.80}")
-    taken = await _first_right(row, kit, config, reference, gold)
+    if answer_text(row.fields.get(config.gold)) is None or reference is None:
+        values = [row.fields.get(name) for name in (config.gold, config.reference) if name]
+        raise Rejected("no_gold", f"no text to learn from: {values!r:.200}")
+    if config.judge is None:
+        gold_of(row, config.gold, config.reads, choices_of(row.fields, config.reads))
+    taken = await _first_right(row, kit, config, reference)
     if taken is None:
         kit.count("gold")
         yield row.with_fields(**{config.into: reference, "source_of_target": "gold"})
         return
     origin, one = taken
     kit.count(origin)
-    text = before(one.text or "", config.stop_at).strip()
+    text = before(one.text or "", config.reads.stop_at).strip()
     kept = row.with_fields(**{config.into: text, "source_of_target": origin})
     yield kept if one.key is None else kept.with_made_by(one.key)
 
 
 async def _first_right(
-    row: Row, kit: Kit, config: S3ftSettings, reference: str, gold: str
+    row: Row, kit: Kit, config: S3ftSettings, reference: str
 ) -> tuple[Origin, Candidate] | None:
     async with aclosing(_candidates(row, kit, config, reference)) as found:
         async for origin, one in found:
-            if await _is_right(row, kit, config, one, gold):
+            if await _is_right(row, kit, config, one):
                 return origin, one
     return None
 
@@ -162,7 +163,7 @@ async def _paraphrases(
 ) -> Sequence[Candidate]:
     if config.paraphraser is None or not kit.can_ask(config.paraphraser):
         return ()
-    choices = choices_of(row, config)
+    choices = choices_of(row.fields, config.reads)
     declared = kit.prompts[config.paraphrase_prompt].inputs
     listed = {} if choices is None else {"choices": choices, "labels": choices}
     (reply,) = await kit.ask_many(
@@ -186,21 +187,20 @@ def _replies(answers: Sequence[Heard]) -> list[Candidate]:
     return [one.candidate for one in answers]
 
 
-async def _is_right(row: Row, kit: Kit, config: S3ftSettings, one: Candidate, gold: str) -> bool:
+async def _is_right(row: Row, kit: Kit, config: S3ftSettings, one: Candidate) -> bool:
     """Whether the answer is right; why not is a discard."""
-    told = one.more.get("right")
-    said = _said(one, config)
+    told, said, gold = one.more.get("right"), _said(one, config), row.fields[config.gold]
     if said is None:
-        kit.discard(one.status if one.status != OK else "truncated", (one.text or "")[:200])
+        kit.discard("truncated" if one.status in READ else one.status, (one.text or "")[:200])
         return False
     if isinstance(told, bool):
         right = told
     elif config.judge is None:
-        right = same_answer(said, gold)
+        right = same(said, gold, config.reads, choices_of(row.fields, config.reads))
     else:
-        right = await _judged(row, kit, config, said, gold)
+        right = await _judged(row, kit, config, said)
     if not right:
-        kit.discard("wrong_answer", f"gold is {gold:.80}, got {said[-200:]}")
+        kit.discard("wrong_answer", f"gold is {gold!s:.80}, got {said[-200:]}")
     return right
 
 
@@ -210,15 +210,15 @@ def _said(one: Candidate, config: S3ftSettings) -> str | None:
         return None
     if not config.whole and config.judge is None:
         return one.answer
-    is_whole = one.status in {OK, *UNREAD} and one.finish != "length"
-    return before(one.text or "", config.stop_at).strip() if is_whole else None
+    is_whole = one.status in WHOLE and one.finish != "length"
+    return before(one.text or "", config.reads.stop_at).strip() if is_whole else None
 
 
-async def _judged(row: Row, kit: Kit, config: S3ftSettings, said: str, gold: str) -> bool:
+async def _judged(row: Row, kit: Kit, config: S3ftSettings, said: str) -> bool:
     """What the judge says; a reply that cannot be read is no yes."""
     assert config.judge is not None  # noqa: S101  the caller looked
     declared = kit.prompts[config.judge_prompt].inputs
-    inputs = inputs_of(row, declared, gold=gold, answer=said)
+    inputs = inputs_of(row, declared, gold=row.fields[config.gold], answer=said)
     reply = await kit.ask(config.judge_prompt, inputs, teacher=config.judge)
     if (loss := loss_of(reply)) is not None:
         kit.discard("unjudged", f"{loss.reason}: {loss.detail}")
