@@ -103,7 +103,8 @@ async def s3ft(row: Row, kit: Kit, config: S3ftSettings, /) -> AsyncIterator[Row
 
     Gives the target (`into`) and `source_of_target`: own, paraphrase or gold. Answers that were not
     taken are discarded: `wrong_answer`, or why they could not be read. Rejects `no_gold`, and
-    `bad_gold` (it is no answer of the type). The row fails where somebody is asked and nobody replies. Figures: rows of each origin.
+    `bad_gold` (it is no answer of the type). The row fails where somebody is asked and nobody
+    replies. Figures: rows of each origin.
     """
     reference = answer_text(row.fields.get(config.reference or config.gold))
     if answer_text(row.fields.get(config.gold)) is None or reference is None:
