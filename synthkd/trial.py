@@ -36,7 +36,7 @@ from synthkd.io.sources import Split
 from synthkd.leaks import NOT_CHECKED, leaks_among
 from synthkd.manifest import Evaluation, TrialRecord
 from synthkd.pipeline_file import apply_overrides, parse_config, read_yaml
-from synthkd.plan import Plan, asked_step, compile_plan, fields_of_evaluation, gold_field
+from synthkd.plan import Plan, asked_step, compile_plan, gold_field
 from synthkd.results import PACKAGES, UNHASHED, resolved
 from synthkd.rows import Row
 from synthkd.running import Run, Tell, Ways
@@ -46,6 +46,7 @@ from synthkd.students.lesson import Side
 from synthkd.survey import Survey
 from synthkd.teachers.prices import price_record
 from synthkd.training import held_out_rows, siblings_in, student_in_words
+from synthkd.wiring import fields_of_evaluation
 from synthkd.wordings import check_wordings
 
 LEDGER = ".synthkd/ledger.sqlite"
