@@ -10,7 +10,15 @@ from synthkd.errors import PromptError
 from synthkd.rows import Fields
 
 Role = Literal[
-    "label", "rationale", "generate", "judges", "examples", "triples", "thoughts", "strong_prompt", "s3ft"
+    "label",
+    "rationale",
+    "generate",
+    "judges",
+    "examples",
+    "triples",
+    "thoughts",
+    "strong_prompt",
+    "s3ft",
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
