@@ -161,7 +161,7 @@ def test_every_fault_of_a_file_comes_at_once() -> None:
     told = "\n".join(faults)
     for says in (
         "p.yaml: limits.max_failed: ",
-        "p.yaml: steps[0].use: there is no step 'lable'; did you mean label?",
+        "p.yaml: steps[0].use: there is no step 'lable'; did you mean label",
         "p.yaml: steps[1].with.labels: field required",
         "p.yaml: steps[3].with.prompt: there is no prompt 'nowhere'",
     ):
