@@ -27,21 +27,27 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def share_of(hits: int, n: int) -> Interval:
+def share_of(hits: int, n: int, *, level: float = 0.95) -> Interval:
     """A share of n things, exactly.
 
     Args:
         hits: 0 to n.
         n: at least 1.
+        level: how often it is to cover.
     """
     from scipy.stats import binomtest
 
-    exact = binomtest(hits, n).proportion_ci(0.95, method="exact")
+    exact = binomtest(hits, n).proportion_ci(level, method="exact")
     return Interval(value=hits / n, low=float(exact.low), high=float(exact.high))
 
 
 def figure_of(
-    of: Callable[[Floats], Floats], n_items: int, *, resamples: int, seed: int
+    of: Callable[[Floats], Floats],
+    n_items: int,
+    *,
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
 ) -> Interval:
     """Any figure of weighted items.
 
@@ -51,6 +57,7 @@ def figure_of(
         n_items: how many there are, without those two; at least 1.
         resamples: draws behind each end.
         seed: of the draws.
+        level: how often it is to cover.
     """
     import numpy as np
 
@@ -62,9 +69,10 @@ def figure_of(
         none = np.zeros((len(weights), 1))
         ends[0].append(of(np.hstack([weights, none])))
         ends[1].append(of(np.hstack([weights[:, :-1], none, weights[:, -1:]])))
+    outside = 50 * (1 - level)
     low, high = (
         float(np.nanpercentile(np.concatenate(draws), at))
-        for draws, at in zip(ends, (2.5, 97.5), strict=True)
+        for draws, at in zip(ends, (outside, 100 - outside), strict=True)
     )
     # What was seen lies inside, also where a made-up item weighs more than its kind would.
     return Interval(value=float(value), low=min(low, value), high=max(high, value))

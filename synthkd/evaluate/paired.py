@@ -32,21 +32,24 @@ if TYPE_CHECKING:
 BIAS_DRAWS = 200
 
 
-def figure(seeds: Sequence[Scored], *, resamples: int, seed: int) -> Interval:
+def figure(seeds: Sequence[Scored], *, resamples: int, seed: int, level: float = 0.95) -> Interval:
     """A contestant's figure.
 
     Args:
         seeds: the same rows answered by students that differ by chance alone; of others one.
         resamples: draws behind each end.
         seed: of the draws.
+        level: how often the interval is to cover.
     """
     (first, *more) = seeds
     if not more and first.right is not None:
-        return share_of(int(first.right.sum()), first.n)
-    return _pooled(seeds, (0.0, 1.0), resamples, seed)
+        return share_of(int(first.right.sum()), first.n, level=level)
+    return _pooled(seeds, (0.0, 1.0), resamples, seed, level)
 
 
-def lead(student: Sequence[Scored], other: Scored, *, resamples: int, seed: int) -> Difference:
+def lead(
+    student: Sequence[Scored], other: Scored, *, resamples: int, seed: int, level: float = 0.95
+) -> Difference:
     """How far a student, of one seed or several, is ahead of somebody else.
 
     Args:
@@ -54,8 +57,9 @@ def lead(student: Sequence[Scored], other: Scored, *, resamples: int, seed: int)
         other: the other's answers to the same rows.
         resamples: draws behind each end.
         seed: of the draws.
+        level: how often the interval is to cover.
     """
-    found = _pooled([_minus(one, other) for one in student], (-1.0, 1.0), resamples, seed)
+    found = _pooled([_minus(one, other) for one in student], (-1.0, 1.0), resamples, seed, level)
     difference = Difference(value=found.value, low=found.low, high=found.high)
     (first, *more) = student
     ours, theirs = first.right, other.right
@@ -97,7 +101,7 @@ def lead_of_means(
         seed: of the draws.
     """
     arms = [_arm_of_seeds([one.value for one in side]) for side in (ours, theirs)]
-    apart = _minus(_mean(ours), _mean(theirs))
+    apart = _minus(mean_scored(ours), mean_scored(theirs))
     found = _with_arm(apart, (-1.0, 1.0), math.hypot(*arms), resamples, seed)
     return Difference(value=found.value, low=found.low, high=found.high)
 
@@ -126,7 +130,7 @@ def _minus(one: Scored, other: Scored) -> Scored:
     return Scored(n=one.n, at=at, rows=rows)
 
 
-def _mean(seeds: Sequence[Scored]) -> Scored:
+def mean_scored(seeds: Sequence[Scored]) -> Scored:
     """The mean of all seeds, on rows that are drawn for all together."""
     import numpy as np
 
@@ -139,17 +143,26 @@ def _mean(seeds: Sequence[Scored]) -> Scored:
 
 
 def _pooled(
-    seeds: Sequence[Scored], within: tuple[float, float], resamples: int, seed: int
+    seeds: Sequence[Scored],
+    within: tuple[float, float],
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
 ) -> Interval:
-    arm = _arm_of_seeds([one.value for one in seeds])
-    return _with_arm(_mean(seeds), within, arm, resamples, seed)
+    arm = _arm_of_seeds([one.value for one in seeds], level)
+    return _with_arm(mean_scored(seeds), within, arm, resamples, seed, level)
 
 
 def _with_arm(
-    one: Scored, within: tuple[float, float], arm: float, resamples: int, seed: int
+    one: Scored,
+    within: tuple[float, float],
+    arm: float,
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
 ) -> Interval:
     """The interval over rows, made wider by half the width of that over seeds."""
-    rows = figure_of(one.at, one.n, resamples=resamples, seed=seed)
+    rows = figure_of(one.at, one.n, resamples=resamples, seed=seed, level=level)
     bias = 0.0 if one.rows is not None else _bias(one.at, one.n, rows.value, seed)
     below = math.hypot(rows.value - rows.low + max(0.0, 2 * bias), arm)
     above = math.hypot(rows.high - rows.value + max(0.0, -2 * bias), arm)
@@ -160,13 +173,15 @@ def _with_arm(
     )
 
 
-def _arm_of_seeds(figures: Sequence[float]) -> float:
+def _arm_of_seeds(figures: Sequence[float], level: float = 0.95) -> float:
     """Half the width of the interval of the mean over seeds, as far as the seeds make it."""
     from scipy.stats import t
 
     if len(figures) == 1:
         return 0.0
-    return float(t.ppf(0.975, len(figures) - 1)) * stdev(figures) / math.sqrt(len(figures))
+    return (
+        float(t.ppf((1 + level) / 2, len(figures) - 1)) * stdev(figures) / math.sqrt(len(figures))
+    )
 
 
 def _bias(at: Callable[[Floats], Floats], n: int, value: float, seed: int) -> float:

@@ -1,29 +1,24 @@
 """How far answers depend on the words of the question: the same rows asked in several ways.
 
-The rows are drawn together for all wordings, so what differs between wordings is not the rows. Mean
-and agreement are means over rows; worst and spread are extremes of several figures, which chance
-makes look more extreme than they are: their intervals are moved by twice that bias, and Cochran's Q
-says how often chance alone would set wordings as far apart.
+The rows are drawn together for all wordings, so what differs between wordings is not the rows.
+Worst and spread are extremes, which chance alone makes look more extreme than they are. So their
+intervals come of intervals of all wordings, or of all pairs of them, that hold together with 95 %
+(Bonferroni): the worst lies between the lowest lower and the lowest upper end, the spread between
+the highest lower and the highest upper end of all leads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import permutations
 
 from synthkd.config import EvaluateConfig
 from synthkd.evaluate.metrics import metrics_of
-from synthkd.evaluate.paired import figure
+from synthkd.evaluate.paired import figure, lead, mean_scored
 from synthkd.evaluate.scored import Scored, share_right
-from synthkd.manifest import Wordings
+from synthkd.manifest import Interval, Wordings
 from synthkd.rows import Json
 from synthkd.text import answer_text, equivalent
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
 
 
 def over_wordings(
@@ -58,26 +53,36 @@ def over_wordings(
             "by_wording": {
                 wording: interval(one) for wording, one in zip(answers, scored, strict=True)
             },
-            "mean": interval(_extreme(scored, "mean")),
-            "worst": interval(_extreme(scored, "min")),
-            "spread": interval(_extreme(scored, "ptp")),
+            "mean": interval(mean_scored(scored)),
+            "worst": worst(scored, resamples=evaluate.bootstrap, seed=seed).model_dump(),
+            "spread": spread(scored, resamples=evaluate.bootstrap, seed=seed).model_dump(),
             "agreement": interval(share_right(_agree(list(answers.values())))),
             "p": cochran(scored),
         }
     )
 
 
-def _extreme(scored: Sequence[Scored], of: str) -> Scored:
-    """The mean, the least, or the distance of the least and the most of several figures."""
-    import numpy as np
+def worst(scored: Sequence[Scored], *, resamples: int, seed: int) -> Interval:
+    """The lowest of several figures on the same rows."""
+    level = 1 - 0.05 / len(scored)
+    found = [figure([one], resamples=resamples, seed=seed, level=level) for one in scored]
+    return Interval(
+        value=min(one.value for one in found),
+        low=min(one.low for one in found),
+        high=min(one.high for one in found),
+    )
 
-    def at(weights: Floats) -> Floats:
-        found: Floats = getattr(np, of)([one.at(weights) for one in scored], axis=0)
-        return found
 
-    means = [one.rows for one in scored if one.rows is not None]
-    rows = np.mean(means, axis=0) if of == "mean" and len(means) == len(scored) else None
-    return Scored(n=scored[0].n, at=at, rows=rows)
+def spread(scored: Sequence[Scored], *, resamples: int, seed: int) -> Interval:
+    """The highest minus the lowest of several figures on the same rows."""
+    pairs = list(permutations(scored, 2))
+    level = 1 - 0.05 / (len(pairs) / 2)
+    leads = [lead([a], b, resamples=resamples, seed=seed, level=level) for a, b in pairs]
+    return Interval(
+        value=max(one.value for one in leads),
+        low=max(0.0, *(one.low for one in leads)),
+        high=max(one.high for one in leads),
+    )
 
 
 def _agree(answers: Sequence[Sequence[Json]]) -> list[bool]:

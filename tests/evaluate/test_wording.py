@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from scipy.stats import chi2
 
 from synthkd.config import EvaluateConfig
 from synthkd.evaluate.scored import share_right
-from synthkd.evaluate.wording import cochran, over_wordings
+from synthkd.evaluate.wording import cochran, over_wordings, spread, worst
 from synthkd.manifest import Wordings
 
 GOLD = ["a", "b"] * 20
@@ -47,6 +49,19 @@ def test_right_by_chance_in_other_rows_is_no_spread() -> None:
     assert one.spread.value == 0
     assert one.agreement.value == 0
     assert one.p == 1
+
+
+def test_the_spread_of_equally_good_wordings_holds_zero() -> None:
+    # A bootstrap of the spread itself holds it in seven of ten.
+    held = 0
+    for trial in range(30):
+        rng = random.Random(trial)
+        ease = [rng.gauss(0, 1) for _ in range(30)]
+        scored = [share_right([one + rng.gauss(0, 1) < 1 for one in ease]) for _ in range(3)]
+        held += spread(scored, resamples=100, seed=trial).low == 0
+        lowest = worst(scored, resamples=100, seed=trial)
+        assert lowest.low <= lowest.value <= lowest.high
+    assert held >= 27
 
 
 def test_cochran_is_that_of_the_textbook() -> None:
