@@ -143,15 +143,10 @@ def relabel(table: Table, kit: TableKit, config: RelabelConfig, /) -> Iterator[R
         found = from_votes(sides, evidence, len(names), config.grow)
     else:
         found = relabelled(sides, gold, len(names), config.grow)
-    unknown = {equivalent(label) for label in votes.labels} - {*map(equivalent, names)}
-    kit.note(
-        {
-            "gold_rows": len(gold),
-            "labels": len(names),
-            "labels_without_gold": len(unknown),
-            "learnt_from": found.learnt_from,
-        }
-    )
+    kit.note({"gold_rows": len(gold), "labels": len(names), "learnt_from": found.learnt_from})
+    if config.gold is not None:
+        unknown = {*map(equivalent, votes.labels)} - {*map(equivalent, names)}
+        kit.note({"labels_without_gold": len(unknown)})
     for place, row in embeddable(table, kit, (config.text,), vectors):
         if not str(row.fields[config.text]).strip():
             kit.reject(row, "no_text", f"{config.text} is blank")
