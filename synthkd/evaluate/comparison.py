@@ -230,12 +230,11 @@ def _notes(
     ours, theirs = a.found.about.metrics, b.found.about.metrics
     if all_metrics and (alone := sorted({*ours} ^ {*theirs})):
         yield f"only one of them was scored by {', '.join(alone)}: left out"
-    counts = sorted({len(side.seeds) for side in sides})
-    if counts == [1]:
-        if any(side.role == "student" for side in sides):
-            yield "one seed of a student is one throw of the dice: the next seed may differ by more"
+    if any(side.role == "student" and len(side.seeds) == 1 for side in sides):
+        yield "one seed of a student is one throw of the dice: the next seed may differ by more"
+    if all(len(side.seeds) == 1 for side in sides):
         return
     how = "other seeds on both sides: mean against mean"
     if sides[0].seeds == sides[1].seeds:
-        how = f"compared seed by seed, over {counts[0]} seeds"
+        how = f"compared seed by seed, over {len(sides[0].seeds)} seeds"
     yield f"{how}; there is no McNemar's test of several"

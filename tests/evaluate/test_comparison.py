@@ -95,6 +95,9 @@ def test_seeds_are_pooled_seed_by_seed_or_mean_against_mean(tmp_path: Path) -> N
     lead = by_mean.leads["accuracy"]
     assert lead.value == pytest.approx((0.75 + 1 + 0.75) / 3 - 0.625)
     assert "mean against mean" in by_mean.notes[-1]
+    one = compared(a, written(tmp_path / "d", HALF))
+    assert one.leads["accuracy"].p is None
+    assert [note[:8] for note in one.notes[-2:]] == ["one seed", "other se"]
     # Two seeds that far apart, in t's tail of one degree of freedom, leave everything open.
     assert (lead.low, lead.high) == (-1, 1)
 
