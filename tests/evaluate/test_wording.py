@@ -64,6 +64,24 @@ def test_the_spread_of_equally_good_wordings_holds_zero() -> None:
     assert held >= 27
 
 
+@pytest.mark.parametrize("rights", [(0.9, 0.8, 0.7), (0.95, 0.95, 0.9)])
+def test_worst_and_spread_hold_the_truth_as_often_as_they_say(rights: tuple[float, ...]) -> None:
+    """Each row has an ease that each wording feels, or not, as a coin falls."""
+    held = {"worst": 0, "spread": 0}
+    for trial in range(60):
+        rng = random.Random(trial)
+        rows = [rng.random() for _ in range(40)]
+        scored = [
+            share_right([(ease if rng.random() < 0.5 else rng.random()) < right for ease in rows])
+            for right in rights
+        ]
+        lowest = worst(scored, resamples=60, seed=trial)
+        apart = spread(scored, resamples=60, seed=trial)
+        held["worst"] += lowest.low <= min(rights) <= lowest.high
+        held["spread"] += apart.low <= max(rights) - min(rights) + 1e-9 <= apart.high + 2e-9
+    assert min(held.values()) >= 57, held  # 95 %
+
+
 def test_cochran_is_that_of_the_textbook() -> None:
     # Three treatments: 5, 4 and 1 of 6 right; Q = 3 * 2 * (sum of squares) / sum u (k - u).
     table = [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]]
