@@ -14,17 +14,20 @@ linear in the length of the reply.
 """
 
 from synthkd.answers.choices import choices_of, named_choices
-from synthkd.answers.reading import Reading, before, read
+from synthkd.answers.gold import gold_of
+from synthkd.answers.reading import READ, Reading, before, read
 from synthkd.answers.settings import AnswerSettings, AnswerType
 from synthkd.answers.types import canonical, grouped, same
 
 __all__ = [
+    "READ",
     "AnswerSettings",
     "AnswerType",
     "Reading",
     "before",
     "canonical",
     "choices_of",
+    "gold_of",
     "grouped",
     "named_choices",
     "read",

@@ -32,7 +32,7 @@ from pydantic import model_validator
 
 from synthkd.answers import AnswerSettings, read
 from synthkd.config import Samples, Share
-from synthkd.curate.choose.eligible import usable
+from synthkd.curate.choose.chosen import usable
 from synthkd.curate.fields import text_of
 from synthkd.errors import Rejected, TeacherError, Waiting
 from synthkd.io.spool import Table

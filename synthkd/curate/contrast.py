@@ -24,13 +24,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from synthkd.answers import choices_of, same
+from synthkd.answers import choices_of, gold_of, same
 from synthkd.config import Count
-from synthkd.curate.choose.chosen import ChoiceSettings
-from synthkd.curate.choose.eligible import CUE, Written, agreeing, is_usable, usable, written
+from synthkd.curate.choose.chosen import ChoiceSettings, usable
+from synthkd.curate.choose.eligible import CUE, Written, agreeing, written
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import Candidate, pool_of
-from synthkd.recipes.rationale import gold_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
 from synthkd.text import normalised
@@ -80,7 +79,7 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
     choices = choices_of(row.fields, config.same)
 
     def gives(one: Candidate) -> bool:
-        return is_usable(one) and same(one.answer, right, config.same, choices)
+        return one.is_usable and same(one.answer, right, config.same, choices)
 
     good = [one for one in teachers if gives(one)]
     positives = _different(good, set())[: config.most]
@@ -90,7 +89,7 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
     bad = [
         one
         for one in pool
-        if (not gives(one) and (config.unread or is_usable(one)))
+        if (not gives(one) if one.is_usable else config.unread and one.answer is None)
         or (config.student_negatives == "all" and one.teacher in config.students)
     ]
     negatives = _different(bad, {normalised(one.rationale) for one in good})[: config.most]
@@ -114,7 +113,7 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
 def _right(row: Row, config: ContrastSettings, teachers: Sequence[Candidate]) -> str:
     """What is right: gold where it is known, else what most of the teachers say."""
     if config.gold is not None:
-        gold = gold_of(row, config.gold, config.same, choices_of(row.fields, config.same))
+        gold = gold_of(row.fields, config.gold, config.same, choices_of(row.fields, config.same))
         if gold is not None:
             return gold
     return agreeing(row, usable(teachers), config)[0].answer or ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from synthkd.answers import READ
 from synthkd.errors import MissingField, RowError
 from synthkd.rows import Fields, Json, Row
 
@@ -34,7 +35,7 @@ class Candidate:
     rationale: str = ""
     """What stands before the cue."""
     answer: str | None = None
-    """None = none can be read, and `status` says why."""
+    """None = none can be read, and `status` says why; see `is_usable`."""
     status: str = OK
     finish: str | None = None
     logprob: float | None = None
@@ -49,6 +50,15 @@ class Candidate:
         """As it stands in the row."""
         own = {name: getattr(self, name) for name in KEYS}
         return {**own, **self.more}
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its answer may vote and be learnt.
+
+        A step that finds a fault with a reply leaves the answer where it is and says so in the
+        status: an answer alone is no leave.
+        """
+        return self.status in READ and bool((self.answer or "").strip())
 
     def number(self, name: str) -> float | None:
         """A number that the candidate has: `logprob`, or one that a step added; None = it has none.

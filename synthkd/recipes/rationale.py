@@ -7,11 +7,11 @@ sure the teacher is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 
-from synthkd.answers import AnswerSettings, canonical, choices_of, same
+from synthkd.answers import choices_of, gold_of, same
 from synthkd.config import Samples
-from synthkd.errors import MissingField, Rejected
+from synthkd.errors import Rejected
 from synthkd.recipes.asking import Until
 from synthkd.recipes.reasoning import SUPPLIES, ReasoningSettings, reasoned
 from synthkd.recipes.replies import discard_all, give_up
@@ -53,7 +53,7 @@ async def rationale(row: Row, kit: Kit, config: RationaleSettings, /) -> AsyncIt
     before anybody is asked, `bad_gold`: gold that is no answer of the type.
     """
     choices = choices_of(row.fields, config.reads)
-    gold = None if config.gold is None else gold_of(row, config.gold, config.reads, choices)
+    gold = None if config.gold is None else gold_of(row.fields, config.gold, config.reads, choices)
     heard = await reasoned(
         row,
         kit,
@@ -79,25 +79,3 @@ async def rationale(row: Row, kit: Kit, config: RationaleSettings, /) -> AsyncIt
         agreement=len(winners) / len(heard),
         finish=first.finish,
     )
-
-
-def gold_of(
-    row: Row, field: str, config: AnswerSettings, choices: Sequence[str] | None
-) -> str | None:
-    """The right answer in canonical spelling; None = nobody knows it.
-
-    Raises:
-        MissingField: there is no such field.
-        Rejected: `bad_gold`: what it holds is no answer of the type, so that nothing could be it.
-    """
-    if field not in row.fields:
-        raise MissingField(f"the row has no field {field!r}, which `gold` names")
-    value = row.fields[field]
-    if value is None:
-        return None
-    gold = canonical(value, config, choices)
-    if gold is None:
-        raise Rejected(
-            "bad_gold", f"{field} is {value!r:.200}, which is no {config.type_for(choices)}"
-        )
-    return gold

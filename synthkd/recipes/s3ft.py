@@ -16,13 +16,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import aclosing
 from typing import Literal
 
-from synthkd.answers import before, choices_of, same
-from synthkd.answers.reading import READ
+from synthkd.answers import READ, before, choices_of, gold_of, same
 from synthkd.config import Samples
 from synthkd.errors import Rejected, RequestRefused, TeacherError
 from synthkd.recipes.asking import Asked
 from synthkd.recipes.pool import POOL, Candidate, pool_of
-from synthkd.recipes.rationale import gold_of
 from synthkd.recipes.reasoning import SUPPLIES, Heard, ReasoningSettings, heard, reasoned
 from synthkd.recipes.replies import loss_of
 from synthkd.rows import Json, Row
@@ -111,7 +109,7 @@ async def s3ft(row: Row, kit: Kit, config: S3ftSettings, /) -> AsyncIterator[Row
         values = [row.fields.get(name) for name in (config.gold, config.reference) if name]
         raise Rejected("no_gold", f"no text to learn from: {values!r:.200}")
     if config.judge is None:
-        gold_of(row, config.gold, config.reads, choices_of(row.fields, config.reads))
+        gold_of(row.fields, config.gold, config.reads, choices_of(row.fields, config.reads))
     taken = await _first_right(row, kit, config, reference)
     if taken is None:
         kit.count("gold")
@@ -210,7 +208,7 @@ def _said(one: Candidate, config: S3ftSettings) -> str | None:
     if not (one.text or "").strip():
         return None
     if not config.whole and config.judge is None:
-        return one.answer
+        return one.answer if one.is_usable else None
     is_whole = one.status in WHOLE and one.finish != "length"
     return before(one.text or "", config.reads.stop_at).strip() if is_whole else None
 

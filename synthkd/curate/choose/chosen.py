@@ -1,6 +1,6 @@
 """What all ways to choose have in common: what can be chosen, what it weighs, what is written.
 
-    answer, rationale, finish, chosen: {teacher, sample, key}
+    answer, rationale, finish, agreement, chosen: {teacher, sample, key}
 
 The pool stays in the row, so that another step can choose otherwise from it.
 """
@@ -25,11 +25,11 @@ __all__ = [
     "WeighedSettings",
     "chosen",
     "pool_of",
+    "usable",
     "weights_of",
-    "with_answers",
 ]
 
-GIVES = ("answer", "rationale", "finish", "chosen")
+GIVES = ("answer", "rationale", "finish", "agreement", "chosen")
 
 
 class ChoiceSettings(StepSettings):
@@ -73,17 +73,17 @@ class WeighedSettings(ChoiceSettings):
     """What the candidates of each teacher count for besides, such as `{strong: 2, cheap: 1}`."""
 
 
-def with_answers(pool: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates that can be chosen.
+def usable(pool: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates whose answer may vote and be learnt; at least one.
 
     Raises:
-        Rejected: `no_candidate`: there is none.
+        Rejected: `no_candidate`, with how many there are of each status.
     """
-    found = [candidate for candidate in pool if candidate.answer is not None]
+    found = [candidate for candidate in pool if candidate.is_usable]
     if not found:
         why = Counter(candidate.status for candidate in pool)
         told = ", ".join(f"{times} {status}" for status, times in why.most_common())
-        raise Rejected("no_candidate", f"none of {len(pool)} has an answer: {told or 'none'}")
+        raise Rejected("no_candidate", f"none of {len(pool)} can be used: {told or 'none'}")
     return found
 
 
@@ -124,12 +124,20 @@ def _of_teacher(candidate: Candidate, config: WeighedSettings) -> float:
     return config.teacher_weights[candidate.teacher]
 
 
-def chosen(row: Row, candidate: Candidate, **more: Json) -> Row:
-    """The row with this candidate as what is to be learnt, and what else the choice gives."""
+def chosen(row: Row, candidate: Candidate, *, agreement: float, **more: Json) -> Row:
+    """The row with this candidate as what is to be learnt, and what else the choice gives.
+
+    Args:
+        row: its row.
+        candidate: the chosen one.
+        agreement: the share of the whole pool that gives its answer.
+        more: what else the choice gives.
+    """
     return row.with_fields(
         answer=candidate.answer,
         rationale=candidate.rationale,
         finish=candidate.finish,
+        agreement=agreement,
         chosen={
             "teacher": candidate.teacher,
             "sample": candidate.sample,

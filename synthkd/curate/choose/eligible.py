@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from synthkd.answers import choices_of, same
-from synthkd.curate.choose.chosen import ChoiceSettings, chosen
+from synthkd.answers import choices_of, gold_of, same
+from synthkd.curate.choose.chosen import ChoiceSettings, chosen, usable
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import Candidate, pool_of
-from synthkd.recipes.rationale import gold_of
 from synthkd.rows import Fields, Row
 
-GIVES = ("answer", "rationale", "finish", "agreement", "chosen")
-USABLE = frozenset({"ok", "run_on_cut"})
-"""Statuses of a reply that has an answer; of the second the part that counts was kept."""
 CUE = "The answer is"
 """Between rationale and answer, as of a student's `cue`."""
 Written = Literal["text", "rationale", "rationale_first"]
@@ -37,25 +32,6 @@ class ChoosingSettings(ChoiceSettings):
         return [*super().needed, *([self.gold] if self.gold is not None else [])]
 
 
-def is_usable(one: Candidate) -> bool:
-    """Whether it has an answer that may be learnt."""
-    return one.status in USABLE and bool((one.answer or "").strip())
-
-
-def usable(pool: Sequence[Candidate]) -> list[Candidate]:
-    """Those with an answer that may be learnt; at least one.
-
-    Raises:
-        Rejected: `no_candidate`, with how many of each status.
-    """
-    found = [one for one in pool if is_usable(one)]
-    if not found:
-        statuses = Counter(one.status for one in pool).most_common()
-        told = ", ".join(f"{times} {status}" for status, times in statuses)
-        raise Rejected("no_candidate", f"none of {len(pool)} can be used: {told or 'none'}")
-    return found
-
-
 def eligible(row: Row, config: ChoosingSettings) -> list[Candidate]:
     """The candidates of a row that may be chosen; at least one.
 
@@ -66,7 +42,7 @@ def eligible(row: Row, config: ChoosingSettings) -> list[Candidate]:
     """
     left = usable(pool_of(row, config.field))
     choices = choices_of(row.fields, config.same)
-    gold = None if config.gold is None else gold_of(row, config.gold, config.same, choices)
+    gold = None if config.gold is None else gold_of(row.fields, config.gold, config.same, choices)
     if gold is not None:
         answers = dict.fromkeys(one.answer for one in left)
         left = [one for one in left if same(one.answer, gold, config.same, choices)]
@@ -90,9 +66,9 @@ def agreement_of(
     """The share of the whole pool that gives its answer; what has none counts against it."""
     choices = choices_of(row.fields, config.same)
     agree = sum(
-        other is one or same(other.answer, one.answer, config.same, choices)
+        other == one or same(other.answer, one.answer, config.same, choices)
         for other in pool
-        if is_usable(other)
+        if other.is_usable
     )
     return agree / len(pool)
 

@@ -20,9 +20,9 @@ from typing import Literal, NamedTuple
 from pydantic import model_validator
 
 from synthkd.config import Count, TeacherConfig
+from synthkd.curate.choose.chosen import GIVES
 from synthkd.curate.choose.eligible import (
     CUE,
-    GIVES,
     ChoosingSettings,
     Written,
     eligible,
@@ -134,7 +134,7 @@ async def grape(row: Row, kit: Kit, config: GrapeSettings, /) -> AsyncIterator[R
 
     Gives what `choose.strongest` does, and each candidate that was scored its `likelihood` (mean
     log-probability a token) and `tokens`. A candidate that cannot be scored is discarded
-    (`no_likelihood`). Rejects `no_candidate`, `no_usable_candidate`, `wrong_answer`,
+    (`no_likelihood`). Rejects `no_candidate`, `wrong_answer`, `bad_gold`,
     `too_few_candidates`, `no_likelihood`.
     """
     left = eligible(row, config)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from synthkd.curate.choose.chosen import GIVES
 from synthkd.curate.choose.eligible import (
     CUE,
-    GIVES,
     ChoosingSettings,
     Written,
     eligible,

@@ -28,7 +28,7 @@ from synthkd.curate.choose.chosen import (
     ChoiceSettings,
     chosen,
     pool_of,
-    with_answers,
+    usable,
 )
 from synthkd.curate.gates.answers import ROUNDING
 from synthkd.errors import Rejected, RowError, UserError
@@ -66,7 +66,7 @@ class PanelSettings(ChoiceSettings):
 @table_step(
     "choose.panel",
     needs=lambda config: config.needed,
-    gives=(*GIVES, "confidence", "agreement"),
+    gives=(*GIVES, "confidence"),
 )
 def panel(table: Table, kit: TableKit, config: PanelSettings, /) -> Iterator[Row]:
     """Choose each row's most probable answer, by teachers' accuracies learnt from agreement alone.
@@ -111,7 +111,7 @@ def believed(table: Table, config: PanelSettings) -> Belief:
     missing = set(config.by)
     for row in table:
         try:
-            pool = with_answers(pool_of(row, config.field))
+            pool = usable(pool_of(row, config.field))
             answers = _answers(row, pool, config)
         except RowError:
             pool, answers = [], []  # the second pass says why
@@ -176,7 +176,7 @@ def _who(candidate: Candidate, by: Sequence[str]) -> Who:
 
 def _choice(row: Row, index: int, belief: Belief, config: PanelSettings) -> Row:
     pool = pool_of(row, config.field)
-    able = with_answers(pool)
+    able = usable(pool)
     answers = _answers(row, able, config)
     best = int(belief.posteriors[index, : len(answers)].argmax())
     confidence = float(belief.posteriors[index, best])

@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from synthkd.curate.choose.eligible import GIVES, ChoosingSettings, eligible, with_choice
+from synthkd.curate.choose.chosen import GIVES
+from synthkd.curate.choose.eligible import ChoosingSettings, eligible, with_choice
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import pool_of
 from synthkd.rows import Json, Row

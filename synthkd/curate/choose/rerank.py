@@ -18,8 +18,8 @@ from synthkd.curate.choose.chosen import (
     WeighedSettings,
     chosen,
     pool_of,
+    usable,
     weights_of,
-    with_answers,
 )
 from synthkd.rows import Row
 from synthkd.steps import Kit, step
@@ -41,7 +41,7 @@ class RerankSettings(WeighedSettings):
         return self
 
 
-@step("choose.rerank", needs=lambda config: config.needed, gives=(*GIVES, "agreement"))
+@step("choose.rerank", needs=lambda config: config.needed, gives=GIVES)
 async def rerank(row: Row, kit: Kit, config: RerankSettings, /) -> AsyncIterator[Row]:
     """Choose by score among the candidates whose answers are given most often.
 
@@ -49,7 +49,7 @@ async def rerank(row: Row, kit: Kit, config: RerankSettings, /) -> AsyncIterator
     the share of all candidates with the chosen answer. Rejects `no_candidate`.
     """
     pool = pool_of(row, config.field)
-    able = with_answers(pool)
+    able = usable(pool)
     scores = weights_of(able, config)
     best_place, best_score, agreement = 0, -1.0, 0.0
     for cluster in config.clusters(row, able)[: config.top]:

@@ -17,8 +17,8 @@ from synthkd.curate.choose.chosen import (
     WeighedSettings,
     chosen,
     pool_of,
+    usable,
     weights_of,
-    with_answers,
 )
 from synthkd.curate.gates.answers import ROUNDING
 from synthkd.errors import Rejected
@@ -35,7 +35,7 @@ class VoteSettings(WeighedSettings):
     """The share of all candidates that must give the answer, else the row is rejected."""
 
 
-@step("choose.vote", needs=lambda config: config.needed, gives=(*GIVES, "agreement", "confidence"))
+@step("choose.vote", needs=lambda config: config.needed, gives=(*GIVES, "confidence"))
 async def vote(row: Row, kit: Kit, config: VoteSettings, /) -> AsyncIterator[Row]:
     """Choose the answer that weighs most among a row's candidates.
 
@@ -44,7 +44,7 @@ async def vote(row: Row, kit: Kit, config: VoteSettings, /) -> AsyncIterator[Row
     `no_candidate`, `tie`, `few_votes`.
     """
     pool = pool_of(row, config.field)
-    able = with_answers(pool)
+    able = usable(pool)
     weights = weights_of(able, config)
     found = config.clusters(row, able, weights)
     best = found[0]

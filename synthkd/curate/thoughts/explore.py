@@ -21,7 +21,7 @@ from synthkd.curate.thoughts.verdicts import (
     GIVES,
     ThoughtSettings,
     found_in,
-    gold_of,
+    gold_in,
     is_good,
     judged,
     read_candidate,
@@ -99,7 +99,7 @@ async def thoughts(row: Row, kit: Kit, config: ExploreSettings, /) -> AsyncItera
     reasons where no reply had two parts and an answer.
     """
     choices = choices_of(row.fields, config.answer)
-    gold_of(row, config, choices)  # before anything is paid for
+    gold_in(row, config, choices)  # before anything is paid for
     listed: dict[str, Json] = {} if choices is None else {"choices": choices, "labels": choices}
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs, **listed)
     replies: list[Completion | TeacherError] = []

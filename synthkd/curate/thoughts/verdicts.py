@@ -14,12 +14,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from synthkd.answers import AnswerSettings, canonical, grouped, read, same
+from synthkd.answers import AnswerSettings, gold_of, grouped, read, same
 from synthkd.config import Share
+from synthkd.curate.gates.answers import ROUNDING
 from synthkd.curate.gates.language import LANGUAGES, LanguageConfig, is_other
 from synthkd.curate.gates.length import tokens_of
 from synthkd.curate.gates.repetition import ending_loop, repeated_share
-from synthkd.errors import MissingField, Rejected
 from synthkd.hints import near
 from synthkd.recipes.parts import read_parts
 from synthkd.recipes.pool import OK, Candidate
@@ -40,8 +40,6 @@ LOST = frozenset(
     }
 )
 """Statuses of a reply in which nothing can be read: it stays as it is."""
-ROUNDING = 1e-9
-"""A share of votes is a quotient of small integers; 3 of 5 are 0.6."""
 LEAST_VOTES = 2
 """One answer agrees with itself."""
 
@@ -152,7 +150,7 @@ def judged(
 ) -> list[Candidate]:
     """The candidates, each with `right`: true, false, or null where its answer cannot be read."""
     answers: list[Json] = [one.answer for one in pool]
-    if (gold := gold_of(row, config, choices)) is not None:
+    if (gold := gold_in(row, config, choices)) is not None:
         right = [
             None if answer is None else same(answer, gold, config.answer, choices)
             for answer in answers
@@ -213,22 +211,6 @@ GIVES = (
 """The fields that the steps add."""
 
 
-def gold_of(row: Row, config: ThoughtSettings, choices: list[str] | None) -> str | None:
-    """The row's right answer in canonical spelling; None = it has none.
-
-    Raises:
-        MissingField: there is no such field.
-        Rejected: it is no answer of the type, so nothing could be right.
-    """
-    if config.gold is None:
-        return None
-    if config.gold not in row.fields:
-        raise MissingField(f"the row has no field {config.gold!r}, which `gold` names")
-    gold = row.fields[config.gold]
-    if gold is None:
-        return None
-    spelt = canonical(gold, config.answer, choices)
-    if spelt is None:
-        kind = config.answer.type_for(choices)
-        raise Rejected("bad_gold", f"{config.gold} is {gold!r:.80}, which is no answer ({kind})")
-    return spelt
+def gold_in(row: Row, config: ThoughtSettings, choices: list[str] | None) -> str | None:
+    """The row's right answer; None = nobody knows it, and the vote decides."""
+    return None if config.gold is None else gold_of(row.fields, config.gold, config.answer, choices)

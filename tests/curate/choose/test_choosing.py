@@ -125,10 +125,18 @@ async def test_numbers_that_are_near_are_one_answer_where_that_is_said() -> None
     assert (done.fields["answer"], done.fields["agreement"]) == ("4", 3 / 5)
 
 
+@pytest.mark.parametrize("name", ["choose.vote", "choose.rerank", "choose.random"])
+async def test_an_answer_that_a_filter_was_against_neither_votes_nor_is_chosen(name: str) -> None:
+    """As `thoughts` leaves it: the answer is there, and the status says what is wrong."""
+    status = ["too_long", "too_long", "run_on_cut", "no_cue"]
+    done = await choose(name, pool("1", "1", "2", None, status=status, score=[1.0] * 4))
+    assert (done.fields["answer"], done.fields["agreement"]) == ("2", 1 / 4)
+
+
 async def test_no_candidate_says_what_became_of_them() -> None:
     with pytest.raises(Rejected, match="no_candidate") as caught:
         await choose("choose.vote", pool(None, None))
-    assert caught.value.detail == "none of 2 has an answer: 2 no_cue"
+    assert caught.value.detail == "none of 2 can be used: 2 no_cue"
 
 
 @pytest.mark.parametrize(
@@ -245,6 +253,15 @@ def test_a_panel_rejects_what_is_none_and_what_is_not_sure() -> None:
     assert gone["unreadable_pool"] == 1
     assert len(kept) == 30 - gone["low_confidence"] > 20
     assert all(row.fields["confidence"] >= 0.9 for row in kept)  # type: ignore[operator]
+
+
+def test_a_panel_does_not_hear_what_a_filter_was_against() -> None:
+    rows = simulated({"x": 0.9, "y": 0.9, "z": 0.9}, rows=30, wrong=5)
+    for row in rows:
+        row.append({"teacher": "w", "answer": "wrong", "status": "repetition"})
+    kept, kit = answered(rows)
+    assert len(kept) == 30
+    assert "w" not in kit.figures["answers"]  # type: ignore[operator]
 
 
 def test_a_panel_of_nobody_rejects_all() -> None:

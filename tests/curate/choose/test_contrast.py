@@ -62,6 +62,12 @@ async def test_what_counts_as_a_negative_is_a_setting() -> None:
     assert "It is 4." in texts(voting.fields["positives"])
 
 
+async def test_a_right_answer_that_a_filter_was_against_is_nothing_to_keep_away_from() -> None:
+    long = one("a", "4", sample=9, rationale="On and on.", status="too_long")
+    made = await choose("contrast", [*POOL, long], STUDENTS | {"unread": True})
+    assert "On and on." not in texts(made.fields["positives"] + made.fields["negatives"])
+
+
 async def test_rows_without_both_sides() -> None:
     alike = POOL[:1] + POOL[3:4]
     with pytest.raises(Rejected, match="no_negative: 0 different"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthkd.answers import READ
 from synthkd.errors import RowError
 from tests.curate.choose.choosing import choose
 
@@ -25,7 +26,7 @@ GOOD: Mapping[str, st.SearchStrategy[Any]] = {
     "text": st.text(max_size=4),
     "rationale": st.text(max_size=4),
     "answer": st.sampled_from(["4", "5", "", "1e400", "٤", "4" * 200]) | st.none(),
-    "status": st.sampled_from(["ok", "no_cue", "run_on_cut"]),
+    "status": st.sampled_from(["ok", "no_cue", "run_on_cut", "too_long"]),
     "likelihood": st.floats(-9, 0),
 }
 CANDIDATES = st.one_of(
@@ -67,6 +68,13 @@ def test_whatever_a_pool_holds(name: str, pool: Any) -> None:
         assert 0 < len(made) < 1000
     elif "chosen" in made.fields:
         assert made.fields["answer"] is not None
+        took = made.fields["chosen"]
+        (status,) = {
+            each.get("status", "ok")
+            for each in pool
+            if (each["teacher"], each.get("sample", 0)) == (took["teacher"], took["sample"])
+        }
+        assert status in READ
     else:
         assert len(made.fields["candidates"]) > 0
 
