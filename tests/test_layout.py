@@ -162,6 +162,15 @@ def calls_of(path: Path) -> Iterator[ast.Call]:
 every_module = pytest.mark.parametrize("path", MODULES, ids=[name_of(path) for path in MODULES])
 
 
+def test_the_page_lists_the_layers() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = page.split("## Who imports whom")[1].split("\n## ")[0]
+    lines = [line.strip() for line in block.splitlines() if line.startswith("    ")]
+    assert [set(line.split(", ")) for line in lines] == [
+        set(layer) for layer in LAYERS if layer != {"__main__"}
+    ]
+
+
 @every_module
 def test_has_a_place_among_the_layers(path: Path) -> None:
     name = name_of(path)
