@@ -10,7 +10,8 @@ A trial, with a seed, has 5 rows a class to learn from, DEV rows a class with go
 same 1,000 test rows as every other, and a pool of 3,000 of the rest. ROUNDS times the step `pgkd`
 itself asks, in its prompt, until 5 rows a class are new (distinct and seen in no round before); the
 student (linear, as shipped) is trained on all so far. Ways that do not ask draw from the same pool.
-Equal cost: a way goes on until it has spent the tokens that `pgkd` had spent at its last round.
+Equal cost: a way goes on until it has spent the tokens that `pgkd` had spent at its last round,
+with the feedback of the last student; its last question may go beyond that, by one answer at most.
 
 Intervals: `synthkd.evaluate.paired.lead_by_seed`, over seeds and test rows. Needs the data of
 SYNTHKD_DATA (default ../shared/data); says so and ends well without.
@@ -95,11 +96,16 @@ class Way:
     draws: str = ""
     """as they come, balanced, or as `pgkd` (as many of each label as that has)."""
     learns_dev: bool = False
+    is_cheaper: bool = False
+    """Whether it is `pgkd` with less shown: in the tables, not in the picture."""
 
 
 WAYS = (
     Way(name="pgkd", asks={}),
     Way(name="no hard negatives", asks={"hard": False}),
+    Way(name="no report", asks={"shows": ("right", "wrong")}, is_cheaper=True),
+    Way(name="no examples shown", asks={"shows": ("report",)}, is_cheaper=True),
+    Way(name="mistakes, nothing shown", asks={"shows": ()}, is_cheaper=True),
     Way(name="any mistakes", asks={"like": "any_wrong"}),
     Way(name="no feedback", asks={"like": "own", "shows": ()}),
     Way(name="random", draws="as they come"),
@@ -227,7 +233,7 @@ async def asked(trial: Trial, way: Way, teacher: OpenTeacher, pgkd_was: Done | N
         done.said.append(answers(trial, way, done.rows, student))
         done.requests.append(teacher.stats.attempts)
         done.tokens.append(tokens_of(teacher))
-    if settings.like == "own" and pgkd_was is not None:
+    if pgkd_was is not None and not way.learns_dev:
         rows = list(done.rows)
         more = Done(rows=rows, given=done.given)
         await gather(trial, settings, teacher, last, more, known, POOL, most=pgkd_was.tokens[-1])
@@ -362,6 +368,14 @@ def table(test: Sequence[Example], done: Mapping[str, Sequence[Done]]) -> None:
                 f"| {name} | {mean(cost[0] for cost in costs):.0f} | {percent(gold, said)}"
                 f" {leads(gold, last[against], said)}"
             )
+    print("\n| way | macro-F1 points over no new rows | tokens for a point |")
+    print("| --- | --- | --- |")
+    for name, ways in done.items():
+        gains = [[macro_f1(gold, one.said[place]) for one in ways] for place in (-1, 0)]
+        gain = lead_by_seed(*gains, resamples=DRAWS, seed=0)
+        tokens = mean(one.tokens[-1] for one in ways)
+        price = f"{tokens / (100 * gain.value):,.0f}" if gain.low > 0 else "the gain may be none"
+        print(f"| {name} | {interval(gain, '+')} | {price} |")
     for name in ("pgkd", "any mistakes"):
         counts = Counter(row.label for one in done[name] for row in one.rows)
         print(f"\nnew rows of {name} by label, all seeds:", dict(counts.most_common()), flush=True)
@@ -411,7 +425,7 @@ def panel(name: str, trial: Trial, done: Mapping[str, Sequence[Done]]) -> Panel:
             ],
         )
         for way in WAYS
-        if not way.learns_dev
+        if not way.learns_dev and not way.is_cheaper
     ]
     return Panel(title=name, across="rows to learn from", up="macro-F1 on test, %", curves=curves)
 
