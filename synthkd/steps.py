@@ -64,6 +64,7 @@ BUILTIN: Mapping[str, str] = {
     "pgkd": "synthkd.recipes.pgkd",
     "strong_prompt": "synthkd.recipes.strong_prompt",
     "s3ft": "synthkd.recipes.s3ft",
+    "on_policy": "synthkd.recipes.on_policy",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",

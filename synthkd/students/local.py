@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from synthkd.config import LocalConfig, SamplingConfig
 from synthkd.errors import RequestRefused, SynthkdError, TeacherRefused, UserError
 from synthkd.rows import Json, canonical
 from synthkd.students import kinds
-from synthkd.students.artefact import Student
+from synthkd.students.artefact import Probabilistic, Student
 from synthkd.students.writing import Ask, Writer, load_writer
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.students import about
@@ -175,18 +176,34 @@ def _collect() -> None:
 
 
 class _Labelling:
-    """A student that answers a text with its label."""
+    """A student that answers a text with its label.
+
+    With a `temperature` it draws from its probabilities, where it has any.
+    """
 
     def __init__(self, student: Student) -> None:
         self.student = student
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See `Answering`."""
-        labels = self.student.predict([_last_text(request) for request in requests])
+        labels = self._labels(requests)
         return [
             _reply(request, text=label or "", finish="stop", prompt_tokens=0, completion_tokens=0)
             for request, label in zip(requests, labels, strict=True)
         ]
+
+    def _labels(self, requests: Sequence[Request]) -> list[str | None]:
+        texts = [_last_text(request) for request in requests]
+        said = list(self.student.predict(texts))
+        names = getattr(self.student, "labels", ())
+        drawn = [n for n, request in enumerate(requests) if _temperature(request) > 0]
+        if drawn and names and isinstance(self.student, Probabilistic):
+            table = self.student.predict_proba([texts[n] for n in drawn])
+            for n, shares in zip(drawn, table, strict=True):
+                weights = [float(share) ** (1 / _temperature(requests[n])) for share in shares]
+                rng = random.Random(_seed(requests[n]))  # noqa: S311  reproducible on purpose
+                said[n] = rng.choices(names, weights)[0] if sum(weights) > 0 else said[n]
+        return said
 
 
 class _Writing:
@@ -287,6 +304,11 @@ class _Writing:
 
 ASKED_WITH = frozenset({"model", "messages", "prompt", "add_generation_prompt"})
 """What a body has besides sampling parameters."""
+
+
+def _temperature(request: Request) -> float:
+    value = request.body.get("temperature", 0)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _seed(request: Request) -> int:

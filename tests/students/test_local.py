@@ -328,6 +328,20 @@ async def test_a_linear_student_answers_with_its_label(tmp_path: Path) -> None:
         assert me.simulated  # it learnt from a simulated teacher
 
 
+async def test_a_linear_student_draws_from_its_probabilities_where_it_has_a_temperature(
+    tmp_path: Path,
+) -> None:
+    taught(tmp_path / "student")
+    async with opened(tmp_path, tmp_path / "student", temperature=1.0) as gateway:
+        me = gateway.teachers["me"]
+        requests = [chat("a thing", me.params)._replace(sample=n) for n in range(60)]
+        said = [one.text for one in await together(me.complete(one) for one in requests)]
+        assert {"card", "parcel"} == set(said)
+    async with opened(tmp_path, tmp_path / "student", temperature=1.0) as gateway:
+        me = gateway.teachers["me"]
+        assert [one.text for one in await together(me.complete(r) for r in requests)] == said
+
+
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning")
 async def test_asked_at_temperature_0_it_answers_as_it_is_evaluated(tmp_path: Path) -> None:
     rows = [{"q": f"is {thing} big?", "a": answer} for thing, answer in BIG.items()]

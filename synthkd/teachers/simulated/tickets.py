@@ -131,7 +131,7 @@ class Tickets:
 
     def answer(self, prompt: str, inputs: Fields, rng: random.Random) -> str:
         """See `World`."""
-        role = role_of(prompt, ROLES, "tickets")
+        role = role_of(prompt, (*ROLES, "on_policy"), "tickets")
         labels = _labels(inputs)
         read = understand(text_in(inputs, prompt, "tickets"), tuple(labels))
         if role == "judges":
@@ -150,6 +150,8 @@ class Tickets:
             read = Understanding(intent=guess, confidence=rng.uniform(0.4, 0.9), evidence="")
         if role == "label":
             return _label(read, labels[read.intent], with_reason=bool(inputs.get("reason")))
+        if role == "on_policy":
+            return _ranked(inputs, read) if "answers" in inputs else labels[read.intent]
         if role == "rationale":
             return _rationale(read, labels[read.intent])
         return REPLIES[read.intent]
@@ -271,6 +273,16 @@ def _label(read: Understanding, name: str, *, with_reason: bool) -> str:
     if with_reason:
         reply["reason"] = _because(read)
     return orjson.dumps(reply).decode()
+
+
+def _ranked(inputs: Fields, read: Understanding) -> str:
+    """The first answer that is right is the best, the last other one the worst."""
+    answers = inputs["answers"]
+    assert isinstance(answers, list | tuple)  # noqa: S101  the prompt shows them one by one
+    right = [_plain(str(answer)) == _plain(read.intent) for answer in answers]
+    best = right.index(True) if any(right) else 0
+    worst = max(place for place in range(len(answers)) if place != best)
+    return orjson.dumps({"best": best + 1, "worst": worst + 1}).decode()
 
 
 def _because(read: Understanding) -> str:

@@ -19,6 +19,7 @@ Role = Literal[
     "thoughts",
     "strong_prompt",
     "s3ft",
+    "on_policy",
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 
