@@ -1,6 +1,6 @@
 """On-policy at equal cost: does it pay to have a teacher edit or rank what the student says?
 
-    python tests/bench/study_on_policy.py [SEEDS]        # one CPU minute
+    python tests/bench/study_on_policy.py [SEEDS]        # two CPU minutes
 
 Support messages (data/tickets.jsonl, ten intents). The teacher is SIMULATED (`world: tickets`, one
 answer in ten wrong); it is asked by the product's step `on_policy` with its own prompts, and what
@@ -50,7 +50,7 @@ from synthkd.text import equivalent
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST, TEST, ROUNDS, SAMPLES, TEMPERATURE = 5, 300, 2, 6, 0.5
-BUDGETS = (8_000,)
+BUDGETS = (8_000, 32_000)
 """Tokens of the teacher, prompt and completion."""
 ERROR_RATE = 0.1
 CONFIG = LinearConfig(kind="linear", text="text", label="label")
