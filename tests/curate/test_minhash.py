@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.curate.minhash import MinHashConfig, ShingleSets, minhash
+from synthkd.curate.semantic import SemanticConfig, semantic
 from synthkd.curate.shingles import Runs, Words, runs_of, shingles_of, words_of
 from synthkd.curate.signatures import Signer, s_curve, split_of
 from synthkd.desk import Desk
@@ -82,6 +84,22 @@ def test_the_longest_or_the_best_may_be_kept() -> None:
     assert Outcome(rows, keep="longest").kept == [rows[1]]
     assert Outcome(rows, keep="score", score="s").kept == [rows[2]]
     assert Outcome(rows).kept == [rows[0]]
+
+
+@pytest.mark.parametrize("step", [minhash, semantic])
+def test_what_an_earlier_round_has_kept_wins_whatever_keep_says(step: Any) -> None:
+    before = texts(LONG, "something else altogether is said here")
+    new = texts(LONG, LONG + " tonight", "quite new and like nothing")
+    later = [row._replace(id=f"{n:016x}", order=(7, n)) for n, row in enumerate(new)]
+    kit = TableKit(Desk(step="dedup"))
+    config = {"field": "q", "threshold": 0.7, "keep": "longest"}
+    settings = (MinHashConfig if step is minhash else SemanticConfig).model_validate(config)
+    with RowSpool.of(Path("rows.spool"), later) as spool:
+        assert list(step(Table(spool, before), kit, settings)) == [later[2]]
+    gone = {row.id: getattr(why, "detail", "") for row, why in kit.take_gone()}
+    assert gone.keys() == {later[0].id, later[1].id}
+    assert all(detail.startswith(f"of row {before[0].id} (") for detail in gone.values())
+    assert (kit.figures["of_earlier_rounds"], kit.figures["of_other_datasets"]) == (2, 0)
 
 
 def test_a_chain_names_the_row_it_came_by() -> None:
