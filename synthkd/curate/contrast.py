@@ -73,13 +73,13 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
     `answer` and `agreement`, the share of the teachers' candidates that gives it. Rejects
     `no_candidate`, `bad_gold`, `no_positive`, `no_negative`.
     """
-    pool = pool_of(row, config.field)
+    pool = pool_of(row, config.candidates)
     teachers = [one for one in pool if one.teacher not in config.students]
     right = _right(row, config, teachers)
-    choices = choices_of(row.fields, config.same)
+    choices = choices_of(row.fields, config.answer)
 
     def gives(one: Candidate) -> bool:
-        return one.is_usable and same(one.answer, right, config.same, choices)
+        return one.is_usable and same(one.answer, right, config.answer, choices)
 
     good = [one for one in teachers if gives(one)]
     positives = _different(good, set())[: config.most]
@@ -113,7 +113,9 @@ async def contrast(row: Row, kit: Kit, config: ContrastSettings, /) -> AsyncIter
 def _right(row: Row, config: ContrastSettings, teachers: Sequence[Candidate]) -> str:
     """What is right: gold where it is known, else what most of the teachers say."""
     if config.gold is not None:
-        gold = gold_of(row.fields, config.gold, config.same, choices_of(row.fields, config.same))
+        gold = gold_of(
+            row.fields, config.gold, config.answer, choices_of(row.fields, config.answer)
+        )
         if gold is not None:
             return gold
     return agreeing(row, usable(teachers), config)[0].answer or ""

@@ -181,7 +181,7 @@ def trusted(pools: Sequence[Pool], **settings: Any) -> tuple[list[Choice], Mappi
         source_row("s", [place], ordinal=place, fields={"candidates": told(pool)})
         for place, pool in enumerate(pools)
     ]
-    config = PanelSettings.model_validate({"same": NUMBER, **settings})
+    config = PanelSettings.model_validate({"answer": NUMBER, **settings})
     choices: list[Choice] = [(None, 0.0)] * len(rows)
     with tempfile.TemporaryDirectory() as folder, RowSpool.of(Path(folder) / "r", rows) as spool:
         for row in panel(Table(spool), kit, config):

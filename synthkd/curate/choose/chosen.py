@@ -35,16 +35,19 @@ GIVES = ("answer", "rationale", "finish", "agreement", "chosen")
 class ChoiceSettings(StepSettings):
     """What every `choose.*` step has."""
 
-    field: str = POOL
-    """The field with the row's candidates."""
-    same: AnswerSettings = AnswerSettings()
-    """When two answers are the same, as of a recipe's `answer`: `{type: number}` allows for
+    candidates: str = POOL
+    """The field with them."""
+    answer: AnswerSettings = AnswerSettings()
+    """When two answers are the same, as of the recipe that read them: `{type: number}` allows for
     rounding; by default their spelling decides, without case and punctuation."""
 
     @property
     def needed(self) -> list[str]:
         """The fields that are read."""
-        return [self.field, *([self.same.choices] if self.same.choices is not None else [])]
+        return [
+            self.candidates,
+            *([self.answer.choices] if self.answer.choices is not None else []),
+        ]
 
     def clusters(
         self, row: Row, candidates: Sequence[Candidate], weights: Sequence[float] | None = None
@@ -55,11 +58,11 @@ class ChoiceSettings(StepSettings):
             Rejected: `no_candidate`: no answer is one of the type.
         """
         answers = [candidate.answer for candidate in candidates]
-        choices = choices_of(row.fields, self.same)
-        found = clusters(answers, weights, config=self.same, choices=choices)
+        choices = choices_of(row.fields, self.answer)
+        found = clusters(answers, weights, config=self.answer, choices=choices)
         if not found:
             told = "; ".join(map(repr, answers))
-            raise Rejected("no_candidate", f"none is a {self.same.type or 'text'}: {told[:200]}")
+            raise Rejected("no_candidate", f"none is a {self.answer.type or 'text'}: {told[:200]}")
         return found
 
 

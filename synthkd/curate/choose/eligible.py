@@ -40,12 +40,12 @@ def eligible(row: Row, config: ChoosingSettings) -> list[Candidate]:
         RowError: the pool is none.
         Rejected: `no_candidate`, `wrong_answer`, `bad_gold`.
     """
-    left = usable(pool_of(row, config.field))
-    choices = choices_of(row.fields, config.same)
-    gold = None if config.gold is None else gold_of(row.fields, config.gold, config.same, choices)
+    left = usable(pool_of(row, config.candidates))
+    choices = choices_of(row.fields, config.answer)
+    gold = None if config.gold is None else gold_of(row.fields, config.gold, config.answer, choices)
     if gold is not None:
         answers = dict.fromkeys(one.answer for one in left)
-        left = [one for one in left if same(one.answer, gold, config.same, choices)]
+        left = [one for one in left if same(one.answer, gold, config.answer, choices)]
         if not left:
             raise Rejected("wrong_answer", f"answered {'; '.join(map(str, answers))}, gold {gold}")
     return agreeing(row, left, config) if config.agreeing else left
@@ -64,9 +64,9 @@ def agreement_of(
     row: Row, one: Candidate, pool: Sequence[Candidate], config: ChoiceSettings
 ) -> float:
     """The share of the whole pool that gives its answer; what has none counts against it."""
-    choices = choices_of(row.fields, config.same)
+    choices = choices_of(row.fields, config.answer)
     agree = sum(
-        other == one or same(other.answer, one.answer, config.same, choices)
+        other == one or same(other.answer, one.answer, config.answer, choices)
         for other in pool
         if other.is_usable
     )
@@ -88,12 +88,12 @@ def with_choice(
         said: teacher and sample -> what the step found out about that candidate: keys of its own
             in the pool.
     """
-    pool = pool_of(row, config.field)
+    pool = pool_of(row, config.candidates)
     made = chosen(row, one, agreement=agreement_of(row, one, pool, config))
     if said is None:
         return made
     keys = [{**each.told, **said.get((each.teacher, each.sample), {})} for each in pool]
-    return made.with_fields(**{config.field: keys})
+    return made.with_fields(**{config.candidates: keys})
 
 
 def written(one: Candidate, way: Written, cue: str = CUE) -> str:

@@ -81,7 +81,7 @@ class GrapeSettings(ChoosingSettings):
     @property
     def also_shown(self) -> list[str]:
         """Fields that the teacher is shown besides the prompt's inputs."""
-        return [self.field] if self.teacher is not None else []
+        return [self.candidates] if self.teacher is not None else []
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
         """A teacher that tells no log-probabilities of a given text."""

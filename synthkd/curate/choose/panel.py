@@ -111,7 +111,7 @@ def believed(table: Table, config: PanelSettings) -> Belief:
     missing = set(config.by)
     for row in table:
         try:
-            pool = usable(pool_of(row, config.field))
+            pool = usable(pool_of(row, config.candidates))
             answers = _answers(row, pool, config)
         except RowError:
             pool, answers = [], []  # the second pass says why
@@ -175,7 +175,7 @@ def _who(candidate: Candidate, by: Sequence[str]) -> Who:
 
 
 def _choice(row: Row, index: int, belief: Belief, config: PanelSettings) -> Row:
-    pool = pool_of(row, config.field)
+    pool = pool_of(row, config.candidates)
     able = usable(pool)
     answers = _answers(row, able, config)
     best = int(belief.posteriors[index, : len(answers)].argmax())

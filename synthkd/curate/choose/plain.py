@@ -50,7 +50,7 @@ async def strongest(row: Row, kit: Kit, config: StrongestSettings, /) -> AsyncIt
     `chosen: {teacher, sample, key}`; `candidates` stays. Rejects `no_candidate`, `wrong_answer`.
     """
     kit.count(ROWS)
-    there = {one.teacher for one in pool_of(row, config.field)}
+    there = {one.teacher for one in pool_of(row, config.candidates)}
     for teacher in config.order:
         if teacher not in there:
             kit.count(f"{WITHOUT}{teacher}")

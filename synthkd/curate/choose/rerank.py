@@ -48,7 +48,7 @@ async def rerank(row: Row, kit: Kit, config: RerankSettings, /) -> AsyncIterator
     Of equal scores the larger cluster wins, of equal clusters the earlier one. Gives `agreement`:
     the share of all candidates with the chosen answer. Rejects `no_candidate`.
     """
-    pool = pool_of(row, config.field)
+    pool = pool_of(row, config.candidates)
     able = usable(pool)
     scores = weights_of(able, config)
     best_place, best_score, agreement = 0, -1.0, 0.0

@@ -63,19 +63,23 @@ class Equation(NamedTuple):
     stated: Fraction
 
 
-@step("candidates.sums", needs=lambda config: [config.field], gives=lambda config: [config.field])
+@step(
+    "candidates.sums",
+    needs=lambda config: [config.candidates],
+    gives=lambda config: [config.candidates],
+)
 async def sums(row: Row, kit: Kit, config: SumsSettings, /) -> AsyncIterator[Row]:
     """Work out the sums in each candidate's rationale anew; adds `sums` and `whole` to it.
 
     Rejects nothing. Figures: how many candidates are `right`, `wrong`, or have `none`.
     """
     pool = []
-    for candidate in pool_of(row, config.field):
+    for candidate in pool_of(row, config.candidates):
         found = sums_of(candidate, config.tolerance)
         kit.count(f"sums {found}")
         more = {**candidate.more, "sums": found, "whole": is_whole(candidate.answer)}
         pool.append(replace(candidate, more=more))
-    yield row.with_fields(**{config.field: told(pool)})
+    yield row.with_fields(**{config.candidates: told(pool)})
 
 
 def sums_of(candidate: Candidate, tolerance: float) -> Sums:

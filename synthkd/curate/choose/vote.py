@@ -43,7 +43,7 @@ async def vote(row: Row, kit: Kit, config: VoteSettings, /) -> AsyncIterator[Row
     all candidates with that answer, and `confidence`: its share of the weight. Rejects
     `no_candidate`, `tie`, `few_votes`.
     """
-    pool = pool_of(row, config.field)
+    pool = pool_of(row, config.candidates)
     able = usable(pool)
     weights = weights_of(able, config)
     found = config.clusters(row, able, weights)

@@ -121,7 +121,7 @@ async def test_candidates_that_are_all_equal_are_sure() -> None:
 async def test_numbers_that_are_near_are_one_answer_where_that_is_said() -> None:
     candidates = pool("3", "2.9999999", "4", "4.0000001", "4")
     assert (await choose("choose.vote", candidates)).fields["agreement"] == 2 / 5
-    done = await choose("choose.vote", candidates, same={"type": "number"})
+    done = await choose("choose.vote", candidates, answer={"type": "number"})
     assert (done.fields["answer"], done.fields["agreement"]) == ("4", 3 / 5)
 
 

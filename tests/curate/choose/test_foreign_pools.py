@@ -43,7 +43,7 @@ STEPS: Mapping[str, Mapping[str, Any]] = {
     "choose.strongest": {"order": ["a", "b"]},
     "choose.random": {"agreeing": True},
     "choose.grape": {},
-    "choose.vote": {"same": {"type": "number"}},
+    "choose.vote": {"answer": {"type": "number"}},
     "choose.rerank": {"weight": "likelihood"},
     "contrast": {"students": ["b"], "negatives_at_least": 0, "unread": True},
     "confidence.clear": {"pool": True},

@@ -35,7 +35,7 @@ async def test_the_strongest_that_has_an_answer_is_taken() -> None:
     assert who(right.fields) == ("b", 1)
     unknown = await choose("choose.strongest", POOL, {"order": ["b"], "gold": "gold"}, gold=None)
     assert who(unknown.fields) == ("b", 0)
-    other = await choose("choose.strongest", [], {"order": ["c"], "field": "more"}, more=POOL)
+    other = await choose("choose.strongest", [], {"order": ["c"], "candidates": "more"}, more=POOL)
     assert (who(other.fields), other.fields["more"]) == (("c", 0), POOL)
     most = await choose("choose.strongest", POOL[2:], {"order": ["b", "c"], "agreeing": True})
     assert who(most.fields) == ("b", 1)  # a tie: the one that comes first
@@ -93,7 +93,7 @@ async def test_rows_without_what_is_asked_for() -> None:
 
 async def test_what_counts_as_the_same_is_a_setting() -> None:
     pool = [one("a", "1/2"), one("b", "0.5"), one("c", "3")]
-    number: dict[str, Any] = {"same": {"type": "number"}}
+    number: dict[str, Any] = {"answer": {"type": "number"}}
     made = await choose("choose.random", pool, number | {"agreeing": True})
     assert who(made.fields)[0] in {"a", "b"}
     assert made.fields["agreement"] == 2 / 3
