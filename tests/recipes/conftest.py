@@ -82,7 +82,7 @@ async def run_step(
     prompts: list[Prompt] = [
         load_prompt(value, folders=[shipped_folder("prompts")])
         for setting, value in config
-        if setting == "prompt" or setting.endswith("_prompt")
+        if value is not None and (setting == "prompt" or setting.endswith("_prompt"))
     ]
     kit = Kit(
         Desk(
