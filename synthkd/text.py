@@ -57,6 +57,11 @@ def escaped(text: str) -> str:
     )
 
 
+def tail(text: str, most: int = 200) -> str:
+    """Its end, short enough for a table of rejections: where a reply says what is wrong with it."""
+    return text if len(text) <= most else "..." + text[3 - most :]
+
+
 @lru_cache(maxsize=4096)
 def equivalent(answer: str) -> str:
     """One spelling for all answers that count as the same.

@@ -24,6 +24,7 @@ from synthkd.answers.faults import NotRead, SeveralRead
 from synthkd.answers.series import BULLET
 from synthkd.answers.settings import LISTED, AnswerSettings
 from synthkd.answers.types import same, spelt
+from synthkd.text import tail
 
 Status = Literal[
     "ok", "run_on_cut", "no_cue", "several_cues", "several_answers", "bad_label", "truncated"
@@ -82,11 +83,11 @@ def read(
     unsure = cut_short and not ran_on
     if not places:
         status: Status = "truncated" if unsure else "no_cue"
-        return Reading(status=status, rationale=rationale, detail=_tail(kept or text))
+        return Reading(status=status, rationale=rationale, detail=tail(kept or text))
     if config.take != "only":
         places = [places[0 if config.take == "first" else -1]]
     if unsure and places[-1].cut and config.type_for(listed) not in LISTED:
-        detail = f"the answer may lack its end: {_tail(places[-1].words)}"
+        detail = f"the answer may lack its end: {tail(places[-1].words)}"
         return Reading(status="truncated", rationale=rationale, detail=detail)
     return _settled(places, config, listed, rationale, ran_on=ran_on)
 
@@ -176,7 +177,7 @@ def _settled(
     if several:
         status, detail = "several_answers", str(several[0])
     elif len(found) > 1:
-        status, detail = "several_cues", _tail(" | ".join(words for _, words in found))
+        status, detail = "several_cues", tail(" | ".join(words for _, words in found))
     elif not found:
         status, detail = "bad_label", str(faults[0])
     else:
@@ -205,8 +206,3 @@ def _block(text: str, config: AnswerSettings) -> str:
             break
         bullets.append(each.strip())
     return "\n".join(bullets)
-
-
-def _tail(text: str) -> str:
-    """Its end, where the answer should be, short enough for a table of rejections."""
-    return text if len(text) <= 200 else "..." + text[-197:]

@@ -14,6 +14,9 @@ Steps = Annotated[int, Field(ge=1, le=10**8)]
 Tokens = Annotated[int, Field(ge=8, le=10**6)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
+CUE = "The answer is"
+"""Between rationale and completion, in one sequence."""
+
 
 class LearnerConfig(Settings):
     """What the block has for every kind of student."""
@@ -183,7 +186,7 @@ class TaskConfig(NetworkConfig):
     each as a task of its own (Distilling Step-by-Step, arXiv 2305.02301)."""
     alpha: Share = 0.5
     """Of `two_task`: weight of the label task; the rationale task has the rest."""
-    cue: str = "The answer is"
+    cue: str = CUE
     """Of `rationale_first`: stands between rationale and completion, and is looked for in what the
     student writes."""
     max_new_tokens: Tokens = 256

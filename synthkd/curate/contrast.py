@@ -26,8 +26,9 @@ from pydantic import Field, model_validator
 
 from synthkd.answers import choices_of, gold_of, same
 from synthkd.config import Count
+from synthkd.config.student import CUE
 from synthkd.curate.choose.chosen import ChoiceSettings, usable
-from synthkd.curate.choose.eligible import CUE, Written, agreeing, written
+from synthkd.curate.choose.eligible import Written, agreeing, written
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import Candidate, pool_of
 from synthkd.rows import Json, Row

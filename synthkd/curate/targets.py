@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from synthkd.config import Share
-from synthkd.curate.choose.eligible import CUE
+from synthkd.config.student import CUE
 from synthkd.curate.fields import text_of, value_of
 from synthkd.errors import Rejected
 from synthkd.rows import Row

@@ -91,6 +91,7 @@ async def ask_panel(
     longer: int | None = None,
     answer_of: Callable[[Completion | TeacherError], str | None],
     config: AnswerSettings = ANY,
+    choices: Sequence[str] | None = None,
 ) -> list[Asked]:
     """The replies, teacher by teacher; with `until`, those that were needed.
 
@@ -104,6 +105,7 @@ async def ask_panel(
         longer: tokens, as of `Kit.ask`.
         answer_of: what a reply votes for; None = it has no vote.
         config: which votes are the same.
+        choices: the row's.
     """
     everybody = [(teacher, sample) for teacher in teachers for sample in range(samples)]
     if until is None or len(everybody) <= until.first:
@@ -114,7 +116,9 @@ async def ask_panel(
     turns = sorted(everybody, key=lambda who: who[1])  # stable: each teacher once, then again
     heard: dict[tuple[str, int], Completion | TeacherError] = {}
     votes: list[str | None] = []
-    while len(heard) < len(turns) and not settled(votes, len(turns) - len(heard), until, config):
+    while len(heard) < len(turns) and not settled(
+        votes, len(turns) - len(heard), until, config, choices
+    ):
         now = turns[len(heard) : max(until.first, len(heard) + 1)]
         replies = await kit.ask_these(prompt, inputs, whom=now, longer=longer)
         heard.update(zip(now, replies, strict=True))
@@ -126,7 +130,11 @@ async def ask_panel(
 
 
 def settled(
-    votes: Sequence[str | None], left: int, until: Until, config: AnswerSettings = ANY
+    votes: Sequence[str | None],
+    left: int,
+    until: Until,
+    config: AnswerSettings = ANY,
+    choices: Sequence[str] | None = None,
 ) -> bool:
     """Whether enough is known: the leader is sure, or cannot be reached any more.
 
@@ -135,8 +143,10 @@ def settled(
         left: how many could still come.
         until: how sure is sure.
         config: which votes are the same.
+        choices: the row's.
     """
-    standing = [len(cluster.places) for cluster in clusters(votes, config=config)]
+    found = clusters(votes, config=config, choices=choices)
+    standing = [len(cluster.places) for cluster in found]
     if not standing:
         return False
     leader, second = standing[0], standing[1] if len(standing) > 1 else 0

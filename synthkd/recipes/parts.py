@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from synthkd.text import tail
+
 Tags = Sequence[tuple[str, str]]
 
 TAGS: Tags = (
@@ -76,25 +78,23 @@ def read_parts(
         if _found(tags, text):  # it was sent twice
             split = _split(text, tags)
             if isinstance(split, str) or split[0].strip() != reasoning.strip():
-                return Parts(
-                    thought=reasoning.strip(), fault="several_thoughts", detail=_tail(text)
-                )
+                return Parts(thought=reasoning.strip(), fault="several_thoughts", detail=tail(text))
             behind = split[1]
     else:
         split = _split(text, tags)
         if isinstance(split, str):
             cut = cut_short and split in {"no_thought", "no_solution"}
-            return Parts(fault="truncated" if cut else split, detail=_tail(text))
+            return Parts(fault="truncated" if cut else split, detail=tail(text))
         thought, behind = split
     inside = _inside(behind, solution_tags)
     parts = {"thought": thought.strip(), "solution": (inside or "").strip()}
     if cut_short:
-        return Parts(**parts, fault="truncated", detail=_tail(text))
+        return Parts(**parts, fault="truncated", detail=tail(text))
     if inside is None:
-        return Parts(**parts, fault="several_solutions", detail=_tail(text))
+        return Parts(**parts, fault="several_solutions", detail=tail(text))
     for name, part in parts.items():
         if not part:
-            return Parts(**parts, fault=f"no_{name}", detail=_tail(text))
+            return Parts(**parts, fault=f"no_{name}", detail=tail(text))
     return Parts(**parts)
 
 
@@ -148,8 +148,3 @@ def _found(tags: Tags, text: str) -> list[re.Match[str]]:
 @lru_cache(maxsize=64)
 def _pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tags)) or r"(?!)", re.IGNORECASE)
-
-
-def _tail(text: str) -> str:
-    """Its end, where most faults show, short enough for a table of rejections."""
-    return text if len(text) <= 200 else "..." + text[-197:]

@@ -17,6 +17,8 @@ from synthkd.errors import MissingField, RowError
 from synthkd.rows import Fields, Json, Row
 
 OK = "ok"
+FAILED = "failed"
+"""The status of a teacher that did not reply."""
 NOT_RUN = "not_run"
 """The status of a program that nobody has run: whoever runs it adds the `answer`."""
 POOL = "candidates"

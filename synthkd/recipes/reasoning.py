@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from synthkd.config import Count
 from synthkd.errors import TeacherError
 from synthkd.kit import Kit
 from synthkd.recipes.asking import Asked, Until, ask_panel
-from synthkd.recipes.pool import Candidate
+from synthkd.recipes.pool import FAILED, OK, Candidate
 from synthkd.recipes.replies import UNANSWERED, Loss, loss_of
 from synthkd.rows import Row
 from synthkd.steps import StepSettings, inputs_of
@@ -101,6 +102,7 @@ async def reasoned(
         until=until,
         longer=config.longer,
         config=config.reads,
+        choices=choices,
         answer_of=answer_of,
     )
     return [heard(one, choices, config) for one in asked]
@@ -108,7 +110,7 @@ async def reasoned(
 
 def heard(asked: Asked, choices: Sequence[str] | None, config: ReasoningSettings) -> Heard:
     """One reply as a candidate."""
-    teacher, sample, reply = asked
+    reply = asked.reply
     loss = loss_of(reply)
     reading: Reading | None = None
     if isinstance(reply, Completion) and loss is None:
@@ -116,26 +118,37 @@ def heard(asked: Asked, choices: Sequence[str] | None, config: ReasoningSettings
         reading = read(reply.text, config.reads, choices=choices, cut_short=cut_short)
         if reading.answer is None:
             loss = Loss(reading.status, reading.detail)
+    candidate = unread(asked, loss)
+    if reading is not None:
+        candidate = replace(
+            candidate,
+            rationale=reading.rationale,
+            answer=reading.answer,
+            status=reading.status,
+        )
+    return Heard(candidate, loss, reply)
+
+
+def unread(asked: Asked, loss: Loss | None) -> Candidate:
+    """A reply as it stands in the pool before anything is read.
+
+    Args:
+        asked: the reply, and whose.
+        loss: why nothing can be read from it.
+    """
+    teacher, sample, reply = asked
+    status = OK if loss is None else loss.reason
     came = reply if isinstance(reply, Completion) else None
-    candidate = Candidate(
+    return Candidate(
         teacher=teacher,
         sample=sample,
         text=came and came.text,
         thought=came and came.reasoning,
-        rationale="" if reading is None else reading.rationale,
-        answer=None if reading is None else reading.answer,
-        status=_status(reading, loss),
+        status=FAILED if status == UNANSWERED else status,
         finish=came and came.finish,
         logprob=came and mean_logprob(came),
         key=came and (came.key or None),
     )
-    return Heard(candidate, loss, reply)
-
-
-def _status(reading: Reading | None, loss: Loss | None) -> str:
-    if reading is not None:
-        return reading.status
-    return "failed" if loss is None or loss.reason == UNANSWERED else loss.reason
 
 
 def mean_logprob(reply: Completion) -> float | None:

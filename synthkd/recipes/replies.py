@@ -15,6 +15,13 @@ from synthkd.kit import Kit
 from synthkd.teachers.request import Completion
 
 UNANSWERED = "unanswered"
+UNREAD = frozenset(
+    {
+        *("refused", "content_filter", "repetition", "not_text", "called_tools"),
+        *("empty_answer", "bad_json"),
+    }
+)
+"""What `loss_of` says of replies that came, and in which nothing can be read."""
 
 
 class Loss(NamedTuple):

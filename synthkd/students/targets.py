@@ -77,10 +77,15 @@ def taught(
     if rationale is None:
         yield Exchange(prompt=prompt, completion=completion)
     elif target == "rationale_first":
-        yield Exchange(prompt=prompt, completion=f"{rationale}\n{cue} {completion}")
+        yield Exchange(prompt=prompt, completion=in_one(rationale, cue, completion))
     else:
         yield Exchange(prompt=PREDICT + prompt, completion=completion)
         yield Exchange(prompt=EXPLAIN + prompt, completion=rationale, explains=True)
+
+
+def in_one(rationale: str, cue: str, answer: str) -> str:
+    """Rationale and answer in one sequence, as `rationale_first` has them."""
+    return f"{rationale}\n{cue} {answer}"
 
 
 def question(config: TaskConfig | DpoConfig, text: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from synthkd.answers import AnswerSettings
 from synthkd.recipes.asking import Until, leads, settled
 from synthkd.recipes.votes import clusters
 
@@ -108,6 +109,11 @@ def test_a_lead_that_cannot_be_caught_is_enough() -> None:
     assert not settled(["a", "a"], 2, Until(sure=1))  # b might draw level
     assert not settled([None, None], 1, Until(sure=0.6))
     assert not settled([], 5, Until())
+
+
+def test_votes_for_choices_count_by_the_choices_of_the_row() -> None:
+    config, choices = AnswerSettings(type="choice"), ["(a) or (b)", "neither"]
+    assert settled([choices[0]] * 4, 5, Until(), config, choices)
 
 
 async def test_the_vote_of_rationale_and_label_stops_too(ask: Ask) -> None:

@@ -10,9 +10,8 @@ from synthkd.curate.choose.chosen import ChoiceSettings, chosen, usable
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import Candidate, pool_of
 from synthkd.rows import Fields, Row
+from synthkd.students.targets import in_one
 
-CUE = "The answer is"
-"""Between rationale and answer, as of a student's `cue`."""
 Written = Literal["text", "rationale", "rationale_first"]
 
 
@@ -96,7 +95,7 @@ def with_choice(
     return made.with_fields(**{config.candidates: keys})
 
 
-def written(one: Candidate, way: Written, cue: str = CUE) -> str:
+def written(one: Candidate, way: Written, cue: str) -> str:
     """What a student would learn to write from it; empty where there is nothing.
 
     Args:
@@ -108,4 +107,4 @@ def written(one: Candidate, way: Written, cue: str = CUE) -> str:
         return one.text or ""
     if way == "rationale":
         return one.rationale
-    return f"{one.rationale}\n{cue} {one.answer}" if one.answer is not None else ""
+    return "" if one.answer is None else in_one(one.rationale, cue, one.answer)

@@ -20,9 +20,9 @@ from typing import Literal, NamedTuple
 from pydantic import model_validator
 
 from synthkd.config import Count, TeacherConfig
+from synthkd.config.student import CUE
 from synthkd.curate.choose.chosen import GIVES
 from synthkd.curate.choose.eligible import (
-    CUE,
     ChoosingSettings,
     Written,
     eligible,

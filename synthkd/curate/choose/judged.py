@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from synthkd.config.student import CUE
 from synthkd.curate.choose.chosen import GIVES
 from synthkd.curate.choose.eligible import (
-    CUE,
     ChoosingSettings,
     Written,
     eligible,

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from synthkd.answers import AnswerSettings, canonical, choices_of
 from synthkd.config import Share
+from synthkd.curate.fields import value_of
 from synthkd.curate.imports.alignment import Alignment, alignment, best_shift, dealt, so_few
-from synthkd.errors import MissingField, UserError
+from synthkd.errors import UserError
 from synthkd.io.spool import Table
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
@@ -161,14 +162,14 @@ def _block_at_chance(rows: Sequence[Compared], found: Alignment, config: AuditCo
 
 def _compared(row: Row, config: AuditConfig) -> Compared:
     choices = choices_of(row.fields, config.answer)
-    gold = _spelt(_value(row, config.gold), config.answer, choices)
+    gold = _spelt(value_of(row, config.gold), config.answer, choices)
     return Compared(_answer(row, config, choices), gold)
 
 
 def _answer(row: Row, config: AuditConfig, choices: list[str] | None) -> str:
     if config.field is not None:
-        return _spelt(_value(row, config.field), config.answer, choices)
-    pool = _value(row, config.candidates)
+        return _spelt(value_of(row, config.field), config.answer, choices)
+    pool = value_of(row, config.candidates)
     for one in pool if isinstance(pool, list | tuple) else ():
         if isinstance(one, Mapping) and (
             answer := _spelt(one.get("answer"), config.answer, choices)
@@ -185,9 +186,3 @@ def _spelt(value: Json, config: AnswerSettings, choices: list[str] | None) -> st
     if config.choices is not None and choices is not None:
         return str(choices.index(text)) if text in choices else ""
     return equivalent(text)
-
-
-def _value(row: Row, field: str) -> Json:
-    if field not in row.fields:
-        raise MissingField(f"the row has no field {field!r}")
-    return row.fields[field]

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from pydantic import model_validator
 
 from synthkd.answers import AnswerSettings, choices_of, read
-from synthkd.errors import MissingField, Rejected, RowError
+from synthkd.curate.fields import value_of
+from synthkd.errors import Rejected, RowError
 from synthkd.recipes.parts import has_tags, read_parts
 from synthkd.recipes.pool import OK, POOL, Candidate, told
 from synthkd.rows import Json, Row
@@ -106,7 +107,7 @@ async def replies(row: Row, kit: Kit, config: RepliesSettings, /) -> AsyncIterat
     if config.choices_in is not None:
         made[config.answer.choices or ""] = _choices_in(row, config.choices_in)
     choices = choices_of({**row.fields, **made}, config.answer)
-    by = config.by if config.by_field is None else str(_value(row, config.by_field))
+    by = config.by if config.by_field is None else str(value_of(row, config.by_field))
     pool = [
         _candidate(reply, by, place, config.answer, choices) for place, reply in enumerate(found)
     ]
@@ -141,7 +142,7 @@ def _candidate(
 
 
 def _of_fields(row: Row, config: RepliesSettings) -> list[Reply]:
-    texts = _listed(_value(row, config.text or ""))
+    texts = _listed(value_of(row, config.text or ""))
     thoughts = _beside(row, config.thought, len(texts))
     reasons = _beside(row, config.reasoning, len(texts))
     found = []
@@ -161,7 +162,7 @@ def _beside(row: Row, field: str | None, count: int) -> Sequence[Json]:
     """
     if field is None:
         return [None] * count
-    values = _listed(_value(row, field))
+    values = _listed(value_of(row, field))
     if len(values) != count:
         raise RowError(f"{field} has {len(values)} values beside {count} replies: each needs one")
     return values
@@ -173,7 +174,7 @@ def _of_messages(row: Row, field: str) -> tuple[str, str | None, list[Reply]]:
     Raises:
         Rejected: it is no such conversation.
     """
-    value = _value(row, field)
+    value = value_of(row, field)
     talk = [*value] if isinstance(value, list | tuple) else []
     roles = [message.get("role") if isinstance(message, Mapping) else None for message in talk]
     plain = [role for role in roles if role != "system"]
@@ -198,7 +199,7 @@ def _choices_in(row: Row, field: str) -> list[Json]:
     Raises:
         Rejected: `no_choices`: it lists fewer than two.
     """
-    text = str(_value(row, field))
+    text = str(value_of(row, field))
     found: list[Json] = []
     for letter, choice in _CHOICE.findall(text):
         if letter == "a":
@@ -224,9 +225,3 @@ def _first(value: Json, names: Sequence[str]) -> str | None:
         return None
     texts = (value.get(name) for name in names)
     return next((text for text in texts if isinstance(text, str) and text.strip()), None)
-
-
-def _value(row: Row, field: str) -> Json:
-    if field not in row.fields:
-        raise MissingField(f"the row has no field {field!r}")
-    return row.fields[field]

@@ -28,8 +28,9 @@ from synthkd.curate.thoughts.verdicts import (
     why_lost,
 )
 from synthkd.errors import Rejected, TeacherError
+from synthkd.recipes.asking import Asked
 from synthkd.recipes.pool import OK, POOL, Candidate, told
-from synthkd.recipes.reasoning import mean_logprob
+from synthkd.recipes.reasoning import unread
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
@@ -114,7 +115,11 @@ async def thoughts(row: Row, kit: Kit, config: ExploreSettings, /) -> AsyncItera
             longer=config.longer,
         )
         pool += [
-            read_candidate(_candidate(config.teacher, len(replies) + at, reply), config, choices)
+            read_candidate(
+                unread(Asked(config.teacher, len(replies) + at, reply), _lost(reply)),
+                config,
+                choices,
+            )
             for at, reply in enumerate(asked)
         ]
         replies += asked
@@ -138,23 +143,6 @@ async def thoughts(row: Row, kit: Kit, config: ExploreSettings, /) -> AsyncItera
         give_up(replies, losses)
     discard_all(kit, losses)
     yield row.with_fields(**found_in(pool, config), **{POOL: told(pool)})
-
-
-def _candidate(teacher: str, sample: int, reply: Completion | TeacherError) -> Candidate:
-    """The reply as it stands in the pool, before anything is read."""
-    if isinstance(reply, TeacherError):
-        return Candidate(teacher=teacher, sample=sample, status="failed")
-    loss = _lost(reply)
-    return Candidate(
-        teacher=teacher,
-        sample=sample,
-        text=reply.text,
-        thought=reply.reasoning,
-        status=OK if loss is None else loss.reason,
-        finish=reply.finish,
-        logprob=mean_logprob(reply),
-        key=reply.key or None,
-    )
 
 
 def _lost(reply: Completion | TeacherError) -> Loss | None:

@@ -22,23 +22,14 @@ from synthkd.curate.gates.length import tokens_of
 from synthkd.curate.gates.repetition import ending_loop, repeated_share
 from synthkd.hints import near
 from synthkd.recipes.parts import read_parts
-from synthkd.recipes.pool import OK, Candidate
+from synthkd.recipes.pool import FAILED, OK, Candidate
+from synthkd.recipes.replies import UNREAD
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings
 
 SOLUTION, RIGHT = "solution", "right"
 """What this package adds to a candidate."""
-LOST = frozenset(
-    {
-        "failed",
-        "refused",
-        "content_filter",
-        "repetition",
-        "not_text",
-        "called_tools",
-        "empty_answer",
-    }
-)
+LOST = UNREAD | {FAILED}
 """Statuses of a reply in which nothing can be read: it stays as it is."""
 LEAST_VOTES = 2
 """One answer agrees with itself."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.config import StudentConfig, TeacherConfig
-from synthkd.curate.choose.eligible import CUE
+from synthkd.config.student import CUE
 from synthkd.curate.choose.grape import Fit, GrapeSettings, chosen_by
 from synthkd.errors import Rejected, RequestRefused, RowError, TeacherRefused, Unanswered
 from synthkd.steps import Step, find_step
