@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from synthkd.answers import AnswerSettings, canonical, choices_of, same
+from synthkd.answers import AnswerSettings, choices_of, gold_of, same
 from synthkd.config import Share
 from synthkd.curate.fields import value_of
 from synthkd.errors import Rejected, RowError
@@ -46,9 +46,8 @@ async def gold(row: Row, kit: Kit, config: GoldConfig, /) -> AsyncIterator[Row]:
         equal = same_answer(answer, right)
     else:
         choices = choices_of(row.fields, config.answer)
-        if canonical(right, config.answer, choices) is None:
-            kind = config.answer.type_for(choices)
-            raise Rejected("bad_gold", f"{config.gold} is {right!r:.200}, which is no {kind}")
+        if gold_of(row.fields, config.gold, config.answer, choices) is None:
+            raise Rejected("bad_gold", f"{config.gold} is null")
         equal = same(answer, right, config.answer, choices)
     if not equal:
         raise Rejected(
