@@ -2,7 +2,7 @@
 
     python tests/bench/study_forgetting.py [SEEDS]
 
-The base is made from nothing and learns our 199 general questions by heart; no model of the world is
+The base is made from nothing and learns our 199 general questions by heart; nothing of the world is
 in it, so this says how the instrument reads, not how much a real model forgets. Its students learn
 to sort tickets (`data/tickets.jsonl`): all weights; adapters (LoRA); all weights, with general
 questions among the rows. Each is asked the questions again, and 200 other tickets.
@@ -61,7 +61,8 @@ def main() -> None:
         base = taught(folder / "base", [*general * 8, *vocabulary], epochs=8, scratch=SCRATCH)
         before = ask(base.model, base.tokenizer, suite, 48)
         print(
-            "| student | seed | general questions before, % | change, points | likelihood of a byte |"
+            "| student | seed | general questions before, % | change, points | likelihood of a byte,"
+            " change | tickets right, % | warnings |"
         )
         print("| --- " * 7 + "|")
         for way, changes in WAYS.items():
@@ -107,7 +108,7 @@ def sorted_right(student: Any, tickets: list[dict[str, str]]) -> Interval:
 def told(way: str, seed: int, found: Forgetting, tickets: Interval) -> None:
     """One line."""
     likely = found.likelihood
-    assert likely is not None  # noqa: S101  our suite has references
+    assert likely is not None
     cells = [
         way,
         f"{seed}",
