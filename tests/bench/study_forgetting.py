@@ -61,8 +61,8 @@ def main() -> None:
         base = taught(folder / "base", [*general * 8, *vocabulary], epochs=8, scratch=SCRATCH)
         before = ask(base.model, base.tokenizer, suite, 48)
         print(
-            "| student | seed | general questions before, % | change, points | likelihood of a byte,"
-            " change | tickets right, % | warnings |"
+            "| student | seed | right before, % | change, points | likelihood of a byte, change"
+            " | tickets right, % | warnings |"
         )
         print("| --- " * 7 + "|")
         for way, changes in WAYS.items():
