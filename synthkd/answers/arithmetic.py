@@ -28,6 +28,8 @@ _TOKEN = re.compile(
     re.IGNORECASE,
 )
 _ROOTS = ("\\sqrt", "sqrt", "\u221a")
+_BEFORE = re.compile(r"\A(?:[ ,;?`\"']|\.(?!\d))+")
+"""What may stand before it; the dot of ".5" belongs to the number."""
 _NO_UNIT = re.compile(r"[+*/^|]|\w\(|\d!")
 """What a number with a unit has not: a sign, a function, a factorial."""
 _CLOSING = {"(": ")", "{": "}"}
@@ -42,7 +44,8 @@ def value_of(words: str, config: AnswerSettings) -> Fraction:
     Raises:
         NotRead: no side can be worked out, a part of it cannot, or two sides differ.
     """
-    text = plain(words, config.decimal).strip(" .,;?`\"'")
+    text = plain(words, config.decimal).rstrip(" .,;?`\"'")
+    text = _BEFORE.sub("", text)
     sides = [side for side in text.split("=") if side.strip(" *_`")]
     values, faults = [], []
     for side in sides:

@@ -47,12 +47,14 @@ def choice_in(line: str, choices: Sequence[str]) -> str:
         NotRead: it names none.
     """
     bodies = _without_letters(choices)
-    if exact := _exact(line, choices) or _exact(line, bodies):
+    exact = _exact(line, choices) or _exact(line, bodies)
+    alone = _LETTERS.fullmatch(line.strip(" .*_"))
+    if exact and (not alone or line in choices):
         return choices[exact[0]]
-    letters = _letters(line)
-    if letters:
+    if letters := _letters(line):
         places = [ord(letter.lower()) - ord("a") for letter in letters]
-        named = [choices[place] for place in places if place < len(choices)]
+        # Where the choices are letters themselves, "(b)" may be the second or the one called b.
+        named = [choices[place] for place in [*places, *exact] if place < len(choices)]
     else:
         texts = set(named_choices(line, bodies))
         named = [choice for choice, text in zip(choices, bodies, strict=True) if text in texts]

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import pairwise
 
 from synthkd.answers.faults import NotRead, SeveralRead
 from synthkd.answers.settings import AnswerSettings
@@ -50,6 +51,8 @@ _TOKEN = re.compile(
 )
 _EXPRESSION = re.compile(r"[\u221a\u03c0\u00b1]|\\(?:sqrt|pi|pm|infty)|-\s*[-(]")
 """What is no unit and no sign: 5\u03c0 is not 5, and -(-5) is not -5."""
+_OPERATOR = re.compile(r"\s*(?:[-+/:x]|\*\*?|plus|minus|times|divided by)\s*\(?\s*", re.IGNORECASE)
+"""Alone between two numbers: 5 + 5 is not 5, though both are the same."""
 _SHORT = re.compile(r"(?<=\d)(?:[kKMB]|bn|mn)\b")
 """5k is 5,000 or five of something."""
 _NEXT = re.compile(r"[,;]\s|\band\b")
@@ -110,6 +113,8 @@ def number_in(words: str, config: AnswerSettings) -> Fraction:
     values = {_value(match, config) for match in numbers}
     if len(values) > 1:
         raise SeveralRead(f"several numbers: {words!r:.200}")
+    if any(_OPERATOR.fullmatch(text[a.end() : b.start()]) for a, b in pairwise(numbers)):
+        raise NotRead(f"an expression and no number: {words!r:.200}")
     if not values:
         raise NotRead(f"no number: {words!r:.200}")
     return values.pop()

@@ -7,7 +7,7 @@ r"""Reads the answer out of what a teacher wrote. Pure: text in, a `Reading` out
 The rules, in this order:
 
 1. The text is cut where the model goes on into a next question that it invented (`stop_at`).
-2. The answer stands behind a cue, on the first line there that is not blank (of a set or a list,
+2. The answer stands behind a cue, on the first line there that says something (of a set or a list,
    also on the bullets there); in \boxed{}, if there is one. A cue may stand several times; two of
    them with different answers are `several_cues`, unless `take` says which one counts.
 3. Where no cue has anything behind it, the answer is what stands in \boxed{}.
@@ -32,6 +32,11 @@ Status = Literal[
 READ = frozenset({"ok", "run_on_cut"})
 """The statuses with an answer."""
 _BRACES = re.compile(r"(\\(?:boxed|fbox)\s*\{)|(\\.)|([{}])", re.DOTALL)
+
+
+_NOTHING = re.compile(r":|(?::?(?:\*\*|__):?)|```\w*|\$\$|\\\[")
+"""A line between a cue and its answer: the rest of a heading, the begin of a block."""
+_MOST_NOTHING = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +202,11 @@ def _split_at(text: str, cues: Collection[str]) -> list[str]:
 def _block(text: str, config: AnswerSettings) -> str:
     """The first line that is not blank, with the bullets below it if it is one of them."""
     text = text.lstrip()
+    for _ in range(_MOST_NOTHING):
+        line, _, rest = text.partition("\n")
+        if not _NOTHING.fullmatch(line.strip()) or not rest or rest.isspace():
+            break
+        text = rest.lstrip()
     line = text.partition("\n")[0].strip()
     if config.type not in ("set", "list") or not BULLET.match(line):
         return line

@@ -13,6 +13,7 @@ For the others, `export: {format: prompt-completion, prompt: prompt, completion:
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Literal
 
@@ -113,7 +114,14 @@ async def weigh(row: Row, kit: Kit, config: WeighSettings, /) -> AsyncIterator[R
 
     Rejects `no_weight`.
     """
-    yield row.with_fields(weight=weight_of(row, config.by) ** config.power)
+    number = weight_of(row, config.by)
+    try:
+        weight = number**config.power
+    except OverflowError:
+        weight = math.inf
+    if not 0 < weight < math.inf:
+        raise Rejected("no_weight", f"{config.by} is {number:g}, to the power {config.power:g}")
+    yield row.with_fields(weight=weight)
 
 
 def weight_of(row: Row, field: str) -> float:

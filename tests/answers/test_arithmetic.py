@@ -40,6 +40,9 @@ EQUATION = AnswerSettings(type="equation")
         ("1.5e3 + 1", "1501"),
         ("12 apples", "12"),
         ("٣ + ٤", "7"),
+        (".5", "0.5"),
+        (".5 + .5", "1"),
+        ("... 5", "5"),
     ],
 )
 def test_the_value_of_an_equation(words: str, value: str) -> None:

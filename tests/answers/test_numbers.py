@@ -103,6 +103,11 @@ def test_what_number_is_said(words: str, number: str) -> None:
         ("3.5.2", "several_answers", "several numbers"),
         ("1/2/3", "several_answers", "several numbers"),
         ("10:30", "several_answers", "several numbers"),
+        ("5 + 5", "bad_label", "an expression"),
+        ("10**10**10", "bad_label", "an expression"),
+        (r"2 \times 2", "bad_label", "an expression"),
+        ("1/2 + 1/2", "bad_label", "an expression"),
+        ("2 times 2", "bad_label", "an expression"),
     ],
 )
 def test_what_is_no_number_is_said_with_the_reason(words: str, status: str, why: str) -> None:

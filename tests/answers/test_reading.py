@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.answers import AnswerSettings, Reading, before, named_choices, read
+from synthkd.answers import (
+    AnswerSettings,
+    AnswerType,
+    Reading,
+    before,
+    canonical,
+    named_choices,
+    read,
+)
 from synthkd.answers.reading import READ
 from synthkd.answers.settings import DEFAULT_CUES
 from synthkd.text import equivalent
@@ -66,6 +74,38 @@ def test_faults_of_what_stands_behind_the_cue(behind: str, fault: str) -> None:
 
 def test_a_letter_right_behind_the_cue_decides_even_if_another_follows() -> None:
     assert reading_of("So the answer is (a) park or (b) sea.").answer == "park"
+
+
+@pytest.mark.parametrize("kind", ["number", "equation", "text", "choice"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The answer is:\n5",
+        "**Answer:**\n\n5\nAs I said.",
+        "The answer is:\n\n$$\n5\n$$",
+        "The answer is:\n\\[\n5\n\\]",
+        "Answer:\n```text\n5\n```",
+    ],
+)
+def test_a_line_that_says_nothing_is_not_the_answer(reply: str, kind: AnswerType) -> None:
+    config = AnswerSettings(type=kind)
+    reading = read(reply, config, choices=["4", "5"] if kind == "choice" else None)
+    assert (reading.status, reading.answer) == ("ok", "5")
+
+
+@pytest.mark.parametrize("sign", [":", "**", "$$", "#"])
+def test_a_sign_may_be_all_that_is_answered(sign: str) -> None:
+    assert reading_of(f"The answer is {sign}", None).answer is not None
+    assert reading_of(f"The answer is {sign}\n", None).answer is not None
+
+
+def test_a_letter_that_is_also_a_choice_is_two_answers() -> None:
+    assert reading_of("So the answer is (b).", ["B", "A"]).status == "several_answers"
+    assert reading_of("So the answer is (b) A.", ["B", "A"]).answer == "A"
+    assert reading_of("So the answer is B.", ["B", "A"]).answer == "B"
+    assert reading_of("So the answer is (b).", ["A", "B"]).answer == "B"
+    assert reading_of("So the answer is f(a) > 0.", ["0", "f(a) > 0"]).answer == "f(a) > 0"
+    assert canonical("(B)", PLAIN, ["(B)", "(A)"]) == "(B)"
 
 
 def test_without_a_cue_there_is_no_answer() -> None:

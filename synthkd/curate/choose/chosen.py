@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from synthkd.answers import AnswerSettings, choices_of
+from synthkd.curate.gates.answers import ROUNDING
 from synthkd.errors import MissingField, Rejected, RowError
 from synthkd.recipes.pool import POOL, Candidate, pool_of
 from synthkd.recipes.votes import Cluster, clusters
@@ -29,6 +30,8 @@ __all__ = [
     "weights_of",
 ]
 
+HEAVIEST = 1e100
+"""Of a candidate: a thousand of them can still be added up."""
 GIVES = ("answer", "rationale", "finish", "agreement", "chosen")
 
 
@@ -94,7 +97,7 @@ def weights_of(candidates: Sequence[Candidate], config: WeighedSettings) -> list
     """What each candidate counts for; 0 where it lacks the number.
 
     Raises:
-        RowError: none has the number, a weight is below 0, or a teacher has none.
+        RowError: none has the number, a weight is below 0 or huge, or a teacher has none.
     """
     numbers: list[float | None] = [1.0] * len(candidates)
     if config.weight is not None:
@@ -105,15 +108,27 @@ def weights_of(candidates: Sequence[Candidate], config: WeighedSettings) -> list
                 " `weight`"
             )
         if config.weight == "logprob":
-            numbers = [None if number is None else math.exp(number) for number in numbers]
+            numbers = [
+                None if number is None else _probability(candidate, number)
+                for candidate, number in zip(candidates, numbers, strict=True)
+            ]
     weights = [
         (number or 0.0) * _of_teacher(candidate, config)
         for candidate, number in zip(candidates, numbers, strict=True)
     ]
     for candidate, weight in zip(candidates, weights, strict=True):
-        if weight < 0:
-            raise RowError(f"{candidate} weighs {weight:g}: weights must not be below 0")
+        if not 0 <= weight <= HEAVIEST:
+            raise RowError(
+                f"{candidate} weighs {weight:g}: weights must not be below 0, nor above"
+                f" {HEAVIEST:g}"
+            )
     return weights
+
+
+def _probability(candidate: Candidate, logprob: float) -> float:
+    if logprob > ROUNDING:
+        raise RowError(f"the logprob of {candidate} must be 0 or less, got {logprob:g}")
+    return math.exp(logprob)
 
 
 def _of_teacher(candidate: Candidate, config: WeighedSettings) -> float:

@@ -40,6 +40,8 @@ ONE = "rows with one distinct candidate"
 TOKENS_CHOSEN, TOKENS_OFFERED = "tokens, chosen", "tokens, offered on average"
 MOST = 64
 """Different texts of a row: all are scored at once."""
+MOST_TOKENS = 10**9
+"""Of a candidate; what is more was never generated."""
 MEASURED = "rows with known lengths"
 
 
@@ -194,6 +196,8 @@ def _known(one: Candidate) -> Fit:
             f"the likelihood of {one} must be a mean log-probability (0 or less), got {mean}: name"
             " the student as `teacher`, who is then asked"
         )
+    if tokens is not None and tokens > MOST_TOKENS:
+        raise RowError(f"the tokens of {one} must be {MOST_TOKENS:,} or fewer, got {tokens:g}")
     return Fit(mean, int(tokens) if tokens and tokens > 0 else 0)
 
 

@@ -92,7 +92,9 @@ class ThoughtSettings(StepSettings):
 
 def read_candidate(one: Candidate, config: ThoughtSettings, choices: list[str] | None) -> Candidate:
     """The candidate with its parts, its answer and a status that says what it is worth."""
-    if one.text is None or (one.status in LOST and one.answer is None):
+    if one.text is None:  # nothing to learn a solution from, whatever is said of its answer
+        return replace(one, status="empty_answer") if one.status == OK else one
+    if one.status in LOST and one.answer is None:
         return one
     cut = one.finish == "length"
     parts = read_parts(one.text, reasoning=one.thought, cut_short=cut)

@@ -14,11 +14,17 @@ from synthkd.answers import READ
 from synthkd.errors import RowError
 from tests.curate.choose.choosing import choose
 
-SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text(max_size=4)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4)
+)
 VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS)
 KEYS = (
     *("teacher", "sample", "text", "rationale", "answer", "status", "likelihood", "tokens"),
-    *("score", "finish", "key", "thought"),
+    *("score", "logprob", "finish", "key", "thought"),
 )
 GOOD: Mapping[str, st.SearchStrategy[Any]] = {
     "teacher": st.sampled_from(["a", "b"]),
@@ -39,16 +45,24 @@ CANDIDATES = st.one_of(
     ),
 )
 POOLS = st.lists(CANDIDATES, max_size=4) | st.lists(VALUES, max_size=2) | VALUES
-STEPS: Mapping[str, Mapping[str, Any]] = {
-    "choose.strongest": {"order": ["a", "b"]},
-    "choose.random": {"agreeing": True},
-    "choose.grape": {},
-    "choose.vote": {"answer": {"type": "number"}},
-    "choose.rerank": {"weight": "likelihood"},
-    "contrast": {"students": ["b"], "negatives_at_least": 0, "unread": True},
-    "confidence.clear": {"pool": True},
-    "confidence.correct": {"pool": True},
-}
+HUGE = st.floats(-1e308, 1e308)
+NUMBERS = st.fixed_dictionaries(
+    dict(GOOD) | {"score": HUGE | st.just(1e308), "logprob": HUGE, "tokens": HUGE}
+)
+STEPS: list[tuple[str, Mapping[str, Any]]] = [
+    ("choose.strongest", {"order": ["a", "b"]}),
+    ("choose.random", {"agreeing": True}),
+    ("choose.grape", {}),
+    ("choose.vote", {"answer": {"type": "number"}}),
+    ("choose.vote", {"weight": "logprob"}),
+    ("choose.rerank", {"weight": "likelihood"}),
+    ("choose.rerank", {"weight": "score", "weighted": True}),
+    ("contrast", {"students": ["b"], "negatives_at_least": 0, "unread": True}),
+    ("confidence.clear", {"pool": True}),
+    ("confidence.correct", {"pool": True}),
+    ("candidates.sums", {}),
+    ("thoughts.choose", {"gold": "response"}),
+]
 
 
 def outcome(name: str, pool: Any, settings: Mapping[str, Any], **fields: Any) -> Any:
@@ -59,11 +73,11 @@ def outcome(name: str, pool: Any, settings: Mapping[str, Any], **fields: Any) ->
         return str(error)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(("name", "config"), STEPS)
 @settings(max_examples=60)
-@given(pool=POOLS)
-def test_whatever_a_pool_holds(name: str, pool: Any) -> None:
-    made = outcome(name, pool, STEPS[name], response="5", confident=True)
+@given(pool=POOLS | st.lists(NUMBERS, max_size=4))
+def test_whatever_a_pool_holds(name: str, config: Mapping[str, Any], pool: Any) -> None:
+    made = outcome(name, pool, config, response="5", confident=True)
     if isinstance(made, str):
         assert 0 < len(made) < 1000
     elif "chosen" in made.fields:
@@ -76,7 +90,7 @@ def test_whatever_a_pool_holds(name: str, pool: Any) -> None:
         }
         assert status in READ
     else:
-        assert len(made.fields["candidates"]) > 0
+        assert len(made.fields["candidates"]) == len(pool)
 
 
 @settings(max_examples=60)

@@ -70,3 +70,9 @@ async def test_surer_rows_count_more() -> None:
         assert done.fields["weight"] == pytest.approx(weight)
     with pytest.raises(Rejected, match="no_weight: agreement must be a number above 0, got 0"):
         await choose("weigh", [], **(FIELDS | {"agreement": 0}))
+
+
+@pytest.mark.parametrize("number", [1e308, 1e-308])
+async def test_a_weight_that_no_float_holds(number: float) -> None:
+    with pytest.raises(Rejected, match="no_weight"):
+        await choose("weigh", [], {"power": 10}, **(FIELDS | {"agreement": number}))

@@ -98,6 +98,7 @@ def test_a_solution_may_be_the_bare_answer() -> None:
         ([], "no_candidate"),
         ([candidate("<think>Hm.</think> \\boxed{5}")], "unsolved"),
         ([candidate("Four."), candidate("Five.", 1)], "no_thought"),
+        ([{"teacher": "r1", "answer": "4"}], "unsolved"),  # without a text it shows no solution
     ],
 )
 def test_why_nothing_can_be_chosen(pool: list[Json], reason: str) -> None:
