@@ -35,6 +35,7 @@ from synthkd.manifest import (
     StepCounts,
     Stopped,
     TeacherCounts,
+    called,
 )
 from synthkd.rows import Fields, Json
 from synthkd.scoreboard import evaluation_view
@@ -241,7 +242,7 @@ def teachers_table(teachers: Mapping[str, TeacherCounts]) -> Table:
             teacher.prompt_tokens + teacher.completion_tokens,
         )
         table.add_row(
-            _called(name, simulated=teacher.simulated),
+            called(name, simulated=teacher.simulated),
             *(f"{n:,}" for n in counts),
             known(teacher.usd, ".4f"),
             known(teacher.latency_s, ".2f"),
@@ -367,7 +368,3 @@ def _by_count(reasons: Mapping[str, int]) -> str:
 
 def _of_limit(spent: str, limit: float | None, unit: str) -> str:
     return f"{spent} {unit}" if limit is None else f"{spent} of {limit:,} {unit}"
-
-
-def _called(name: str, *, simulated: bool) -> str:
-    return f"{name} (simulated)" if simulated else name

@@ -43,6 +43,8 @@ STOPPED = "stopped"
 PREDICTIONS = "predictions.parquet"
 """Every answer to every held-out row (`synthkd.evaluate.predictions`)."""
 RUN = "run.json"
+LEDGER = ".synthkd/ledger.sqlite"
+"""One for all runs of a project, so that whatever was bought once is found by all."""
 
 
 R = TypeVar("R", bound=Record)

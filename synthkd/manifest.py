@@ -15,6 +15,12 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def called(name: str, *, simulated: bool, recorded: bool = False) -> str:
+    """The name, with what must stand beside every figure of it."""
+    kind = "simulated" if simulated else "recorded" if recorded else ""
+    return f"{name} ({kind})" if kind else name
+
+
 class Counts(Record):
     """The fates of source rows: read = kept + rejected + failed + waiting."""
 

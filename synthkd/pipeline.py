@@ -21,6 +21,7 @@ from synthkd.again import RunAgain
 from synthkd.errors import UserError, WaitingForBatch
 from synthkd.flow import Emit, run_loop, streamed
 from synthkd.folder import (
+    LEDGER,
     MANIFEST,
     RunFolder,
     ledger_of,
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
     from synthkd.doctor import Report
 
 __all__ = ["Pipeline", "read_manifest", "read_stopped"]
-
-LEDGER = ".synthkd/ledger.sqlite"
-"""One for all runs of a project, so that whatever was bought once is found by all."""
 
 AFTERWARDS = {"student", "evaluate", "budget"}
 """The blocks that made nothing of the rows."""

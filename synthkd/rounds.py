@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import orjson
 
@@ -37,6 +36,7 @@ from synthkd.rows import Row
 from synthkd.students.artefact import Student, confidences
 from synthkd.students.lesson import HeldOutRow
 from synthkd.text import same_answer
+from synthkd.training import Train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +55,6 @@ class Before:
 
 Ask = Callable[[Before, RowSpool], Awaitable[None]]
 """Carries out a round; fills the spool and seals it."""
-
-
-class Train(Protocol):
-    """Trains a student on a file of rows; see `synthkd.training.train`."""
-
-    def __call__(self, *, rows_file: Path, folder: Path, work: Path) -> Awaitable[Student]:
-        """The student, in its folder."""
 
 
 class Rounds:

@@ -21,11 +21,12 @@ from synthkd.manifest import (
     TrialRecord,
     Unseen,
     Wordings,
+    called,
 )
 from synthkd.tables import known, plain_table, printable
 
 if TYPE_CHECKING:
-    from synthkd.evaluate.comparison import Comparison, Side
+    from synthkd.evaluate.comparison import Comparison
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -70,11 +71,14 @@ def trial_view(record: TrialRecord, folder: Path) -> RenderableType:
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Two results on the rows that both have."""
     sides = {"A": comparison.a, "B": comparison.b}
+    names = {
+        letter: called(side.who, simulated=side.simulated, recorded=side.recorded)
+        for letter, side in sides.items()
+    }
     parts: list[RenderableType] = [
         *[
             printable(
-                f"{letter}: {_called(side.who, side)} of {side.place},"
-                f" on {side.on}: {side.rows:,} rows"
+                f"{letter}: {names[letter]} of {side.place}, on {side.on}: {side.rows:,} rows"
             )
             for letter, side in sides.items()
         ],
@@ -213,8 +217,7 @@ def _wordings(found: list[Wordings]) -> Table:
         for figure, value in figures.items():
             table.add_row(printable(one.who), printable(figure), _interval(value))
         if one.p is not None:
-            p = "<0.001" if one.p < 0.001 else f"{one.p:.3f}"
-            table.add_row(printable(one.who), "p of the spread (Cochran's Q)", p)
+            table.add_row(printable(one.who), "p of the spread (Cochran's Q)", _p(one.p))
     return table
 
 
@@ -227,16 +230,10 @@ def _unseen(unseen: Unseen) -> str:
 
 
 def _who(one: Contestant) -> str:
-    name = _called(one.name, one)
+    name = called(one.name, simulated=one.simulated, recorded=one.recorded)
     if one.seeds > 1:
         name += f", {one.seeds} seeds"
     return printable(name if one.role == one.name else f"{one.role}: {name}")
-
-
-def _called(name: str, one: Contestant | Side) -> str:
-    """The name, with what must stand beside every figure of it."""
-    kind = "simulated" if one.simulated else "recorded" if one.recorded else ""
-    return f"{name} ({kind})" if kind else name
 
 
 def _interval(interval: Interval, sign: str = "") -> str:

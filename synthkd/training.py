@@ -102,7 +102,7 @@ class Train(Protocol):
     """Trains the nth of `student.seeds` on a file of rows; see `train`."""
 
     def __call__(
-        self, *, rows_file: Path, folder: Path, work: Path, nth: int
+        self, *, rows_file: Path, folder: Path, work: Path, nth: int = 0
     ) -> Awaitable[Student]:
         """The student, in its folder."""
 

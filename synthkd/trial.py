@@ -29,7 +29,7 @@ from synthkd.errors import ConfigError, UserError
 from synthkd.evaluate.card import section
 from synthkd.examined import Found, Named, as_trial, find_student, others_named, source_of
 from synthkd.flow import in_thread
-from synthkd.folder import MANIFEST, PREDICTIONS, RunFolder, open_folder, sha256_of
+from synthkd.folder import LEDGER, MANIFEST, PREDICTIONS, RunFolder, open_folder, sha256_of
 from synthkd.hints import near
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Split
@@ -49,7 +49,6 @@ from synthkd.training import held_out_rows, siblings_in, student_in_words
 from synthkd.wiring import fields_of_evaluation
 from synthkd.wordings import check_wordings
 
-LEDGER = ".synthkd/ledger.sqlite"
 RESULT, SECTION = "evaluation.json", "card.md"
 
 

@@ -39,8 +39,8 @@ def list_batches(
     import orjson
 
     from synthkd.flow import run_loop
+    from synthkd.folder import LEDGER
     from synthkd.io.paths import ledger_path
-    from synthkd.pipeline import LEDGER
 
     path = ledger_path(ledger or LEDGER)
     if not path.is_file():

@@ -195,8 +195,8 @@ def erase(
 
 
 def _path(url: str | None) -> Path:
+    from synthkd.folder import LEDGER
     from synthkd.io.paths import ledger_path
-    from synthkd.pipeline import LEDGER
 
     return ledger_path(url or LEDGER)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from synthkd.manifest import Contestant, Evaluation, Interval
+from synthkd.manifest import Contestant, Evaluation, Interval, called
 from synthkd.text import escaped
 
 HEADING = "## Evaluation"
@@ -56,9 +56,9 @@ def _between(figure: Interval, sign: str = "") -> str:
 
 
 def _who(one: Contestant) -> str:
-    kind = " (simulated)" if one.simulated else " (recorded)" if one.recorded else ""
+    name = escaped(called(one.name, simulated=one.simulated, recorded=one.recorded))
     seeds = f", {one.seeds} seeds" if one.seeds > 1 else ""
-    return f"{one.role}: {escaped(one.name)}{kind}{seeds}".replace("|", "/")
+    return f"{one.role}: {name}{seeds}".replace("|", "/")
 
 
 def _beside(evaluation: Evaluation) -> Iterator[str]:

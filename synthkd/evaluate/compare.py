@@ -12,7 +12,7 @@ console.print(evaluation_view(evaluation))      # of synthkd.scoreboard
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -237,14 +237,18 @@ def _unseen(gold: Sequence[Json], known: Set[str]) -> Unseen | None:
     return Unseen(labels=len(counts), rows=counts.total(), examples=examples)
 
 
-def _notes(gold: Sequence[Json], metrics: Sequence[str]) -> list[str]:
-    notes = []
-    rows, labels = len(gold), Counter(map(key_of, gold))
+def few_rows(rows: int) -> Iterator[str]:
+    """What to bear in mind of so many rows, if they are few."""
     if rows < FEW_ROWS:
-        notes.append(
+        yield (
             f"few rows: {rows} cannot tell apart what differs by little; the intervals are honest"
             " and wide"
         )
+
+
+def _notes(gold: Sequence[Json], metrics: Sequence[str]) -> list[str]:
+    notes = [*few_rows(len(gold))]
+    labels = Counter(map(key_of, gold))
     if "macro_f1" in metrics:
         rare = sum(count < FEW_OF_A_LABEL for count in labels.values())
         if len(labels) == 1:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from synthkd.errors import UserError
-from synthkd.evaluate.compare import FEW_ROWS, key_of
+from synthkd.evaluate.compare import few_rows, key_of
 from synthkd.evaluate.metrics import metrics_of
 from synthkd.evaluate.paired import figure, lead, lead_by_seed, lead_of_means
 from synthkd.evaluate.predictions import Predictions
@@ -222,11 +222,7 @@ def _notes(
     for side in sides:
         if left := side.rows - rows:
             yield f"{left:,} of {side.rows:,} rows of {side.place} are not in the other: left out"
-    if rows < FEW_ROWS:
-        yield (
-            f"few rows: {rows} cannot tell apart what differs by little; the intervals are honest"
-            " and wide"
-        )
+    yield from few_rows(rows)
     ours, theirs = a.found.about.metrics, b.found.about.metrics
     if all_metrics and (alone := sorted({*ours} ^ {*theirs})):
         yield f"only one of them was scored by {', '.join(alone)}: left out"

@@ -1,7 +1,7 @@
 """Teacher hacking: a student comes ever nearer to its teacher and goes away from what is right.
 
     readings = [Reading(at=100, proxy=-1.9, golden=[...]), Reading(at=200, ...), ...]
-    alarms(readings, evals=3, ses=1.0)      # [Alarm(at=900, best=500, worse=0.12, se=0.04), ...]
+    alarms(readings, evals=3, ses=2.0)      # [Alarm(at=900, best=500, worse=0.12, se=0.04), ...]
     readings[best(readings)].at             # the checkpoint to keep
 
 The proxy says how well the student does what its teacher does; the golden score says how right it
@@ -52,13 +52,13 @@ def best(readings: Sequence[Reading]) -> int:
     return means.index(max(means))
 
 
-def alarms(readings: Sequence[Reading], *, evals: int = 3, ses: float = 1.0) -> list[Alarm]:
+def alarms(readings: Sequence[Reading], *, evals: int = 3, ses: float = 2.0) -> list[Alarm]:
     """Where the proxy improved over so many evaluations while golden got worse.
 
     An alarm needs that each of the last `evals` readings is worse than the best before them by more
     than `ses` standard errors, and that the proxy is better than it was at that best and better
-    than `evals` readings ago. One bad reading is no alarm: of noise alone a sixth of all readings
-    would be.
+    than `evals` readings ago. One bad reading is no alarm: with `ses` 1 a sixth of all readings
+    would be, of noise alone.
 
     Args:
         readings: in the order of training.

@@ -27,18 +27,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def share_of(hits: int, n: int, *, level: float = 0.95) -> Interval:
+def share_of(hits: float, n: float, *, level: float = 0.95) -> Interval:
     """A share of n things, exactly.
 
     Args:
-        hits: 0 to n.
+        hits: 0 to n; half of one is a tie.
         n: at least 1.
         level: how often it is to cover.
     """
-    from scipy.stats import binomtest
+    from scipy.special import betaincinv
 
-    exact = binomtest(hits, n).proportion_ci(level, method="exact")
-    return Interval(value=hits / n, low=float(exact.low), high=float(exact.high))
+    outside = (1 - level) / 2
+    low = float(betaincinv(hits, n - hits + 1, outside)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - outside)) if hits < n else 1.0
+    return Interval(value=hits / n, low=low, high=high)
 
 
 def figure_of(

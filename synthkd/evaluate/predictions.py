@@ -4,7 +4,7 @@ One line for each row, contestant and seed, row by row in the order of the sourc
 
     id              of the row
     who, role       the contestant, as in the evaluation
-    seed            of a student; 0 for everybody else
+    seed            of a student that was trained here; 0 for everybody else
     gold, answer    a text as it is; where any of them all is no text, JSON text in both columns
     confidence      null where the contestant gives none
     METRIC          what the row scores, 0 to 1, by each metric that is a mean over rows. Macro-F1

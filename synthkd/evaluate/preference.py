@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkd.errors import UserError
+from synthkd.evaluate.intervals import share_of
 from synthkd.manifest import Interval
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def win_rate(
     spread = math.sqrt(float(weights @ lengths**2) / n)  # about 0, so that the sides are alike
     x = np.tanh(lengths / spread) if spread > 0 else np.zeros_like(lengths)
     fit = _fit(wins, x, weights)
-    raw = exact(float(weights @ wins) / n, n)
+    raw = share_of(float(weights @ wins), n)
     middle = log_odds((raw.value * n + 0.5) / (n + 1))  # with the tie that the fit has too
     decided = (wins != 0.5) & (lengths != 0)
     longer = ((wins > 0.5) == (lengths > 0))[decided]
@@ -102,16 +103,6 @@ def win_rate(
         length_effect=fit.b,
         longer=float(np.average(longer, weights=weights[decided])) if len(longer) else None,
     )
-
-
-def exact(share: float, n: float) -> Interval:
-    """A share of n, 0 to 1, with its 95 % interval (Clopper and Pearson 1934); ties are halves."""
-    from scipy.special import betaincinv
-
-    hits = share * n
-    low = float(betaincinv(hits, n - hits + 1, 0.025)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, n - hits, 0.975)) if hits < n else 1.0
-    return Interval(value=share, low=low, high=high)
 
 
 def log_odds(share: float) -> float:
