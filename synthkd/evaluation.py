@@ -24,10 +24,16 @@ from synthkd.evaluate.predictions import write_predictions
 from synthkd.evaluate.wording import over_wordings
 from synthkd.exam import Exam, cost_nano_usd, median_ms, usd_per_1000
 from synthkd.flow import Stage, in_thread, pour
-from synthkd.forgetting import forgotten
+from synthkd.forgetting import check_forgetting, forgotten
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Source
 from synthkd.manifest import Evaluation, StepCounts, Wordings
+from synthkd.paraphrases import (
+    OWN,
+    check_paraphrases,
+    wordings_of_step,
+    wordings_of_texts,
+)
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
 from synthkd.rows import Json, Row
 from synthkd.students import kinds
@@ -39,7 +45,6 @@ from synthkd.teachers.open import Gateway
 from synthkd.teachers.request import Completion
 from synthkd.teachers.students import is_taught_by_simulated
 from synthkd.training import Sibling
-from synthkd.wordings import OWN, wordings_of_step, wordings_of_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,17 @@ class HeldOut:
     gold: Json
     text: str
     """What the student sees; empty without a student."""
+
+
+def check_evaluation(plan: Plan) -> None:
+    """Check the files that `evaluate` names, and what it needs installed, before anything is spent.
+
+    Raises:
+        ConfigError: a wording that cannot be used.
+        UserError: general questions that cannot be read, or the harness is not installed.
+    """
+    check_paraphrases(plan)
+    check_forgetting(plan)
 
 
 async def evaluate(

@@ -26,6 +26,7 @@ from synthkd.io.sources import SourceRow, open_source
 from synthkd.kit import Kit
 from synthkd.manifest import Manifest, PriceRecord
 from synthkd.outflow import Outflow, lines_of, outflows
+from synthkd.paraphrases import wordings_of_step
 from synthkd.plan import (
     BoundRowStep,
     BoundTableStep,
@@ -47,7 +48,6 @@ from synthkd.teachers.prices import FREE, nano_usd, price_for, price_record
 from synthkd.teachers.request import Completion, Request
 from synthkd.teachers.stats import TeacherStats
 from synthkd.wiring import check_held_out, check_wiring
-from synthkd.wordings import wordings_of_step
 
 TRIED_ROWS = 50
 """Rows on which each step is tried: enough for a mean length, and it takes milliseconds."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from synthkd.again import RunAgain
 from synthkd.errors import UserError, WaitingForBatch
+from synthkd.evaluation import check_evaluation
 from synthkd.flow import Emit, run_loop, streamed
 from synthkd.folder import (
     LEDGER,
@@ -32,7 +33,6 @@ from synthkd.folder import (
     run_id_of,
 )
 from synthkd.forecast import Forecast, forecast
-from synthkd.forgetting import check_forgetting
 from synthkd.manifest import Manifest
 from synthkd.pipeline_file import apply_overrides, read_yaml
 from synthkd.plan import Plan, compile_plan
@@ -41,7 +41,6 @@ from synthkd.running import Run, Tell, Ways
 from synthkd.teachers.batches.run import Batches
 from synthkd.teachers.layers import Sleep
 from synthkd.waiting import Remembering, batches_in, until_collected
-from synthkd.wordings import check_wordings
 
 if TYPE_CHECKING:
     from synthkd.doctor import Report
@@ -87,8 +86,7 @@ class Pipeline:
             overrides = [*overrides, f"source.limit={limit}"]
         path = Path(path)
         plan = compile_plan(read_yaml(path, overrides), path)
-        check_wordings(plan)
-        check_forgetting(plan)
+        check_evaluation(plan)
         out = Path("data", "out", plan.config.name) if out is None else Path(out)
         return cls(plan, out=out, ledger=ledger)
 
@@ -116,8 +114,7 @@ class Pipeline:
         manifest = manifest_of_rows(folder)
         raw = apply_overrides(dict(manifest.config), overrides)
         plan = compile_plan(raw, Path(manifest.pipeline))
-        check_wordings(plan)
-        check_forgetting(plan)
+        check_evaluation(plan)
         return cls(plan, out=folder, ledger=ledger)
 
     @property

@@ -26,7 +26,7 @@ from synthkd.manifest import (
 from synthkd.tables import known, plain_table, printable
 
 if TYPE_CHECKING:
-    from synthkd.evaluate.comparison import Comparison
+    from synthkd.evaluate.two_results import Comparison
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:

@@ -27,7 +27,8 @@ from pydantic import ValidationError
 from synthkd.cards import teacher_in_words
 from synthkd.errors import ConfigError, UserError
 from synthkd.evaluate.card import section
-from synthkd.examined import Found, Named, as_trial, find_student, others_named, source_of
+from synthkd.evaluation import check_evaluation
+from synthkd.examinees import Found, Named, as_trial, find_student, others_named, source_of
 from synthkd.flow import in_thread
 from synthkd.folder import LEDGER, MANIFEST, PREDICTIONS, RunFolder, open_folder, sha256_of
 from synthkd.hints import near
@@ -47,7 +48,6 @@ from synthkd.survey import Survey
 from synthkd.teachers.prices import price_record
 from synthkd.training import held_out_rows, siblings_in, student_in_words
 from synthkd.wiring import fields_of_evaluation
-from synthkd.wordings import check_wordings
 
 RESULT, SECTION = "evaluation.json", "card.md"
 
@@ -103,7 +103,7 @@ class Trial:
             raise ConfigError(faults)
         trial = as_trial(raw, path, [*named.teachers, *others], found)
         plan = compile_plan(apply_overrides(trial, late), path)
-        check_wordings(plan)
+        check_evaluation(plan)
         asked = {name for bound in plan.steps for name in bound.teachers}
         kept = {name: one for name, one in plan.config.teachers.items() if name in asked}
         plan = replace(plan, config=plan.config.model_copy(update={"teachers": kept}))

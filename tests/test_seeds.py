@@ -15,7 +15,7 @@ import pytest
 
 from synthkd.errors import ConfigError, UserError
 from synthkd.evaluate.predictions import read_predictions
-from synthkd.examined import Named
+from synthkd.examinees import Named
 from synthkd.manifest import Contestant, Manifest
 from synthkd.pipeline import Pipeline
 from synthkd.pipeline_file import parse_config

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from synthkd.cli import app
 from synthkd.errors import BudgetReached, ConfigError, SynthkdError, TooManyLost, UserError
 from synthkd.evaluate.predictions import read_predictions
-from synthkd.examined import Named
+from synthkd.examinees import Named
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.folder import read_stopped
 from synthkd.manifest import Contestant, TrialRecord

@@ -71,7 +71,7 @@ def evaluate(
     nothing is made of them. Examined are the teachers of `evaluate.ask`, or, if you name any,
     those alone.
     """
-    from synthkd.examined import Named
+    from synthkd.examinees import Named
 
     named = Named(
         student=student,
@@ -162,8 +162,8 @@ def compare(
 
     Nothing is asked: the answers were kept in predictions.parquet.
     """
-    from synthkd.evaluate.comparison import Entry, compare_results
     from synthkd.evaluate.predictions import read_predictions
+    from synthkd.evaluate.two_results import Entry, compare_results
     from synthkd.io.atomic import atomic_file
 
     entries = [

@@ -6,7 +6,8 @@
 A row is a JSON object: `prompt`, `answer`, and if you like `id`, `kind` (each has figures of its
 own), `type`, `choices` and `reference` (a text whose likelihood is measured). Some models write
 whole sentences, others are brief; what is counted is whether the answer is there, except where the
-form is what was asked for.
+form is what was asked for. So these are not the types of `synthkd.answers`, which take an answer
+that stands behind a cue or alone.
 
 type     a reply is right if
 number   the last number of its first line is the answer
@@ -34,7 +35,7 @@ from synthkd.errors import SourceError
 from synthkd.evaluate.matching import number_of
 from synthkd.text import normalised, without_punctuation
 
-Kind = Literal["number", "text", "choice", "list", "exact", "json", "lines"]
+Form = Literal["number", "text", "choice", "list", "exact", "json", "lines"]
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _THOUGHT = "</think>"
 
@@ -47,7 +48,7 @@ class Item(BaseModel):
     id: str | int | None = None
     kind: str = "all"
     prompt: Annotated[str, Field(min_length=1)]
-    type: Kind = "text"
+    type: Form = "text"
     answer: Any
     choices: list[str] = []
     reference: str | None = None

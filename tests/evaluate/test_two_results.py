@@ -14,8 +14,8 @@ from synthkd.cli import app
 from synthkd.display import console_for
 from synthkd.errors import UserError
 from synthkd.evaluate.compare import Answers, compare
-from synthkd.evaluate.comparison import Comparison, Entry, compare_results
 from synthkd.evaluate.predictions import read_predictions, write_predictions
+from synthkd.evaluate.two_results import Comparison, Entry, compare_results
 from synthkd.rows import Json
 from synthkd.scoreboard import comparison_view
 

@@ -23,7 +23,7 @@ OWN = "as it is"
 """The wording that all else is measured with."""
 
 
-def check_wordings(plan: Plan) -> None:
+def check_paraphrases(plan: Plan) -> None:
     """Check what `evaluate.paraphrases` names, before anything is spent.
 
     Raises:
