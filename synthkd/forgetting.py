@@ -20,7 +20,7 @@ from synthkd.evaluate.paired import figure, lead
 from synthkd.evaluate.scored import Scored, mean_of, share_right
 from synthkd.evaluate.suite import Item, Suite, read_suite
 from synthkd.io.paths import find_file
-from synthkd.manifest import Forgetting, Kept, Likelihood
+from synthkd.manifest import Forgetting, KindChange, Likelihood
 from synthkd.plan import Plan
 from synthkd.prompts import shipped_folder
 from synthkd.students import causal, pretrained
@@ -100,7 +100,7 @@ def check_forgetting(plan: Plan) -> None:
 
 def _by_harness(
     config: HarnessConfig, student: CausalStudent, base: Path, resamples: int, seed: int
-) -> list[Kept]:
+) -> list[KindChange]:
     """Tasks of lm-evaluation-harness before and after, document by document."""
     include = None if config.include is None else base / config.include
     asked = [
@@ -123,7 +123,7 @@ def _by_harness(
     ]
     before, after = asked
     return [
-        Kept(
+        KindChange(
             kind=name,
             rows=len(before[name]),
             **_figures(_scored(before[name]), _scored(after[name]), resamples, seed),
@@ -195,9 +195,9 @@ def compare(
         seed: of the draws.
     """
 
-    def kept(kind: str, places: Sequence[int]) -> Kept:
+    def kept(kind: str, places: Sequence[int]) -> KindChange:
         then, now = (share_right([who.right[place] for place in places]) for who in (before, after))
-        return Kept(kind=kind, rows=len(places), **_figures(then, now, resamples, seed))
+        return KindChange(kind=kind, rows=len(places), **_figures(then, now, resamples, seed))
 
     kinds = dict.fromkeys(item.kind for item in suite.items)
     overall = kept("all", range(len(suite.items)))
@@ -236,7 +236,7 @@ def _figures(then: Scored, now: Scored, resamples: int, seed: int) -> dict[str, 
 
 
 def _warnings(
-    overall: Kept, by_kind: Sequence[Kept], likelihood: Likelihood | None
+    overall: KindChange, by_kind: Sequence[KindChange], likelihood: Likelihood | None
 ) -> Iterator[str]:
     """Where the interval of the change is wholly below 0."""
     if overall.change.high < 0:
@@ -250,7 +250,7 @@ def _warnings(
         yield "general texts are less likely to the student than they were to its base"
 
 
-def _lost(what: str, looked_at: Sequence[Kept]) -> Iterator[str]:
+def _lost(what: str, looked_at: Sequence[KindChange]) -> Iterator[str]:
     worse = [one.kind for one in looked_at if one.change.high < 0]
     if worse:
         yield f"the {what} that lost: {', '.join(worse)} (of {len(looked_at)} looked at)"

@@ -238,7 +238,7 @@ class Change(Record):
     """After minus before: `only_student` rows were won, `only_other` lost."""
 
 
-class Kept(Change):
+class KindChange(Change):
     """How many questions of a kind were answered rightly."""
 
     kind: str
@@ -259,11 +259,11 @@ class Forgetting(Record):
     sha256: str
     """Of the suite's file."""
     base: str
-    overall: Kept
-    kinds: list[Kept] = []
+    overall: KindChange
+    kinds: list[KindChange] = []
     likelihood: Likelihood | None = None
     """None = the suite has no reference texts."""
-    harness: list[Kept] = []
+    harness: list[KindChange] = []
     """Tasks and metrics of lm-evaluation-harness; `kind` names them."""
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()

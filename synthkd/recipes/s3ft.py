@@ -50,9 +50,6 @@ class S3ftSettings(ReasoningSettings):
     ends in gold; by default gold itself."""
     samples: Samples = 1
     """Answers of the student; the first that is right is taken."""
-    whole: bool = False
-    """Whether a reply as a whole is the answer, as of a student of labels; else it stands behind a
-    cue."""
     paraphrase_prompt: str = "s3ft/paraphrase"
     """The prompt; the shipped one shows `question` and the reference."""
     judge_prompt: str = "s3ft/right"
@@ -196,8 +193,10 @@ async def _is_right(row: Row, kit: Kit, config: S3ftSettings, one: Candidate) ->
         right = told
     elif config.judge is None:
         right = same(said, gold, config.reads, choices_of(row.fields, config.reads))
+    elif (judged := await _judged(row, kit, config, said)) is None:
+        return False
     else:
-        right = await _judged(row, kit, config, said)
+        right = judged
     if not right:
         kit.discard("wrong_answer", f"gold is {gold!s:.80}, got {said[-200:]}")
     return right
@@ -207,20 +206,20 @@ def _said(one: Candidate, config: S3ftSettings) -> str | None:
     """What is compared or judged; None = nothing that can be."""
     if not (one.text or "").strip():
         return None
-    if not config.whole and config.judge is None:
+    if config.judge is None:
         return one.answer if one.is_usable else None
     is_whole = one.status in WHOLE and one.finish != "length"
     return before(one.text or "", config.reads.stop_at).strip() if is_whole else None
 
 
-async def _judged(row: Row, kit: Kit, config: S3ftSettings, said: str) -> bool:
-    """What the judge says; a reply that cannot be read is no yes."""
+async def _judged(row: Row, kit: Kit, config: S3ftSettings, said: str) -> bool | None:
+    """What the judge says; None = nothing that can be read, which is no yes and is discarded."""
     assert config.judge is not None  # noqa: S101  the caller looked
     declared = kit.prompts[config.judge_prompt].inputs
     inputs = inputs_of(row, declared, gold=row.fields[config.gold], answer=said)
     reply = await kit.ask(config.judge_prompt, inputs, teacher=config.judge)
     if (loss := loss_of(reply)) is not None:
         kit.discard("unjudged", f"{loss.reason}: {loss.detail}")
-        return False
+        return None
     value = reply.shaped.value if reply.shaped is not None else None
     return isinstance(value, dict) and value.get("right") is True

@@ -73,7 +73,7 @@ async def test_a_student_of_labels_answers_with_the_reply_as_a_whole(
     ask: Callable[..., Any],
 ) -> None:
     row = {"question": "where is it", "answer": "order_status"}
-    done = await ask("s3ft", {**SETTINGS, "whole": True}, row, {"me": ["Order status"]})
+    done = await ask("s3ft", {**SETTINGS, "cue": []}, row, {"me": ["Order status"]})
     assert origin(done) == ("own", "Order status")
 
 
@@ -90,7 +90,7 @@ async def test_a_verdict_that_cannot_be_read_is_no_yes(ask: Callable[..., Any]) 
     config = {**SETTINGS, "judge": "judge"}
     done = await ask("s3ft", config, ROW, {"me": ["Five."], "judge": ["I think so", "yes!"]})
     assert origin(done)[0] == "gold"
-    assert [reason for reason, _ in done.kit.discards] == ["unjudged", "wrong_answer"]
+    assert [reason for reason, _ in done.kit.discards] == ["unjudged"]
 
 
 def pool(*texts: str, **more: Any) -> list[dict[str, Any]]:
