@@ -12,6 +12,7 @@ from rich.console import Console
 
 from synthkd.config import PipelineConfig
 from synthkd.errors import UserError
+from synthkd.evaluate.card import section
 from synthkd.evaluate.suite import Item, Suite
 from synthkd.forgetting import Asked, compare, forgotten
 from synthkd.manifest import Evaluation, Forgetting
@@ -68,6 +69,7 @@ def test_a_person_sees_it() -> None:
     shown = console.export_text()
     for said in ("made.jsonl", "folder", "-100.00", "the student has forgotten"):
         assert said in shown
+    assert any(line.startswith("* the student has forgotten") for line in section(evaluation))
 
 
 TINY = {"hidden_size": 32, "layers": 1, "heads": 2, "tokenizer": "characters"}

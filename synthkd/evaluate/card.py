@@ -74,6 +74,8 @@ def _beside(evaluation: Evaluation) -> Iterator[str]:
             yield f"{_who(one)} answered {one.answered:,}; no answer is wrong"
     if (unseen := evaluation.unseen) is not None:
         yield f"{unseen.rows:,} rows have one of {unseen.labels:,} labels that it never learnt"
+    if evaluation.forgetting is not None:
+        yield from evaluation.forgetting.warnings
     if any(one.simulated for one in evaluation.contestants):
         yield "simulated figures show that the code works, not that a method does"
     yield from evaluation.notes
