@@ -107,7 +107,7 @@ def _take(triple: Triple, proposition: str | None, found: Written) -> None:
 
 def _json(text: str, source: str, found: Written) -> None:
     broken = False
-    for value in _values(text):
+    for value in json_values(text):
         if value is None:
             broken = True
         else:
@@ -116,7 +116,7 @@ def _json(text: str, source: str, found: Written) -> None:
         found.faults.append(("cut", text[-80:]))
 
 
-def _values(text: str) -> Iterator[Json]:
+def json_values(text: str) -> Iterator[Json]:
     """Every JSON list or object in the text that is whole, and None for one that does not close.
 
     Of one that is cut or broken its whole parts follow. A text of brackets alone is given up after
