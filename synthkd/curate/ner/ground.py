@@ -73,7 +73,7 @@ async def ground(row: Row, kit: Kit, config: GroundSettings, /) -> AsyncIterator
     spans: list[Json] = []
     for start, end, kind in kept:
         at, how = placed[start, end, kind]
-        said = {"text": text[start:end], "start": start, "end": end, "how": how}
+        said: dict[str, Json] = {"text": text[start:end], "start": start, "end": end, "how": how}
         grounded.append({**mentions[at], **said})
         spans.append({"start": start, "end": end, "label": kind})
     yield row.with_fields(**{config.mentions: grounded, config.spans: spans})
