@@ -262,6 +262,13 @@ def test_a_setting_has_type_limit_and_default() -> None:
     assert "  samples: int >= 1 <= 10000, default 1" in invoke("steps", "label").stdout
 
 
+def test_a_block_in_a_step_is_shown_with_its_settings() -> None:
+    shown = invoke("steps", "choose.vote").stdout
+    assert "  answer: AnswerSettings, default {}\n" in shown
+    assert "        decimal: '.' | ',', default \".\"\n" in shown
+    assert 'default {"kind": "tfidf"}' in invoke("steps", "exemplars").stdout
+
+
 def test_an_unknown_step_names_the_near_ones() -> None:
     result = invoke("steps", "lable")
     assert result.exit_code == 2

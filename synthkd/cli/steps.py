@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ import typer
 from synthkd.cli.app import Debug, app, reported
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from synthkd.steps import AnyStep
 
 
@@ -40,13 +43,21 @@ def _described(step: AnyStep) -> str:
     kind = "row step" if isinstance(step, Step) else "table step: sees all rows at once"
     lines = [f"{step.name} ({kind})", "", step.about, ""]
     lines += [f"needs  {_fields(step.needs)}", f"gives  {_fields(step.gives)}", "", "with:"]
-    for name, field in step.config.model_fields.items():
+    return "\n".join([*lines, *_settings(step.config)])
+
+
+def _settings(config: type[BaseModel], indent: str = "  ") -> Iterator[str]:
+    """A line for each setting and what it is; those of a block in it below."""
+    from pydantic import BaseModel
+
+    for name, field in config.model_fields.items():
         default = "required" if field.is_required() else f"default {_yaml(field.get_default())}"
         kind = " ".join([_type_text(field.annotation), *map(_bound, field.metadata)]).strip()
-        lines.append(f"  {name}: {kind}, {default}")
-        if field.description:
-            lines += [f"      {line}" for line in field.description.splitlines()]
-    return "\n".join(lines)
+        yield f"{indent}{name}: {kind}, {default}"
+        yield from (f"{indent}    {line}" for line in (field.description or "").splitlines())
+        block = field.annotation
+        if isinstance(block, type) and issubclass(block, BaseModel):
+            yield from _settings(block, indent + "      ")
 
 
 def _fields(names: Any) -> str:
@@ -70,8 +81,17 @@ def _type_text(annotation: Any) -> str:
 
 
 def _yaml(value: object) -> str:
-    """A default as one would write it into a pipeline file."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """A default as one would write it into a pipeline file; of a block what is not its default."""
+    return json.dumps(value, ensure_ascii=False, default=_said)
+
+
+def _said(value: object) -> object:
+    from pydantic import BaseModel
+
+    if not isinstance(value, BaseModel):
+        return str(value)
+    kind = {"kind": value.kind} if hasattr(value, "kind") else {}
+    return {**kind, **value.model_dump(exclude_unset=True)}
 
 
 def _bound(constraint: object) -> str:
