@@ -53,7 +53,7 @@ class Asked(NamedTuple):
     reply: Completion | TeacherError
 
 
-class PanelSettings(StepSettings):
+class AskingSettings(StepSettings):
     """Whom to ask: what recipes that take one teacher or several have in common."""
 
     teacher: str | None = None
@@ -67,7 +67,7 @@ class PanelSettings(StepSettings):
     longer: beyond the first, questions about a row leave one after another."""
 
     @model_validator(mode="after")
-    def _somebody_to_ask(self) -> PanelSettings:
+    def _somebody_to_ask(self) -> AskingSettings:
         if (self.teacher is None) == (not self.teachers):
             raise ValueError("must have exactly one of teacher, teachers")
         if self.teachers and len(set(self.teachers)) != len(self.teachers):

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pydantic import model_validator
 
 from synthkd.errors import TeacherError
-from synthkd.recipes.asking import PanelSettings
+from synthkd.recipes.asking import AskingSettings
 from synthkd.recipes.pool import NOT_RUN, OK, POOL, Candidate, pool_of, told
 from synthkd.recipes.reasoning import SUPPLIES, Heard, ReasoningSettings, reasoned
 from synthkd.recipes.replies import loss_of
@@ -23,7 +23,7 @@ from synthkd.rows import Row
 from synthkd.steps import Kit, step
 
 
-class CandidatesSettings(PanelSettings, ReasoningSettings):
+class CandidatesSettings(AskingSettings, ReasoningSettings):
     """Settings of `candidates`."""
 
     program: bool = False

@@ -17,7 +17,7 @@ from pydantic import model_validator
 
 from synthkd.answers import before, named_choices
 from synthkd.errors import MissingField, TeacherError
-from synthkd.recipes.asking import Asked, PanelSettings, ask_panel
+from synthkd.recipes.asking import Asked, AskingSettings, ask_panel
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.recipes.votes import clusters
 from synthkd.rows import Json, Row, clean
@@ -29,7 +29,7 @@ DEFAULT_STOP_AT = ("\n\nMessage:", "\nMessage:", "\nText:", "\n\nQ:")
 """How the next item begins where a model that does not stop invents one."""
 
 
-class LabelSettings(PanelSettings):
+class LabelSettings(AskingSettings):
     """Settings of `label`."""
 
     labels: list[str] | str
