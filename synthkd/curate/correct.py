@@ -77,8 +77,8 @@ def _needs(config: CorrectSettings) -> Iterable[str]:
 async def correct(row: Row, kit: Kit, config: CorrectSettings, /) -> AsyncIterator[Row]:
     """Put the candidate in the target's place where the judge is sure that it is better.
 
-    Rejects `not_confident`: a target that is neither replaced nor passed. A verdict that cannot be
-    read is none: it replaces nothing.
+    Rejects `not_confident`: a target that is neither replaced nor passed; with `pool` also
+    `no_candidate`. A verdict that cannot be read is none: it replaces nothing.
     """
     target = text_of(row, config.target)
     question, passed = text_of(row, config.question), value_of(row, config.passed)

@@ -74,7 +74,7 @@ class WeighedSettings(ChoiceSettings):
 
     weight: str | None = None
     """The candidate's number that it counts for: `score` or another that a step before has added;
-    `logprob` counts as a probability. None = every candidate counts 1."""
+    `logprob` counts as a probability. null = every candidate counts 1."""
     teacher_weights: dict[str, float] | None = None
     """What the candidates of each teacher count for besides, such as `{strong: 2, cheap: 1}`."""
 

@@ -29,8 +29,8 @@ from synthkd.steps import Kit, step
 async def choose(row: Row, kit: Kit, config: ThoughtSettings, /) -> AsyncIterator[Row]:
     """Keep of a row's candidates one with both parts and the right answer; asks nobody.
 
-    Gives what `thoughts` gives. Rejects `unsolved`, `bad_gold`, or the commonest reason where no
-    candidate has two parts and an answer.
+    Gives what `thoughts` gives. Rejects `unsolved`, `bad_gold`, `no_candidate`, or the commonest
+    reason where no candidate has two parts and an answer.
     """
     choices = choices_of(row.fields, config.answer)
     read = [read_candidate(one, config, choices) for one in pool_of(row)]
