@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from synthkd.config import LinearConfig
 from synthkd.curate.agreement import AggregateConfig, Votes, expectation
-from synthkd.curate.relabel import (
+from synthkd.curate.few_labels import (
     Relabelled,
     central,
     evidence_of,

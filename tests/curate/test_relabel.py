@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthkd.curate.relabel import RelabelConfig, _of_the_others, _scores, relabel, relabelled
+from synthkd.curate.few_labels import _of_the_others, _scores, relabelled
+from synthkd.curate.relabel import RelabelConfig, relabel
 from synthkd.desk import Desk
 from synthkd.errors import NothingToLearn, Rejected
 from synthkd.io.spool import RowSpool, Table
