@@ -62,6 +62,7 @@ BUILTIN: Mapping[str, str] = {
     "label": "synthkd.recipes.label",
     "triples": "synthkd.recipes.triples",
     "ner": "synthkd.recipes.ner",
+    "synthkg": "synthkd.recipes.synthkg",
     "pgkd": "synthkd.recipes.pgkd",
     "strong_prompt": "synthkd.recipes.strong_prompt",
     "s3ft": "synthkd.recipes.s3ft",

@@ -26,6 +26,7 @@ def rows(file: str) -> list[dict[str, str]]:
         ("arithmetic.jsonl", 200, ["id", "question", "answer"]),
         ("general.jsonl", 199, ["id", "kind", "prompt", "type", "answer", "reference"]),
         ("facts.jsonl", 60, ["id", "text", "triples"]),
+        ("fact_documents.jsonl", 10, ["id", "text", "triples"]),
     ],
 )
 def test_rows_fields_and_ids(file: str, count: int, fields: list[str]) -> None:
@@ -72,7 +73,10 @@ def test_a_linear_student_learns_intents(noise: float, least: float, most: float
     assert least <= accuracy <= most
 
 
-def test_the_simulated_teacher_without_faults_finds_every_fact() -> None:
-    for row in rows("facts.jsonl"):
+@pytest.mark.parametrize("file", ["facts.jsonl", "fact_documents.jsonl"])
+def test_the_simulated_teacher_without_faults_finds_every_fact(file: str) -> None:
+    for row in rows(file):
         triples: object = row["triples"]
-        assert [list(fact) for _, fact in facts_of(row["text"])] == triples
+        assert [
+            list(fact) for fact in dict.fromkeys(fact for _, fact in facts_of(row["text"]))
+        ] == triples

@@ -4,4 +4,7 @@ triple.py     a head, a relation, a tail, and what is known about them
 notation.py   triples out of what a teacher wrote, and the grammar that students learn
 ground.py     where a name stands in a text
 ontology.py   concepts and relations that are given
+passages.py   a document as sentences and passages
+entities.py   entities out of what a teacher wrote
+stated.py     what several replies state, as one graph
 """

@@ -6,7 +6,7 @@ text was not read there: the triple may be true, but the text is no evidence of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from pydantic import Field
 
@@ -47,7 +47,10 @@ async def ground(row: Row, kit: Kit, config: GroundSettings, /) -> AsyncIterator
         if head is None or tail is None:
             lost(kit, "head_not_in_text" if head is None else "tail_not_in_text", one.triple)
         else:
-            found.append(one.as_json(evidence={"head": _place(head), "tail": _place(tail)}))
+            known = one.more.get("evidence")
+            more = known if isinstance(known, Mapping) else {}
+            evidence: Json = {**more, "head": _place(head), "tail": _place(tail)}
+            found.append(one.as_json(evidence=evidence))
     yield kept(row, config.triples, found, before=len(triples), keep_empty=config.keep_empty)
 
 

@@ -16,6 +16,7 @@ Role = Literal[
     "judges",
     "examples",
     "triples",
+    "synthkg",
     "thoughts",
     "strong_prompt",
     "s3ft",
