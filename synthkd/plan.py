@@ -347,8 +347,13 @@ def _why_not_asked(plan: Plan, bound: BoundRowStep | BoundTableStep) -> str | No
     """Why the step cannot put held-out rows to the teachers; None = it can."""
     if isinstance(bound, BoundTableStep) or not bound.teachers:
         return "asks no teacher"
-    if bound.step.fans_out and getattr(bound.config, "samples", None) != 1:
-        return "makes several rows of one: no one answer to compare with gold (but `samples: 1`)"
+    samples = getattr(bound.config, "samples", None)
+    if bound.step.fans_out and samples != 1:
+        way_out = "" if samples is None else ": set its `samples` to 1"
+        return f"makes several rows of one, of which none is the answer to compare{way_out}"
+    gold = type(bound.config).model_fields.get("gold")
+    if gold is not None and gold.is_required():
+        return "makes its rows out of gold, without which held-out rows are asked about"
     asked = [plan.config.teachers[name].student for name in bound.teachers]
     if any(student is not None and student.round is not None for student in asked):
         return "asks the student of the round before, which is another one in each round"

@@ -194,6 +194,7 @@ HOLDOUT = {"jsonl": "rows.jsonl", "holdout": {"test": 0.2, "by": ["text"]}}
         ({"gold": "g", "ask": "whole"}, HOLDOUT, "'whole' asks no teacher"),
         ({"gold": "g", "ask": "plain"}, HOLDOUT, "'plain' asks no teacher"),
         ({"gold": "g", "ask": "generate"}, HOLDOUT, "makes several rows of one"),
+        ({"gold": "g", "ask": "s3ft"}, HOLDOUT, "'s3ft' makes its rows out of gold"),
     ],
 )
 def test_an_evaluation_that_cannot_be_held(
@@ -203,6 +204,7 @@ def test_an_evaluation_that_cannot_be_held(
         {"use": "plain"},
         {"use": "whole"},
         {"use": "generate", "with": {"teacher": "main", "samples": 2}},
+        {"use": "s3ft", "with": {"student": "main", "gold": "g"}},
         evaluate=evaluate,
         source=source,
     )
