@@ -205,8 +205,8 @@ async def pairs(row: Row, kit: Kit, config: PairsSettings, /) -> AsyncIterator[R
             chosen=chosen,
             rejected=rejected,
             margin=margin,
-            chosen_from=_whose(good[place]),
-            rejected_from=_whose(bad[other]),
+            chosen_from=good[place].whose,
+            rejected_from=bad[other].whose,
         )
 
 
@@ -257,7 +257,3 @@ def spread(
         for side in (("+", best[0]), ("-", best[1])):
             uses[side] = uses.get(side, 0) + 1
     return found
-
-
-def _whose(one: Candidate) -> dict[str, Json]:
-    return {"teacher": one.teacher, "sample": one.sample, "key": one.key}

@@ -54,6 +54,11 @@ class Candidate:
         return {**own, **self.more}
 
     @property
+    def whose(self) -> dict[str, Json]:
+        """Which candidate it is, for whoever looks it up in the pool or in the ledger."""
+        return {"teacher": self.teacher, "sample": self.sample, "key": self.key}
+
+    @property
     def is_usable(self) -> bool:
         """Whether its answer may vote and be learnt.
 

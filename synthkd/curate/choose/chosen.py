@@ -156,10 +156,6 @@ def chosen(row: Row, candidate: Candidate, *, agreement: float, **more: Json) ->
         rationale=candidate.rationale,
         finish=candidate.finish,
         agreement=agreement,
-        chosen={
-            "teacher": candidate.teacher,
-            "sample": candidate.sample,
-            "key": candidate.key,
-        },
+        chosen=candidate.whose,
         **more,
     )

@@ -189,7 +189,7 @@ def found_in(pool: Sequence[Candidate], config: ThoughtSettings) -> dict[str, Js
         SOLUTION: best.more[SOLUTION],
         "answer": best.answer,
         "finish": best.finish,
-        "chosen": {"teacher": best.teacher, "sample": best.sample, "key": best.key},
+        "chosen": best.whose,
         "tries": len(pool),
         "solved_share": share,
         "difficulty": "hard" if share <= config.hard else difficulty,
