@@ -122,6 +122,8 @@ BUILTIN: Mapping[str, str] = {
     "triples.agree": "synthkd.curate.triples.agree",
     "triples.write": "synthkd.curate.triples.write",
     "ner.ground": "synthkd.curate.ner.ground",
+    "ner.conversation": "synthkd.curate.ner.conversation",
+    "ner.questions": "synthkd.curate.ner.conversation",
     "targets": "synthkd.curate.targets",
     "weigh": "synthkd.curate.targets",
     "cluster.assign": "synthkd.curate.clusters.assign",

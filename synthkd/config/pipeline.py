@@ -165,6 +165,7 @@ MetricName = Literal[
     "answer_match",
     "span_f1",
     "triple_f1",
+    "mention_f1",
     "rouge_1",
     "rouge_2",
     "rouge_l",

@@ -1,21 +1,25 @@
-"""F1 of spans and of triples, over all rows together (micro-average).
+"""F1 of spans, of triples and of mentions, over all rows together (micro-average).
 
-Both are strict: a span counts when start, end and label are gold's, a triple when all three parts
-are. What a row names twice counts once. Answers may be lists, or JSON text of a list, as a student
-writes it; one that cannot be read names nothing.
+All are strict: a span counts when start, end and label are gold's, a triple when all three parts
+are, a mention when its letters and what was asked for are. What a row names twice counts once. Answers may be lists, or JSON text of a list, as a
+student writes it; one that cannot be read names nothing.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import orjson
 
 from synthkd.evaluate.scored import Scored, f1_of
+from synthkd.graphs.notation import json_values
 from synthkd.rows import Json
-from synthkd.text import answer_text, equivalent
+from synthkd.text import answer_text, equivalent, normalised
 
 Things = frozenset[Hashable]
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 TRIPLE_KEYS = (("subject", "predicate", "object"), ("head", "relation", "tail"))
 """What the parts of a triple are called where it is an object."""
 
@@ -41,6 +45,46 @@ def spans_of(value: Json) -> Things | None:
 def triples_of(value: Json) -> Things | None:
     """The parts of each triple; None = the value is no list of triples."""
     return _things(value, _triple)
+
+
+def mention_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
+    """F1 of (question, mention), without offsets.
+
+    Of `["Ada", ...]`, the answer to one question, `[{type, mentions: [...]}, ...]`, or
+    `[{text, type}, ...]`. As UniversalNER (arXiv 2308.03279) compares mentions: in lower case, without punctuation,
+    articles and further blanks. The first JSON list in a text counts; brackets inside of a mention
+    do not end it.
+    """
+    return _f1(gold, given, mentions_of)
+
+
+def mentions_of(value: Json) -> Things | None:
+    """(question, mention) of each mention; None = the value is no list of them."""
+    if isinstance(value, str):
+        value = next((one for one in json_values(value) if one is not None), None)
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        return None
+    found: set[Hashable] = set()
+    for one in value:
+        if isinstance(one, str):
+            found.add(("", _mention(one)))
+            continue
+        said = one if isinstance(one, Mapping) else {}
+        kind, names = said.get("type"), said.get("mentions", [said.get("text")])
+        if not isinstance(kind, str) or not isinstance(names, Sequence) or isinstance(names, str):
+            return None
+        for name in names:
+            if not isinstance(name, str):
+                return None
+            found.add((equivalent(kind), _mention(name)))
+    return frozenset(found)
+
+
+def _mention(name: str) -> str:
+    """One spelling for all mentions that count as the same; a sign alone stays."""
+    text = normalised(name)
+    letters = "".join(c for c in text if unicodedata.category(c)[0] not in "PS")
+    return " ".join(_ARTICLE.sub(" ", letters).split()) or text
 
 
 def _f1(

@@ -16,7 +16,14 @@ from importlib.util import find_spec
 from synthkd.answers import AnswerSettings, canonical
 from synthkd.errors import UserError
 from synthkd.evaluate.classification import accuracy, macro_f1
-from synthkd.evaluate.extraction import span_f1, spans_of, triple_f1, triples_of
+from synthkd.evaluate.extraction import (
+    mention_f1,
+    mentions_of,
+    span_f1,
+    spans_of,
+    triple_f1,
+    triples_of,
+)
 from synthkd.evaluate.matching import (
     ANY,
     TOLERANCE,
@@ -54,6 +61,9 @@ METRICS = {
     "span_f1": Metric(score=span_f1, wants="a list of {start, end, label}", reads=spans_of),
     "triple_f1": Metric(
         score=triple_f1, wants="a list of [subject, predicate, object]", reads=triples_of
+    ),
+    "mention_f1": Metric(
+        score=mention_f1, wants="a list of mentions, or of {type, mentions}", reads=mentions_of
     ),
     "rouge_1": Metric(score=rouge_1, library="rouge_score"),
     "rouge_2": Metric(score=rouge_2, library="rouge_score"),

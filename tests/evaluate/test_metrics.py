@@ -54,6 +54,10 @@ def example(metric: str) -> tuple[list[Json], list[Json]]:
         one: Json = [{"start": 0, "end": 3, "label": "drug"}]
         two: Json = [{"start": 0, "end": 3, "label": "drug"}, {"start": 5, "end": 9, "label": "x"}]
         return [one, two, [], one, two, []], [one, one, one, "nonsense", two, None]
+    if metric == "mention_f1":
+        ada: Json = [{"type": "person", "mentions": ["Ada"]}, {"type": "city", "mentions": []}]
+        said: Json = [{"text": "Ada", "type": "person"}]
+        return [ada, ada, [], ada, [], ada], [said, None, said, "[]", [], '["Ada"]']
     if metric == "triple_f1":
         triple: Json = [["Oslo", "capital of", "Norway"]]
         return [triple, triple, [], triple, [], triple], [triple, None, triple, [], [], triple]
@@ -155,6 +159,24 @@ def test_triples_are_compared_part_by_part_as_answers_are() -> None:
     assert value("triple_f1", [gold], [[["a", "b"]]]) == 0
 
 
+@pytest.mark.parametrize(
+    ("gold", "said", "figure"),
+    [
+        (["Ada Lovelace", "C++"], 'Sure: ["ada lovelace", "the C++!"] and so on', 1),
+        (["A [b]"], '["A [b]"]', 1),  # a bracket inside of a mention does not end the list
+        (["Ada"], '["Ada", "Ada."]', 1),  # twice named counts once
+        (["Ada", "+"], '["Ada", "-"]', 0.5),
+        ([{"type": "a", "mentions": ["x"]}], [{"text": "x", "type": "b"}], 0),
+        ([{"type": "Big_city", "mentions": ["x"]}], [{"text": "X", "type": "big city"}], 1),
+        (["Ada"], '["Ada', 0),
+        (["Ada"], "Ada", 0),
+        (["Ada"], [3], 0),
+    ],
+)
+def test_mentions_are_compared_as_text_by_question(gold: Json, said: Json, figure: float) -> None:
+    assert value("mention_f1", [gold], [said]) == figure
+
+
 @given(st.lists(st.sampled_from(["the", "cat", "A", "12", "x.y"]), max_size=8).map(" ".join))
 def test_rouge_is_that_of_the_library_on_ascii(text: str) -> None:
     from rouge_score.rouge_scorer import RougeScorer
@@ -183,6 +205,7 @@ def test_libraries_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPa
         ("span_f1", "no spans", "a list of {start, end, label}"),
         ("span_f1", [{"start": 1}], "a list of {start, end, label}"),
         ("triple_f1", [["a", "b"]], "a list of [subject, predicate, object]"),
+        ("mention_f1", {"person": ["Ada"]}, "a list of mentions, or of {type, mentions}"),
         ("rouge_l", ["a"], "a text or a number"),
         ("accuracy", {}, "a text or a number"),
     ],

@@ -10,6 +10,7 @@ them proves code, not method.
     tickets.py      the intent of a support message
     arithmetic.py   word problems
     facts.py        what plain sentences state
+    mentions.py     the names in them, with their types
     pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
@@ -30,6 +31,7 @@ from synthkd.rows import canonical
 from synthkd.teachers.request import Completion, Identity, Request, key_of
 from synthkd.teachers.simulated.arithmetic import Arithmetic
 from synthkd.teachers.simulated.facts import Facts
+from synthkd.teachers.simulated.mentions import Mentions
 from synthkd.teachers.simulated.pool import Pool
 from synthkd.teachers.simulated.tickets import Tickets
 from synthkd.teachers.simulated.world import World
@@ -39,6 +41,7 @@ WORLDS: Mapping[str, Callable[[float], World]] = {
     "tickets": Tickets,
     "arithmetic": Arithmetic,
     "facts": Facts,
+    "mentions": Mentions,
 }
 """The worlds by name; each is made with its error rate."""
 

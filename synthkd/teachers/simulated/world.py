@@ -17,6 +17,7 @@ Role = Literal[
     "examples",
     "triples",
     "synthkg",
+    "ner",
     "thoughts",
     "strong_prompt",
     "s3ft",
