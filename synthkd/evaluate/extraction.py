@@ -1,8 +1,9 @@
 """F1 of spans, of triples and of mentions, over all rows together (micro-average).
 
 All are strict: a span counts when start, end and label are gold's, a triple when all three parts
-are, a mention when its letters and what was asked for are. What a row names twice counts once. Answers may be lists, or JSON text of a list, as a
-student writes it; one that cannot be read names nothing.
+are, a mention when its letters and what was asked for are. What a row names twice counts once.
+Answers may be lists, or JSON text of a list, as a student writes it; one that cannot be read names
+nothing.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def mention_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
     """F1 of (question, mention), without offsets.
 
     Of `["Ada", ...]`, the answer to one question, `[{type, mentions: [...]}, ...]`, or
-    `[{text, type}, ...]`. As UniversalNER (arXiv 2308.03279) compares mentions: in lower case, without punctuation,
-    articles and further blanks. The first JSON list in a text counts; brackets inside of a mention
-    do not end it.
+    `[{text, type}, ...]`. As UniversalNER (arXiv 2308.03279) compares mentions: in lower case,
+    without punctuation, articles and further blanks. The first JSON list in a text counts; brackets
+    inside of a mention do not end it.
     """
     return _f1(gold, given, mentions_of)
 
