@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
 from pydantic import model_validator
@@ -30,8 +30,8 @@ class CandidatesSettings(AskingSettings, ReasoningSettings):
     """Whether a reply is a program that computes the answer (program of thought). It is kept as the
     `rationale`, and nothing runs it: the candidate has no answer, and the status `not_run`."""
     add: bool = False
-    """Whether the row has candidates already, and these come behind them: of other teachers, or by
-    another prompt."""
+    """Whether the row has candidates already, and these come behind them: of other teachers, or of
+    the same by another prompt, whose samples are numbered on."""
 
     @model_validator(mode="after")
     def _votes_to_stop_by(self) -> CandidatesSettings:
@@ -66,10 +66,24 @@ async def candidates(row: Row, kit: Kit, config: CandidatesSettings, /) -> Async
     errors = [one.reply for one in heard if isinstance(one.reply, TeacherError)]
     if len(errors) == len(heard) and not before:
         raise errors[0]
-    made = [as_program(one) if config.program else one.candidate for one in heard]
+    made = _behind(before, [as_program(one) if config.program else one.candidate for one in heard])
     for status, times in Counter(one.status for one in made).items():
         kit.count("candidates" if status == OK else f"candidates: {status}", times)
     yield row.with_fields(**{POOL: told([*before, *made])})
+
+
+def _behind(before: Sequence[Candidate], more: Iterable[Candidate]) -> list[Candidate]:
+    """Those that are not there yet, numbered on from the teacher's own in the pool.
+
+    One entry of the ledger is one answer, however often it is asked for: it has one vote.
+    """
+    known = {one.key for one in before if one.key is not None}
+    count = Counter[str]()
+    for one in before:
+        count[one.teacher] = max(count[one.teacher], one.sample + 1)
+    return [
+        replace(one, sample=count[one.teacher] + one.sample) for one in more if one.key not in known
+    ]
 
 
 _FENCED = re.compile(r"^```[^\n`]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -106,6 +106,16 @@ async def test_candidates_are_added_to_those_that_are_there(ask: Ask) -> None:
     assert [one["status"] for one in alone.fields[POOL]] == ["ok", "failed"]
 
 
+async def test_more_of_the_same_teacher_is_numbered_on_and_nothing_is_there_twice(ask: Ask) -> None:
+    there: Json = [Candidate(teacher="main", sample=2, answer="5", key="by another prompt").told]
+    config = {"samples": 2, "add": True}
+    replies = ["The answer is 4.", "Hm."]
+    done = await ask("candidates", config, ROW | {POOL: there}, replies)
+    assert [one.sample for one in pool_of(row_with(done.fields[POOL]))] == [2, 3, 4]
+    again = await ask("candidates", config, done.fields, replies)
+    assert again.fields[POOL] == done.fields[POOL]
+
+
 @pytest.mark.parametrize(
     ("reply", "program"),
     [
