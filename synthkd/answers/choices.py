@@ -10,7 +10,7 @@ from synthkd.answers.faults import NotRead, SeveralRead
 from synthkd.answers.settings import AnswerSettings
 from synthkd.errors import MissingField
 from synthkd.rows import Fields
-from synthkd.text import OUTER_PUNCTUATION, equivalent
+from synthkd.text import OUTER_PUNCTUATION, answer_text, equivalent
 
 _LETTER_FIRST = re.compile(
     r"[^\w\n]*(?:(?i:option|choice|answer) )?([A-Za-z])(?:[).:](?!\w)|[^\w\n]*$)"
@@ -23,7 +23,7 @@ def choices_of(fields: Fields, config: AnswerSettings) -> list[str] | None:
     """The choices of a row: those in its own field, or the labels of all rows; None = any answer.
 
     Raises:
-        MissingField: the field has no list.
+        MissingField: the field has no list, or one of other things than texts and numbers.
     """
     if config.choices is None:
         return config.labels
@@ -32,7 +32,14 @@ def choices_of(fields: Fields, config: AnswerSettings) -> list[str] | None:
         raise MissingField(
             f"the field {config.choices!r} must hold a list of choices, got {value!r:.80}"
         )
-    return [str(choice) for choice in value]
+    texts = [answer_text(choice) for choice in value]
+    if None in texts:
+        wrong = value[texts.index(None)]
+        raise MissingField(
+            f"the field {config.choices!r} must hold choices that are texts or numbers, got"
+            f" {wrong!r:.80}"
+        )
+    return [text or "" for text in texts]
 
 
 def choice_in(line: str, choices: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from synthkd.text import equivalent
+
 AnswerType = Literal["number", "choice", "label", "equation", "set", "list", "text"]
 
 DEFAULT_CUES = ("So the answer is", "The answer is", "Answer:")
@@ -55,6 +57,11 @@ class AnswerSettings(BaseModel):
             raise ValueError("must have at most one of choices (a field), labels (a list)")
         if not all(self.cue):
             raise ValueError("cue must name texts that stand before the answer, or none: []")
+        if self.labels is not None:
+            if not self.labels or not all(map(str.strip, self.labels)):
+                raise ValueError("labels must name at least one, and none that is blank")
+            if len({equivalent(label) for label in self.labels}) != len(self.labels):
+                raise ValueError("labels must differ in more than case, spaces and underscores")
         if self.type == "label" and self.choices is None and not self.labels:
             raise ValueError("type label needs labels (a list), or choices (a field with one)")
         return self

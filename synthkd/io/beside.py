@@ -10,19 +10,18 @@ reading, and `import.audit` looks whether they agree with gold. One shard at a t
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-import orjson
-
 from synthkd.errors import SourceChanged, SourceError
 from synthkd.hints import near
-from synthkd.io.formats import Reader, Record, Repairs
+from synthkd.io.formats import Reader, Record, Repairs, loaded
 from synthkd.io.paths import places
-from synthkd.rows import Json, clean
+from synthkd.rows import Json
 
 MAX_SHARD_BYTES = 256 * 2**20
 """A shard is read whole; those of the published dumps have a few MB."""
@@ -124,10 +123,14 @@ def _shard(path: Path, repairs: Repairs) -> Sequence[Json]:
                 f"{path}: has {size >> 20} MiB, and a shard is read whole: divide it into files of"
                 f" at most {MAX_SHARD_BYTES >> 20} MiB"
             )
-        found = clean(orjson.loads(path.read_bytes()), repairs)
+        found = loaded(path.read_bytes().removeprefix(codecs.BOM_UTF8), repairs)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (orjson.JSONDecodeError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path}: is no JSON array in UTF-8: byte {error.start + 1:,} is none of it"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{path}: is no JSON array: {error}") from error
     if not isinstance(found, list):
         raise SourceError(

@@ -73,7 +73,7 @@ def jsonl_reader(path: Path) -> Reader:
 def _parsed(line: bytes, repairs: Repairs) -> Fields | str:
     """The line's object, or what is wrong with it."""
     try:
-        value = _loaded(line, repairs)
+        value = loaded(line, repairs)
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
         return f"not JSON: {what} at column {error.colno}; {_start_of(line)}"
@@ -93,7 +93,7 @@ def _parsed(line: bytes, repairs: Repairs) -> Fields | str:
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
-def _loaded(line: bytes, repairs: Repairs) -> Json:
+def loaded(line: bytes, repairs: Repairs) -> Json:
     """The fast reader where it is right, else the slow one and `clean`."""
     if not _LONG_NUMBER.search(line) and line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         try:

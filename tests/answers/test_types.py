@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from synthkd.answers import AnswerSettings, AnswerType, canonical, grouped, read, same
+from synthkd.answers import (
+    AnswerSettings,
+    AnswerType,
+    canonical,
+    choices_of,
+    grouped,
+    read,
+    same,
+)
 from synthkd.answers.reading import READ
+from synthkd.errors import MissingField
 from synthkd.rows import Json
 
 FIVE = ["park", "sea", "sea world", "math problem", "gravity"]
@@ -258,3 +267,18 @@ def test_groups_hold_what_is_the_same(texts: list[str], config: AnswerSettings) 
             assert same(text, texts[groups.index(group)], config)
     numbers = [group for group in groups if group is not None]
     assert list(dict.fromkeys(numbers)) == list(range(len({*numbers})))
+
+
+@pytest.mark.parametrize(
+    "labels", [[], [""], ["a", " "], ["yes", "Yes"], ["card lost", "card_lost"]]
+)
+def test_labels_that_nobody_could_tell_apart(labels: list[str]) -> None:
+    with pytest.raises(ValidationError, match="labels must"):
+        AnswerSettings(labels=labels)
+
+
+@pytest.mark.parametrize("choices", [["a", None], [{"a": 1}], [["a"]]])
+def test_choices_that_are_no_texts(choices: list[Json]) -> None:
+    with pytest.raises(MissingField, match="texts or numbers"):
+        choices_of({"c": choices}, AnswerSettings(choices="c"))
+    assert choices_of({"c": [1, "b", 0.5]}, AnswerSettings(choices="c")) == ["1", "b", "0.5"]

@@ -81,15 +81,27 @@ def test_another_number_of_values_ends_the_reading(values: list[str], message: s
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[1,", "is no JSON array: unexpected end of data"),
+        (b"[1,", "is no JSON array: Expecting value: line 1 column 4"),
         (b'{"a": 1}', "is no JSON array but dict"),
-        (b"\xff", "is no JSON array"),
+        (b"\xff", "is no JSON array in UTF-8: byte 1 is none"),
+        (b"[" * 100_000, "is no JSON array"),
     ],
 )
 def test_a_shard_that_is_none(content: bytes, message: str) -> None:
     rows(1)
     Path("said.json").write_bytes(content)
     with pytest.raises(SourceError, match=message):
+        texts(opened(jsonl="rows.jsonl", beside={"said": "said.json"}))
+
+
+def test_a_shard_is_read_as_forgivingly_as_a_line_of_jsonl() -> None:
+    """Python itself writes NaN and lone surrogates, and some editors a mark before all text."""
+    rows(3)
+    Path("said.json").write_bytes(b'\xef\xbb\xbf[NaN, "\\ud800 a", "b"]')
+    source = opened(jsonl="rows.jsonl", beside={"said": "said.json"})
+    assert texts(source) == [None, "\ufffd a", "b"]
+    Path("said.json").write_bytes(b'["a", 12345678901234567890123, "b"]')
+    with pytest.raises(SourceError, match="does not fit into 64 bits"):
         texts(opened(jsonl="rows.jsonl", beside={"said": "said.json"}))
 
 
