@@ -35,7 +35,8 @@ UNSPACED_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED
 
 def is_unspaced(character: str) -> bool:
     """Whether the character is of a script without spaces between words."""
-    return any(first <= ord(character) <= last for first, last in UNSPACED)
+    code = ord(character)  # most texts have none, and are asked character by character
+    return code >= UNSPACED[0][0] and any(first <= code <= last for first, last in UNSPACED)
 
 
 def normalised(text: str) -> str:

@@ -82,7 +82,7 @@ HEAVY = {
     *("torch", "transformers", "trl", "peft", "accelerate", "vllm", "ray"),
     *("sklearn", "scipy", "skops", "pandas", "datasets", "crowdkit"),
     *("openai", "presidio_analyzer", "spacy", "sentence_transformers", "model2vec", "faiss"),
-    "lm_eval",
+    *("lm_eval", "networkx", "rdflib"),
 }
 """Imported inside the function that needs them: `import synthkd` and `--help` stay quick."""
 

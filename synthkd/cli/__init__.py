@@ -5,6 +5,7 @@
     cli/steps.py    steps
     cli/evaluating.py  eval, compare
     cli/judging.py  calibrate
+    cli/graph.py    graph
     cli/audit.py    audit
     cli/batch.py    batch list, collect, cancel
     cli/job.py      job show, cancel
@@ -24,7 +25,19 @@ from pathlib import Path
 
 import typer
 
-from synthkd.cli import audit, batch, evaluating, job, judging, ledger, runs, serve, steps, teachers
+from synthkd.cli import (
+    audit,
+    batch,
+    evaluating,
+    graph,
+    job,
+    judging,
+    ledger,
+    runs,
+    serve,
+    steps,
+    teachers,
+)
 from synthkd.cli.app import app
 
 __all__ = [
@@ -32,6 +45,7 @@ __all__ = [
     "audit",
     "batch",
     "evaluating",
+    "graph",
     "job",
     "judging",
     "ledger",

@@ -7,4 +7,6 @@ ontology.py   concepts and relations that are given
 passages.py   a document as sentences and passages
 entities.py   entities out of what a teacher wrote
 stated.py     what several replies state, as one graph
+whole.py      the triples of many documents as one graph, and its figures
+export.py     a whole graph as Parquet, GraphML and N-Triples
 """

@@ -96,6 +96,11 @@ def word_overlap(one: str, other: str) -> float:
     return 2 * (counts[0] & counts[1]).total() / total if total else 0.0
 
 
+def words_in(text: str) -> int:
+    """How many words it has; a character of an unspaced script is one."""
+    return _words(text).total()
+
+
 def evidence_of(proposition: str, text: str, within: Span) -> Place | None:
     """Where a document says what a proposition says; None = nowhere that could be found.
 

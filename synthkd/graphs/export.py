@@ -1,0 +1,155 @@
+"""A whole graph as files: Parquet, GraphML, N-Triples; each appears whole or not at all.
+
+Parquet needs nothing else. GraphML is written by networkx and N-Triples by rdflib (extra `graph`):
+escaping is theirs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from synthkd.errors import UserError
+from synthkd.graphs.whole import WholeGraph
+from synthkd.io.atomic import atomic_file
+from synthkd.io.exports import open_records
+
+if TYPE_CHECKING:
+    from rdflib import URIRef
+
+BASE = "urn:synthkd:"
+"""What the names of things begin with in N-Triples, where nobody says otherwise."""
+AT_ONCE = 10_000
+"""Edges that rdflib has in memory."""
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_parquet(graph: WholeGraph, folder: Path) -> list[Path]:
+    """nodes.parquet and edges.parquet; an edge has the names of its nodes and their places."""
+    import pyarrow as pa
+
+    nodes, edges = folder / "nodes.parquet", folder / "edges.parquet"
+    text, number = pa.string(), pa.int64()
+    schema = pa.schema({"node": number, "name": text, "type": text, "documents": number})
+    with open_records(nodes, schema) as file:
+        for place, node in enumerate(graph.nodes):
+            told = {"name": node.name, "type": node.type, "documents": node.documents}
+            file.add({"node": place, **told})
+    columns = {"head": text, "relation": text, "tail": text, "head_node": number}
+    more = {"tail_node": number, "document": text, "proposition": text, "documents": number}
+    with open_records(edges, pa.schema({**columns, **more})) as file:
+        for edge in graph.edges:
+            file.add(
+                {
+                    "head": graph.nodes[edge.head].name,
+                    "relation": edge.relation,
+                    "tail": graph.nodes[edge.tail].name,
+                    "head_node": edge.head,
+                    "tail_node": edge.tail,
+                    "document": edge.document,
+                    "proposition": edge.proposition,
+                    "documents": edge.documents,
+                }
+            )
+    return [nodes, edges]
+
+
+def write_graphml(graph: WholeGraph, folder: Path) -> list[Path]:
+    """graph.graphml: a directed graph whose edges have a `relation`; all of it is in memory twice.
+
+    A character that XML cannot hold, such as a control character, becomes U+FFFD.
+
+    Raises:
+        UserError: networkx is not installed.
+    """
+    _must_have("networkx", "graphml")
+    import networkx as nx
+
+    whole: Any = nx.MultiDiGraph()
+    for place, node in enumerate(graph.nodes):
+        more = {} if node.type is None else {"type": _in_xml(node.type)}
+        whole.add_node(f"n{place}", label=_in_xml(node.name), documents=node.documents, **more)
+    for place, edge in enumerate(graph.edges):
+        said = {} if edge.proposition is None else {"proposition": _in_xml(edge.proposition)}
+        told = {"relation": _in_xml(edge.relation), "document": _in_xml(edge.document)}
+        whole.add_edge(
+            f"n{edge.head}",
+            f"n{edge.tail}",
+            key=f"e{place}",
+            documents=edge.documents,
+            **told,
+            **said,
+        )
+    path = folder / "graph.graphml"
+    with atomic_file(path) as file:
+        nx.write_graphml(whole, file)
+    return [path]
+
+
+def write_ntriples(graph: WholeGraph, folder: Path, base: str = BASE) -> list[Path]:
+    """graph.nt: a statement for each edge, labels of entities and relations, types of entities.
+
+    Propositions are left out: a statement of RDF has no room for them.
+
+    Args:
+        graph: what is written.
+        folder: where.
+        base: what every IRI begins with; `entity/`, `relation/` and `type/` follow.
+
+    Raises:
+        UserError: rdflib is not installed.
+    """
+    _must_have("rdflib", "nt")
+    from rdflib import Graph
+
+    path = folder / "graph.nt"
+    with atomic_file(path) as file:
+        some = Graph()
+        for statement in _statements(graph, base):
+            some.add(statement)
+            if len(some) >= AT_ONCE:
+                file.write(some.serialize(format="nt", encoding="utf-8"))
+                some = Graph()
+        file.write(some.serialize(format="nt", encoding="utf-8"))
+    return [path]
+
+
+def _statements(graph: WholeGraph, base: str) -> Iterator[tuple[URIRef, URIRef, Any]]:
+    from rdflib import RDF, RDFS, Literal, URIRef
+
+    def iri(kind: str, name: str) -> URIRef:
+        return URIRef(f"{base}{kind}/{quote('_'.join(name.split()), safe='')}")
+
+    for node in graph.nodes:
+        entity = iri("entity", node.name)
+        yield entity, RDFS.label, Literal(node.name)
+        if node.type is not None:
+            yield entity, RDF.type, iri("type", node.type)
+    for relation in dict.fromkeys(edge.relation for edge in graph.edges):
+        yield iri("relation", relation), RDFS.label, Literal(relation)
+    for edge in graph.edges:
+        head, tail = (iri("entity", graph.nodes[place].name) for place in (edge.head, edge.tail))
+        yield head, iri("relation", edge.relation), tail
+
+
+FORMATS: dict[str, Callable[[WholeGraph, Path], list[Path]]] = {
+    "parquet": write_parquet,
+    "graphml": write_graphml,
+    "nt": write_ntriples,
+}
+
+
+def _must_have(library: str, format: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise UserError(
+            f"the format {format} needs {library}, which is not installed: pip install"
+            " 'synthkd[graph]', or leave the format out"
+        )
+
+
+def _in_xml(text: str) -> str:
+    return _NOT_IN_XML.sub("\ufffd", text)

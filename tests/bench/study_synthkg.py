@@ -1,0 +1,215 @@
+"""What rewriting passages is worth to `synthkg`, what reading costs, and how big a graph may be.
+
+    python tests/bench/study_synthkg.py [triples]
+
+1. Precision and recall of the graph of each document in data/fact_documents.jsonl, with passages
+   rewritten and not, on a SIMULATED teacher that knows whom "she" means only within a passage.
+2. CPU time of what is ours, without any teacher: dividing documents of 1,000 words, reading
+   replies, finding evidence, merging, grounding.
+3. A graph of so many triples (default 1,000,000): deduplicated and written; peak memory.
+4. The picture docs/recipes/synthkg.svg: the graph of one document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from html import escape
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from synthkd.graphs.entities import read_entities
+from synthkd.graphs.export import write_graphml, write_ntriples, write_parquet
+from synthkd.graphs.ground import find
+from synthkd.graphs.notation import read_triples
+from synthkd.graphs.passages import evidence_of, passages
+from synthkd.graphs.stated import Origin, Stated, merged
+from synthkd.graphs.triple import Triple
+from synthkd.graphs.whole import WholeGraph
+from synthkd.io.rows_file import ROWS, read_rows
+from synthkd.pipeline import Pipeline
+from synthkd.teachers.simulated.facts import facts_of
+from tests.bench.curves import COLOURS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ROOT / "data" / "fact_documents.jsonl"
+WORDS = 1_000
+DUPLICATES = 4
+"""One triple in so many is there already."""
+SIZE, EDGE = 620, 80
+
+
+async def rewriting(error_rate: float, rewritten: bool) -> str:
+    """One teacher alone, nothing taken out afterwards."""
+    pipeline = yaml.safe_load((ROOT / "pipelines" / "synthkg.yaml").read_text(encoding="utf-8"))
+    world = {"world": "facts", "seed": 1, "error_rate": error_rate}
+    settings: dict[str, Any] = {"teachers": ["large"], "tokens": 64}
+    if not rewritten:
+        settings["decontextualise_prompt"] = None
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        file = place / "pipeline.yaml"
+        pipeline |= {
+            "teachers": {"large": {"simulated": world}},
+            "source": {"jsonl": str(DOCUMENTS), "id": ["id"]},
+            "steps": [{"use": "synthkg", "with": settings}],
+            "export": {"format": "rows", "keep": ["graph"]},
+        }
+        file.write_text(yaml.safe_dump(pipeline), encoding="utf-8")
+        await Pipeline.load(file, out=place / "out").run()
+        rows: list[dict[str, Any]] = [dict(row.fields) for row in read_rows(place / "out" / ROWS)]
+    right = said = gold = 0
+    for row in rows:
+        wanted = {tuple(one) for one in row["triples"]}
+        given = {(one["head"], one["relation"], one["tail"]) for one in row["graph"]}
+        right, said, gold = right + len(wanted & given), said + len(given), gold + len(wanted)
+    return f"P {100 * right / said:.1f} R {100 * right / gold:.1f} % of {gold} triples"
+
+
+def reading(documents: int) -> float:
+    """Seconds of CPU for each document of 1,000 words, all replies at hand."""
+    texts = [orjson.loads(line)["text"] for line in DOCUMENTS.read_bytes().splitlines()]
+    rng = random.Random(0)
+    spent = 0.0
+    for _ in range(documents):
+        words = " ".join(rng.sample(texts, len(texts))).split()[:WORDS]
+        text = " ".join(words)
+        facts = list(facts_of(text))
+        names = sorted({name for _, (head, _, tail) in facts for name in (head, tail)})
+        entities = json.dumps([{"name": name, "type": "thing"} for name in names])
+        said = [{"proposition": sentence, "triples": [fact]} for sentence, fact in facts]
+        started = time.process_time()
+        spans = passages(text, 256)
+        share = -(-len(said) // len(spans))
+        stated: list[Stated] = []
+        for chunk, span in enumerate(spans):
+            reply = json.dumps(said[chunk * share : (chunk + 1) * share])
+            read_entities(entities)
+            written = read_triples(reply, source=text[slice(*span)])
+            pairs = zip(written.triples, written.propositions, strict=True)
+            for number, (triple, proposition) in enumerate(pairs):
+                place = evidence_of(proposition or "", text, span)
+                origin = Origin(chunk, 0, 0, number)
+                stated.append(Stated(triple=triple, proposition="", origin=origin, evidence=place))
+        for one in merged(stated):
+            find(one.first.triple.head, text)
+            find(one.first.triple.tail, text)
+        spent += time.process_time() - started
+    return spent / documents
+
+
+def big(triples: int) -> None:
+    """Names, propositions and ids of usual length; one in `DUPLICATES` is a repetition."""
+    rng = random.Random(0)
+    whole = WholeGraph()
+    started = time.process_time()
+    distinct = triples - triples // DUPLICATES
+    names = distinct // 3
+    for document in range(triples // 25):
+        said: list[tuple[Triple, str | None]] = []
+        for _ in range(25):
+            head, tail = rng.randrange(names), rng.randrange(names)
+            triple = Triple(f"Entity of number {head}", f"relation {head % 40}", f"Thing {tail}")
+            said.append((triple, f"Entity of number {head} is said to be near Thing {tail}."))
+            if rng.random() < 1 / DUPLICATES:
+                said[-1] = said[rng.randrange(len(said))]
+        whole.add(f"document-{document}", said, types={}, words=500)
+    print(f"   {triples} stated, {len(whole.edges)} edges, {len(whole.nodes)} nodes:", end=" ")
+    print(f"{time.process_time() - started:.0f} s of CPU, {_peak():.2f} GB at most", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for write in (write_parquet, write_ntriples, write_graphml):
+            started = time.process_time()
+            size = sum(file.stat().st_size for file in write(whole, Path(folder))) / 1e6
+            print(f"   {write.__name__}: {time.process_time() - started:.0f} s of CPU,", end=" ")
+            print(f"{size:.0f} MB, {_peak():.2f} GB at most", flush=True)
+    started = time.process_time()
+    whole.figures()
+    print(f"   figures: {time.process_time() - started:.0f} s of CPU, {_peak():.2f} GB at most")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def picture(document: int) -> str:
+    """What the first paragraph of a document states; layout by networkx."""
+    import networkx as nx
+
+    row = orjson.loads(DOCUMENTS.read_bytes().splitlines()[document])
+    graph: Any = nx.DiGraph()
+    for _, (head, relation, tail) in facts_of(row["text"].partition("\n")[0]):
+        graph.add_edge(head, tail, relation=relation)
+    parts_of_it = list(nx.weakly_connected_components(graph))
+    for part in parts_of_it[1:]:  # held together, so that the parts do not drift apart
+        graph.add_edge(min(parts_of_it[0]), min(part), relation=None)
+    tried = [nx.spring_layout(graph, k=0.8, iterations=400, seed=seed) for seed in range(60)]
+    at = max(tried, key=_spread)
+    graph.remove_edges_from([e for e in graph.edges if graph.edges[e]["relation"] is None])
+    points = {
+        name: (EDGE + (x + 1) / 2 * (SIZE - 2 * EDGE), 24 + (y + 1) / 2 * (SIZE - 48))
+        for name, (x, y) in at.items()
+    }
+    relations = list(dict.fromkeys(told for _, _, told in graph.edges(data="relation")))
+    colours = dict(zip(relations, COLOURS, strict=False))
+    height = SIZE + 18 * len(relations) + 12
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {height}"',
+        'font-family="sans-serif" font-size="11">',
+        f'<rect width="{SIZE}" height="{height}" fill="white"/>',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="12" refY="4" markerWidth="7"',
+        'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
+    ]
+    for head, tail, told in graph.edges(data=True):
+        (x, y), (to_x, to_y) = points[head], points[tail]
+        parts.append(
+            f'<line x1="{x:.0f}" y1="{y:.0f}" x2="{to_x:.0f}" y2="{to_y:.0f}"'
+            f' stroke="{colours[told["relation"]]}" stroke-width="1.5" marker-end="url(#tip)"/>'
+        )
+    for name, (x, y) in points.items():
+        parts.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4" fill="#222"/>')
+        text = f'<text x="{x:.0f}" y="{y - 8:.0f}" text-anchor="middle"'
+        halo = ' stroke="white" stroke-width="3"'
+        parts += [f"{text}{halo}>{escape(name)}</text>", f"{text}>{escape(name)}</text>"]
+    for place, relation in enumerate(relations):
+        y = SIZE + 18 * place + 6
+        parts.append(
+            f'<line x1="20" y1="{y}" x2="52" y2="{y}" stroke="{colours[relation]}"'
+            ' stroke-width="2"/>'
+        )
+        parts.append(f'<text x="60" y="{y + 4}">{escape(relation)}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _spread(at: dict[str, tuple[float, float]]) -> float:
+    """How far the nearest two names are from each other, which are wider than high."""
+    pairs = combinations(at.values(), 2)
+    return min(max(abs(one[0] - two[0]) / 4, abs(one[1] - two[1])) for one, two in pairs)
+
+
+def main() -> None:
+    """All parts, one after the other."""
+    print("1. one simulated teacher, nothing taken out afterwards")
+    for error_rate in (0.0, 0.1):
+        for rewritten in (True, False):
+            found = asyncio.run(rewriting(error_rate, rewritten))
+            print(f"   error rate {error_rate}, rewritten {rewritten}: {found}", flush=True)
+    each = reading(100)
+    print(f"2. {1000 * each:.1f} ms of CPU a document of {WORDS} words, {60 / each:.0f} a minute")
+    print("3. a whole graph")
+    big(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    target = ROOT / "docs" / "recipes" / "synthkg.svg"
+    target.write_text(picture(0), encoding="utf-8")
+    print(f"4. {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
