@@ -42,6 +42,8 @@ LEARNING = "learning"
 STOPPED = "stopped"
 PREDICTIONS = "predictions.parquet"
 """Every answer to every held-out row (`synthkd.evaluate.predictions`)."""
+RESULT = "evaluation.json"
+"""What an evaluation without a run found."""
 RUN = "run.json"
 LEDGER = ".synthkd/ledger.sqlite"
 """One for all runs of a project, so that whatever was bought once is found by all."""
@@ -49,6 +51,7 @@ LEDGER = ".synthkd/ledger.sqlite"
 
 R = TypeVar("R", bound=Record)
 StudentPlace = Literal["trained", "published", "none"]
+Kind = Literal["run", "evaluation"]
 
 
 class RunFile(Record):
@@ -60,6 +63,8 @@ class RunFile(Record):
     """Path, from the folder."""
     has_asked: bool = False
     """Whether the ledger knows the run: from then on it must be there."""
+    kind: Kind = "run"
+    """Whether a run's results go here, or those of an evaluation without a run."""
 
 
 class RunFolder:
@@ -145,7 +150,8 @@ class RunFolder:
         with atomic_file(self.path / MANIFEST) as file:
             file.write(_pretty(made.model_dump(mode="json")))
         (self.path / BEFORE).unlink(missing_ok=True)
-        for gone in (STOPPED, TRAINED, WORK):
+        # An evaluation alone leaves what a training that was ended has made.
+        for gone in (STOPPED, WORK, *(() if student == "published" else (TRAINED,))):
             shutil.rmtree(self.path / gone, ignore_errors=True)
         return made
 
@@ -202,13 +208,16 @@ class RunFolder:
 
 
 @contextmanager
-def open_folder(path: Path, *, ledger: str | None, default_ledger: str) -> Iterator[RunFolder]:
+def open_folder(
+    path: Path, *, ledger: str | None, default_ledger: str, kind: Kind = "run"
+) -> Iterator[RunFolder]:
     """Make the folder, or enter it again, and keep other processes out of it.
 
     Args:
         path: DIR.
         ledger: the ledger that was asked for; None = the run's own, or for a new run the default.
         default_ledger: of a new run.
+        kind: what it is for.
 
     Raises:
         UserError: it cannot be made or read, holds something else, belongs to a run with another
@@ -220,7 +229,7 @@ def open_folder(path: Path, *, ledger: str | None, default_ledger: str) -> Itera
         folder: RunFolder | None = None
         try:
             _refuse_foreign(path)
-            folder = RunFolder(path, _run_of(path, ledger, default_ledger))
+            folder = RunFolder(path, _run_of(path, ledger, default_ledger, kind))
             shutil.rmtree(folder.work, ignore_errors=True)
             folder.staged.mkdir(parents=True)
             yield folder
@@ -312,15 +321,27 @@ def run_id_of(path: Path) -> str | None:
     return None if run is None else run.run_id
 
 
-def _run_of(path: Path, ledger: str | None, default_ledger: str) -> RunFile:
-    """What run.json says, or for a new run what it will say."""
+def _run_of(path: Path, ledger: str | None, default_ledger: str, kind: Kind) -> RunFile:
+    """What run.json says, or for a new run what it will say.
+
+    Raises:
+        UserError: results of the other kind would get lost, or be taken for those of this one.
+    """
     run = _run_there(path, ledger)
     if run is None:
         run = RunFile(
             run_id=uuid.uuid4().hex,
             ledger=_from(path, default_ledger if ledger is None else ledger),
+            kind=kind,
         )
         _write_run(path, run)
+    elif run.kind != kind:
+        again = {"run": f" `synthkd eval {path}` evaluates the run itself again", "evaluation": ""}
+        held = "a run" if run.kind == "run" else "an evaluation"
+        raise UserError(
+            f"{path}: holds {held}, whose results this would replace: choose another --out."
+            f"{again[run.kind]}"
+        )
     return run
 
 
@@ -392,6 +413,11 @@ def read_manifest(path: Path, name: str = MANIFEST) -> Manifest:
         stopped = read_stopped(path)
         if stopped is not None:
             raise UserError(f"{path}: the run ended early: {stopped.message}") from None
+        if (path / RESULT).exists():
+            raise UserError(
+                f"{path}: holds an evaluation without a run: name the folder of a run. `synthkd"
+                " show` prints what was found here, and the same command evaluates again"
+            ) from None
         raise UserError(
             f"{file}: there is none: the run is not complete, or it is elsewhere"
         ) from None

@@ -30,7 +30,7 @@ from synthkd.evaluate.card import section
 from synthkd.evaluation import check_evaluation
 from synthkd.examinees import Found, Named, as_trial, find_student, others_named, source_of
 from synthkd.flow import in_thread
-from synthkd.folder import LEDGER, MANIFEST, PREDICTIONS, RunFolder, open_folder, sha256_of
+from synthkd.folder import LEDGER, PREDICTIONS, RESULT, RunFolder, open_folder, sha256_of
 from synthkd.hints import near
 from synthkd.io.rows_file import read_rows
 from synthkd.io.sources import Split
@@ -49,7 +49,7 @@ from synthkd.teachers.prices import price_record
 from synthkd.training import held_out_rows, siblings_in, student_in_words
 from synthkd.wiring import fields_of_evaluation
 
-RESULT, SECTION = "evaluation.json", "card.md"
+SECTION = "card.md"
 
 
 class Trial:
@@ -95,6 +95,10 @@ class Trial:
         found = None if named.student is None else find_student(named.student)
         others = others_named(named, found)
         if isinstance(teachers := raw.setdefault("teachers", {}), dict):
+            for name, other in others.items():  # of one name with a teacher of the file
+                there = teachers.get(name)
+                if isinstance(there, dict) and "params" in there:
+                    other["params"] = there["params"]
             teachers |= others
         apply_overrides(raw, [text for text in overrides if text not in late])
         raw["source"] = source_of(raw, rows, limit)
@@ -119,17 +123,12 @@ class Trial:
             UserError: a mistake; nothing was spent.
             RunStopped: it ended early; everything paid for is kept.
         """
-        if (self.out / MANIFEST).exists():
-            raise UserError(
-                f"{self.out}: holds a run, whose results this would replace: choose another --out."
-                f" `synthkd eval {self.out}` evaluates the run itself again"
-            )
         with self._folder() as folder:
             run = TrialRun(self._plan, folder, Ways(offline=offline), on_progress)
             return await run.carry_out(self._found)
 
     def _folder(self) -> AbstractContextManager[RunFolder]:
-        return open_folder(self.out, ledger=self.ledger, default_ledger=LEDGER)
+        return open_folder(self.out, ledger=self.ledger, default_ledger=LEDGER, kind="evaluation")
 
 
 class TrialRun(Run):

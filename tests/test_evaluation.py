@@ -230,6 +230,7 @@ async def test_without_a_student_a_rationale_is_not_taken_for_the_answer(tmp_pat
     ("row", "says"),
     [
         ({"gold": None}, "evaluate.gold: held-out row .* no text in 'gold', got None"),
+        ({"gold": " "}, "evaluate.metrics: accuracy needs a text .* held-out row .* has ' '"),
         ({"gold": [1]}, "evaluate.metrics: accuracy needs a text .* but 'gold' of held-out row"),
         ({"text": 7, "shown": "x"}, "student.text: held-out row .* no text in 'text', got 7"),
     ],

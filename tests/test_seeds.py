@@ -93,6 +93,25 @@ async def test_more_seeds_train_the_new_ones_alone(pipeline: Path, made: list[in
     assert not [name for name in one.files if name.startswith("seeds/")]
 
 
+def unpublish(folder: Path) -> None:
+    """The folder as a kill leaves it when students of further seeds are ready."""
+    (folder / ".trained").mkdir()
+    (folder / "seeds").rename(folder / ".trained" / "seeds")
+    told = orjson.loads((folder / "manifest.json").read_bytes())
+    del told["student"]["seeds"]
+    (folder / "manifest.json").write_bytes(orjson.dumps(told))
+
+
+async def test_an_evaluation_leaves_the_seeds_of_a_training_that_was_killed(
+    pipeline: Path, made: list[int]
+) -> None:
+    await Pipeline.load(pipeline, out="out", overrides=["student.seeds=2"]).run()
+    unpublish(Path("out"))
+    await Pipeline.reopen("out", overrides=["student.seeds=1"]).evaluate()
+    two = await Pipeline.reopen("out", overrides=["student.seeds=2"]).train()
+    assert (made, student_of(two).seeds) == ([5, 6], 2)
+
+
 async def test_figures_are_of_all_seeds(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = await Pipeline.load(pipeline, out="out", overrides=["student.seeds=2"]).run()
     assert student_of(two).metrics["accuracy"].value == 1

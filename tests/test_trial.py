@@ -89,6 +89,9 @@ async def test_another_endpoint_takes_the_place_of_the_files_teacher(tmp_path: P
     assert [it.name for it in record.evaluation.contestants] == ["acme-tiny-2"]
     assert one(record, "acme-tiny-2").metrics["accuracy"].value == 1
     assert record.config["teachers"]["acme-tiny-2"]["params"] == {"temperature": 0}
+    named = Named(endpoint=other.url, model="main")  # as the file's own is called
+    same = on_rows(tmp_path, rows, named)._plan.config.teachers["main"]
+    assert (same.endpoint, same.params) == (other.url, {"temperature": 0})
     assert set(record.config["teachers"]) == {"acme-tiny-2"}  # no key of others is asked for
     assert (record.evaluation.rows, record.spend.requests) == (12, 12)
     assert record.evaluation.contamination == "not checked"
@@ -130,6 +133,13 @@ async def test_a_students_folder_alone_needs_no_run_and_no_card(tmp_path: Path) 
     with pytest.raises(UserError, match=r"student.text is 'text', and row 1 .* are: n, words"):
         await on_rows(tmp_path, rows, Named(student=alone), *late[1:]).carry_out()
     assert not (tmp_path / "o").exists()
+    about = alone / "student.json"
+    whole = orjson.loads(about.read_bytes())
+    for odd in ({"config": None}, {"made_from": "nobody"}):
+        about.write_bytes(orjson.dumps({**whole, **odd}))
+        with pytest.raises(UserError, match=r"damaged student .*config and made_from"):
+            on_rows(tmp_path, rows, Named(student=alone))
+    about.write_bytes(orjson.dumps(whole))
     record = await on_rows(tmp_path, rows, Named(student=alone), *late).carry_out()
     assert [it.role for it in record.evaluation.contestants] == ["student"]  # nobody knows a base
     assert record.evaluation.unseen is not None  # it has never learnt to say k9
@@ -253,9 +263,19 @@ async def test_the_command_tells_runs_from_files(tmp_path: Path) -> None:
     assert (mixed.exit_code, "name a pipeline file" in mixed.stderr) == (2, True)
     over = invoke("eval", file, "--student", run, "--out", run)
     assert (over.exit_code, "holds a run, whose results" in over.stderr) == (2, True)
+    stopped = tmp_path / "stopped"
+    unasked = ["--offline", "--set", "teachers.main.model=another"]
+    assert invoke("run", file, "--out", stopped, *unasked).exit_code == TooManyLost.exit_code
+    over = invoke("eval", file, "--student", run, "--out", stopped)
+    assert (over.exit_code, "holds a run, whose results" in over.stderr) == (2, True)
+    assert (stopped / "stopped" / "stopped.json").exists()  # why it stopped is still told
     done = invoke("eval", file, "--student", run, "--out", out, "--json")
     assert done.exit_code == 0, done.output
     assert orjson.loads(done.stdout) == orjson.loads((out / "evaluation.json").read_bytes())
+    over = invoke("run", file, "--out", out)
+    assert (over.exit_code, "holds an evaluation, whose results" in over.stderr) == (2, True)
+    none = invoke("eval", out)
+    assert (none.exit_code, "an evaluation without a run" in none.stderr) == (2, True)
     shown = invoke("show", out)
     assert "student: linear in" in shown.stdout
     assert "taught by: main: `fake`" in shown.stdout

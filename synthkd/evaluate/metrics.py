@@ -38,6 +38,12 @@ from synthkd.rows import Json
 from synthkd.text import answer_text
 
 
+def _said(value: Json) -> str | None:
+    """A text or a number; an empty one is what a CSV file has where somebody left gold out."""
+    text = answer_text(value)
+    return None if text is None or not text.strip() else text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """A metric of answers against gold; what it gives is from 0 to 1, and more is better."""
@@ -46,7 +52,7 @@ class Metric:
     """(gold, given) of n rows; None among the given = no answer."""
     wants: str = "a text or a number"
     """What gold must be, in words."""
-    reads: Callable[[Json], object] = answer_text
+    reads: Callable[[Json], object] = _said
     """Gives None for what it cannot read; such gold is a fault, such an answer is wrong."""
     library: str | None = None
     """What of the extra `metrics` it needs, as it is imported."""

@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
-from pydantic import ValidationError
 
 from synthkd.answers import AnswerSettings
 from synthkd.errors import UserError
@@ -33,7 +32,15 @@ from synthkd.io.exports import write_records
 from synthkd.manifest import Record
 from synthkd.rows import Json
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 METADATA = b"synthkd"
+COLUMNS = {
+    **{"id": "string", "who": "string", "seed": "int64", "gold": "string", "answer": "string"},
+    "confidence": "double",
+}
+"""What is read back, and its type in Arrow's words."""
 
 
 class Who(Record):
@@ -179,29 +186,61 @@ def read_predictions(path: Path) -> Predictions:
     try:
         with pq.ParquetFile(path) as file:
             about = About.model_validate_json((file.schema_arrow.metadata or {})[METADATA])
+            _check_columns(file.schema_arrow)
             read = _same if about.values == "text" else _from_json
-            for batch in file.iter_batches(
-                columns=["id", "who", "seed", "gold", "answer", "confidence"]
-            ):
+            for batch in file.iter_batches(columns=list(COLUMNS)):
                 for row_id, who, seed, wanted, given, sure in zip(
-                    *(column.to_pylist() for column in batch.columns), strict=True
+                    *(batch.column(name).to_pylist() for name in COLUMNS), strict=True
                 ):
-                    if row_id not in gold:
-                        gold[row_id] = read(wanted)
-                    answers.setdefault(who, {}).setdefault(seed, {})[row_id] = read(given)
+                    value = read(wanted)
+                    said = answers.setdefault(who, {}).setdefault(seed, {})
+                    if row_id in said or gold.setdefault(row_id, value) != value:
+                        raise ValueError(f"two lines of {who} about row {row_id}, or two golds")
+                    said[row_id] = read(given)
                     if sure is not None:
                         confidences.setdefault(who, {})[row_id] = sure
+            _check_whole(about, gold, answers)
     except FileNotFoundError:
         raise UserError(
             f"{path}: there is none: evaluate again (`synthkd eval DIR`), which asks nothing that"
             " the ledger has"
         ) from None
-    except (OSError, pa.ArrowException, KeyError, ValidationError, orjson.JSONDecodeError) as error:
+    # Pydantic's, orjson's and Arrow's faults are ValueErrors, but for some of Arrow's.
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise UserError(
             f"{path}: is no file of predictions, or a damaged one ({str(error)!r:.200}): evaluate"
             " again"
         ) from error
     return Predictions(about=about, gold=gold, answers=answers, confidences=confidences)
+
+
+def _check_columns(schema: pa.Schema) -> None:
+    """A file of another version may have other columns.
+
+    Raises:
+        ValueError: one is missing, or of another type.
+    """
+    for name, kind in COLUMNS.items():
+        if name not in schema.names or str(schema.field(name).type) != kind:
+            raise ValueError(f"the column {name!r} is missing, or not of type {kind}")
+
+
+def _check_whole(
+    about: About,
+    gold: Mapping[str, Json],
+    answers: Mapping[str, Mapping[int, Mapping[str, Json]]],
+) -> None:
+    """Whoever is compared must have answered every row.
+
+    Raises:
+        ValueError: a line is missing, or somebody's.
+    """
+    if answers.keys() != about.contestants.keys() and gold:
+        raise ValueError(f"tells of {', '.join(about.contestants)}, has {', '.join(answers)}")
+    for who, by_seed in answers.items():
+        for seed, said in by_seed.items():
+            if len(said) != len(gold):
+                raise ValueError(f"{who}, seed {seed}: {len(said)} lines for {len(gold)} rows")
 
 
 def _same(value: str | None) -> Json:

@@ -219,6 +219,8 @@ def _notes(
     rows: int, sides: Sequence[Side], a: Entry, b: Entry, all_metrics: bool
 ) -> Iterator[str]:
     """What to bear in mind."""
+    if (sides[0].place, sides[0].who) == (sides[1].place, sides[1].who):
+        yield f"A and B are both {sides[0].who} of one result: name another with --a or --b"
     for side in sides:
         if left := side.rows - rows:
             yield f"{left:,} of {side.rows:,} rows of {side.place} are not in the other: left out"

@@ -112,10 +112,13 @@ def read_about(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = orjson.loads((folder / ABOUT).read_bytes())
         about["kind"], about["fingerprint"]
+        blocks = about["config"], about.get("made_from", {})
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no trained student: {error.filename} is missing") from None
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise damaged(folder, error) from None
+    if not all(isinstance(block, dict) for block in blocks):
+        raise damaged(folder, f"{ABOUT}: config and made_from are not both mappings")
     return about
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -106,3 +108,32 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"other\.parquet: is no file of predictions"):
         read("other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.drop_columns(["confidence"]), "column 'confidence' is missing"),
+        (
+            lambda table: table.set_column(5, "seed", table["seed"].cast("string")),
+            "column 'seed' is missing, or not of type int64",
+        ),
+        (lambda table: table.slice(0, 5), "lines for"),
+        (lambda table: table.slice(1), "majority class, seed 0: 2 lines for 3 rows"),
+        (lambda table: table.filter([who != "main" for who in table["who"].to_pylist()]), "tells"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "two lines of majority"),
+        (
+            lambda table: table.set_column(3, "gold", pa.array(map(str, range(len(table))))),
+            "or two golds",
+        ),
+    ],
+)
+def test_a_file_in_which_something_is_missing_or_twice_is_refused(
+    change: Callable[[pa.Table], pa.Table], says: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "p.parquet")
+    whole = pq.read_table(tmp_path / "p.parquet")
+    assert [whole.schema.names[i] for i in (3, 5)] == ["gold", "seed"]
+    pq.write_table(change(whole).replace_schema_metadata(whole.schema.metadata), tmp_path / "odd")
+    with pytest.raises(UserError, match=rf"a damaged one .*{says}"):
+        read_predictions(tmp_path / "odd")

@@ -78,9 +78,10 @@ def test_the_rows_in_both_are_matched_by_id_in_whatever_order(tmp_path: Path) ->
 
 def test_a_result_compared_with_itself_leads_by_nothing(tmp_path: Path) -> None:
     a = written(tmp_path / "a")
-    leads = compared(a, a).leads
-    assert {lead.value for lead in leads.values()} == {0.0}
-    assert leads["accuracy"].p == 1
+    found = compared(a, a)
+    assert {lead.value for lead in found.leads.values()} == {0.0}
+    assert found.leads["accuracy"].p == 1
+    assert found.notes[0] == "A and B are both student of one result: name another with --a or --b"
 
 
 def test_seeds_are_pooled_seed_by_seed_or_mean_against_mean(tmp_path: Path) -> None:
