@@ -32,7 +32,9 @@ TYPES = ("type", "label", "entity_type", "category", "class", "tag")
 DEFINITIONS = ("definition", "description")
 WRAPPERS = ("mentions", "entities", "named_entities", "result", "results", "data")
 """Keys of an object, in any case, that hold what the teacher found."""
-_QUOTED = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.|'(?=\w))*')"""
+_UP_TO = f"{{0,{LONGEST_PART}}}"
+_QUOTED = rf"""("(?:[^"\\]|\\.){_UP_TO}"|'(?:[^'\\]|\\.|'(?=\w)){_UP_TO}')"""
+"""Bounded, so that a text of quotes that do not close takes no hour."""
 _PAIR = re.compile(rf"[(\[]\s*{_QUOTED}\s*,\s*{_QUOTED}(?:\s*,\s*{_QUOTED})?\s*,?\s*[)\]]")
 _BAR = re.compile(r"\s*\|\s*|\t+")
 _BULLET = re.compile(r"^\s*(?:\d{1,4}[.):]|[-*\u2022])\s+")

@@ -122,6 +122,16 @@ async def test_spans_are_as_the_student_reads_them() -> None:
     assert lost == []
 
 
+async def test_of_two_types_at_one_place_the_one_of_more_replies_stays() -> None:
+    mentions: list[Json] = [
+        {"text": "Paris", "type": "person", "support": 0.25},
+        {"text": "Paris", "type": "city", "support": 0.75},
+    ]
+    fields, lost = await ground("To Paris", mentions)
+    assert fields["spans"] == [{"start": 3, "end": 8, "label": "city"}]
+    assert lost == ["overlap"]
+
+
 async def test_offsets_that_a_teacher_gives_are_not_believed() -> None:
     mentions: Json = [{"text": "Ada", "type": "person", "start": -5, "end": 900, "support": 1.0}]
     fields, _ = await ground("To Ada", mentions)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,13 @@ def test_what_cannot_be_used_is_told() -> None:
     reasons = [reason for reason, _ in spotted.faults]
     assert reasons == ["empty_part", "too_long", "too_long", "no_mention", "cut"]
     assert max(len(detail) for _, detail in spotted.faults) <= 200
+
+
+@pytest.mark.parametrize("piece", ["('a ", '("a ', "[", "a | ", '{"a": ', "('a', 'b', "])
+def test_a_reply_that_goes_on_for_ever_takes_no_hour(piece: str) -> None:
+    start = time.process_time()
+    assert read_mentions(piece * 5_000).way == "none"
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class GroundSettings(StepSettings):
     exact: bool = False
     """Whether another spelling ("LONDON" for "London") counts as none."""
     overlaps: Literal["longest", "all"] = "longest"
-    """Of mentions that overlap the longest stays, of equally long ones the first; or all do."""
+    """Of mentions that overlap the longest stays, of equally long ones the one with more support,
+    then the first; or all do."""
     keep_empty: bool = False
     """Whether a row stays that had mentions and of which none is left."""
 
@@ -54,7 +55,8 @@ async def ground(row: Row, kit: Kit, config: GroundSettings, /) -> AsyncIterator
     mentions = mentions_of(row, config.mentions)
     placed: dict[tuple[int, int, str], tuple[int, str]] = {}
     lost: set[int] = set()
-    for at, mention in enumerate(mentions):
+    for at in sorted(range(len(mentions)), key=lambda at: -_support(mentions[at])):
+        mention = mentions[at]
         found = occurrences(mention["text"], text, exact=config.exact)
         if not found:
             _lose(kit, "not_in_text", mention)
@@ -77,6 +79,12 @@ async def ground(row: Row, kit: Kit, config: GroundSettings, /) -> AsyncIterator
         grounded.append({**mentions[at], **said})
         spans.append({"start": start, "end": end, "label": kind})
     yield row.with_fields(**{config.mentions: grounded, config.spans: spans})
+
+
+def _support(mention: Mapping[str, Any]) -> float:
+    """The share of replies that have it, where that is known."""
+    share = mention.get("support")
+    return float(share) if isinstance(share, int | float) else 0.0
 
 
 def _lose(kit: Kit, reason: str, mention: Mapping[str, Any]) -> None:
