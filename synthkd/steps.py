@@ -118,6 +118,7 @@ BUILTIN: Mapping[str, str] = {
     "thoughts.rewrite": "synthkd.curate.thoughts.rewrite",
     "thoughts.target": "synthkd.curate.thoughts.target",
     "triples.ground": "synthkd.curate.triples.ground",
+    "triples.resolve": "synthkd.curate.triples.resolve",
     "triples.fit": "synthkd.curate.triples.fit",
     "triples.agree": "synthkd.curate.triples.agree",
     "triples.write": "synthkd.curate.triples.write",

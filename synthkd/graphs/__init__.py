@@ -6,6 +6,7 @@ ground.py     where a name stands in a text
 ontology.py   concepts and relations that are given
 passages.py   a document as sentences and passages
 entities.py   entities out of what a teacher wrote
+resolve.py    which names are one entity's
 stated.py     what several replies state, as one graph
 whole.py      the triples of many documents as one graph, and its figures
 export.py     a whole graph as Parquet, GraphML and N-Triples
