@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from itertools import product
 from typing import Annotated, Literal
 
@@ -244,15 +245,20 @@ def spread(
     """
     uses: dict[tuple[str, int], int] = {}
     found: list[tuple[int, int]] = []
-    rest = dict(left)
-    while rest and len(found) < most:
+    apart = {pair: _apart(texts[:2]) if near else 0.0 for pair, texts in left.items()}
 
-        def rank(pair: tuple[int, int]) -> tuple[float, int, tuple[int, int]]:
-            used = uses.get(("+", pair[0]), 0) + uses.get(("-", pair[1]), 0)
-            return (_apart(rest[pair][:2]) if near else 0.0), used, pair
+    def rank(pair: tuple[int, int]) -> tuple[float, int, tuple[int, int]]:
+        return apart[pair], uses.get(("+", pair[0]), 0) + uses.get(("-", pair[1]), 0), pair
 
-        best = min(rest, key=rank)
-        del rest[best]
+    # Ranks only grow: what comes first by its old rank is the best if the rank has not grown.
+    ranked = list(map(rank, left))
+    heapify(ranked)
+    while ranked and len(found) < most:
+        old = heappop(ranked)
+        best = old[-1]
+        if (now := rank(best)) != old:
+            heappush(ranked, now)
+            continue
         found.append(best)
         for side in (("+", best[0]), ("-", best[1])):
             uses[side] = uses.get(side, 0) + 1

@@ -140,3 +140,11 @@ def test_pairs_use_each_side_about_as_often(good: int, bad: int, most: int) -> N
     uses = Counter(pair[0] for pair in found)
     if most <= good:
         assert max(uses.values()) <= max(1, -(-most // min(good, bad)))
+
+
+def test_many_pairs_are_spread_in_a_moment() -> None:
+    """A pool of a thousand: looking at all that is left for each pair took minutes."""
+    left = {(a, b): ("x" * (10 + a), "y" * (10 + b), None) for a in range(120) for b in range(120)}
+    found = spread(left, 2_000, near=True)
+    assert len(set(found)) == 2_000
+    assert set(found[:120]) == {(place, place) for place in range(120)}
