@@ -152,3 +152,17 @@ async def test_the_pipeline_lets_no_invented_mention_through(tmp_path: Path) -> 
         answered = {q["type"] for q in fields["questions"] if q["mentions"]}
         assert answered == {one["type"] for one in fields["mentions"]}
     assert 0.8 < mention_f1(gold, given).value < 0.95  # of an error rate of 0.2, a quarter invented
+
+
+async def test_a_pipeline_may_ask_one_question_a_row(tmp_path: Path) -> None:
+    text = (ROOT / "pipelines" / "open_ner.yaml").read_text("utf-8")
+    steps, _, _ = text.partition("\n# `spans`")
+    export = "export: {format: messages, prompt: prompt, completion: completion}"
+    pipeline = tmp_path / "questions.yaml"
+    pipeline.write_text(f"{steps}\n  - use: ner.questions\n{export}\n", "utf-8")
+    data = f"source.jsonl={ROOT / 'data' / 'facts.jsonl'}"
+    manifest = await Pipeline.load(pipeline, overrides=[data], out=tmp_path / "out").run()
+    figures: Any = manifest.figures["ner.conversation"]
+    lines = (tmp_path / "out" / "dataset" / "train.jsonl").read_bytes().splitlines()
+    assert len(lines) == figures["questions"] > 250
+    assert 0 < figures["without_answer"] <= figures["questions"] / 2

@@ -95,7 +95,7 @@ class QuestionsSettings(_Asking):
 
     questions: str = "questions"
     """The field with the questions, as `ner.conversation` gives them."""
-    prompt: str = "prompt"
+    into: str = "prompt"
     """The field for the text and the question."""
     completion: str = "completion"
     """The field for the answer: a JSON list of mentions."""
@@ -152,7 +152,7 @@ def conversation(table: Table, kit: TableKit, config: ConversationSettings, /) -
 @step(
     "ner.questions",
     needs=lambda config: [config.questions, *config.needed],
-    gives=lambda config: [config.prompt, config.completion],
+    gives=lambda config: [config.into, config.completion],
     fans_out=True,
 )
 async def questions(row: Row, kit: Kit, config: QuestionsSettings, /) -> AsyncIterator[Row]:
@@ -160,7 +160,7 @@ async def questions(row: Row, kit: Kit, config: QuestionsSettings, /) -> AsyncIt
     told = config.told(row)
     for kind, names in _questions_of(value_of(row, config.questions), config.questions):
         prompt = f"{told}\n\n{config.question(kind)}"
-        yield row.with_fields(**{config.prompt: prompt, config.completion: _written(names)})
+        yield row.with_fields(**{config.into: prompt, config.completion: _written(names)})
 
 
 class Drawing:
