@@ -155,18 +155,17 @@ class RunFolder:
             shutil.rmtree(self.path / gone, ignore_errors=True)
         return made
 
-    def publish_trial(self, name: str, record: Callable[[], R]) -> R:
+    def publish_trial(self, record: Callable[[], R]) -> R:
         """Move what an evaluation without a run has staged into place, and write its record last.
 
         Args:
-            name: of the file with the record; an older one goes first, as it tells of old files.
             record: called once all is in place, to hash what is there.
         """
-        (self.path / name).unlink(missing_ok=True)
+        (self.path / RESULT).unlink(missing_ok=True)  # it tells of the files that are replaced
         for new in sorted(self.staged.iterdir()):
             new.rename(self.path / new.name)
         made = record()
-        with atomic_file(self.path / name) as file:
+        with atomic_file(self.path / RESULT) as file:
             file.write(_pretty(made.model_dump(mode="json")))
         for gone in (STOPPED, WORK):
             shutil.rmtree(self.path / gone, ignore_errors=True)

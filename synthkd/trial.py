@@ -152,7 +152,7 @@ class TrialRun(Run):
             (self._folder.staged / SECTION).write_text(
                 "\n".join(["## Evaluation", "", *section(evaluation), ""]), encoding="utf-8"
             )
-            return self._folder.publish_trial(RESULT, lambda: self._record(student, evaluation))
+            return self._folder.publish_trial(lambda: self._record(student, evaluation))
 
     def _check_row(self, row: Row, side: Split) -> None:
         """A field that no setting of this file names wrongly needs other words."""

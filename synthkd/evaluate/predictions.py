@@ -8,7 +8,7 @@ One line for each row, contestant and seed, row by row in the order of the sourc
     gold, answer    a text as it is; where any of them all is no text, JSON text in both columns
     confidence      null where the contestant gives none
     METRIC          what the row scores, 0 to 1, by each metric that is a mean over rows. Macro-F1
-                    and F1 of spans and triples are of all rows together and have no column
+                    and F1 of what is found are of all rows together and have no column
 
 What must be known to read it stands in the file's metadata under `synthkd`, as JSON (`About`).
 """
