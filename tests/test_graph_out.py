@@ -123,6 +123,9 @@ def test_n_triples_are_written_part_by_part(
     rdflib: Any = pytest.importorskip("rdflib")
     monkeypatch.setattr(export, "AT_ONCE", 2)
     (file,) = write_ntriples(two_documents(), tmp_path, "https://example.org/")
+    lines = file.read_bytes().splitlines()
+    pairs = [lines[at : at + 2] for at in range(0, len(lines), 2)]
+    assert pairs == [sorted(pair) for pair in pairs]  # the same bytes in every process
     read = rdflib.Graph().parse(file, format="nt")
     assert len(read) == 5 + 3 + 2 + 3  # labels of entities, types, labels of relations, edges
     assert (

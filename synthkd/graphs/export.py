@@ -19,7 +19,7 @@ from synthkd.io.atomic import atomic_file
 from synthkd.io.exports import open_records
 
 if TYPE_CHECKING:
-    from rdflib import URIRef
+    from rdflib import Graph, URIRef
 
 BASE = "urn:synthkd:"
 """What the names of things begin with in N-Triples, where nobody says otherwise."""
@@ -59,7 +59,7 @@ def write_parquet(graph: WholeGraph, folder: Path) -> list[Path]:
 
 
 def write_graphml(graph: WholeGraph, folder: Path) -> list[Path]:
-    """graph.graphml: a directed graph whose edges have a `relation`; all of it is in memory twice.
+    """graph.graphml: a directed graph whose edges have a `relation`; it is in memory twice.
 
     A character that XML cannot hold, such as a control character, becomes U+FFFD.
 
@@ -112,10 +112,16 @@ def write_ntriples(graph: WholeGraph, folder: Path, base: str = BASE) -> list[Pa
         for statement in _statements(graph, base):
             some.add(statement)
             if len(some) >= AT_ONCE:
-                file.write(some.serialize(format="nt", encoding="utf-8"))
+                file.write(_lines(some))
                 some = Graph()
-        file.write(some.serialize(format="nt", encoding="utf-8"))
+        file.write(_lines(some))
     return [path]
+
+
+def _lines(graph: Graph) -> bytes:
+    """Sorted: rdflib's own order is another in each process."""
+    lines: bytes = graph.serialize(format="nt", encoding="utf-8")
+    return b"".join(sorted(lines.splitlines(keepends=True)))
 
 
 def _statements(graph: WholeGraph, base: str) -> Iterator[tuple[URIRef, URIRef, Any]]:
