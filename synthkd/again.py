@@ -41,6 +41,9 @@ class RunAgain(Run):
                 self._siblings = await in_thread(lambda: siblings_in(self._folder.path))
                 check_student(student, self._siblings, old)
             evaluation = await self._evaluate(student, rows_file)
+            if evaluation is not None and (note := self._source_changed(old)):
+                notes = [*evaluation.notes, note]
+                evaluation = evaluation.model_copy(update={"notes": notes})
             self._enter("done")
             news = {
                 "student": None if student is None else student_in_words(student, self._siblings),
@@ -59,3 +62,24 @@ class RunAgain(Run):
                 student="trained" if training else "published",
                 same_rows=True,
             )
+
+    def _source_changed(self, old: Manifest) -> str | None:
+        """What to bear in mind where the source has other rows than the run read; None = nothing.
+
+        Whether held-out rows are among those to learn from was looked at then.
+        """
+        assert self._survey is not None  # noqa: S101  the source was surveyed
+        was = _in_words(old.counts.read, old.counts.held_out)
+        now = _in_words(self._survey.read, self._survey.held_out)
+        if was == now:
+            return None
+        return (
+            f"the source has changed since the run: it had rows {was}, and has {now}; what is said"
+            " of held-out rows among the rows to learn from is of the old ones"
+        )
+
+
+def _in_words(read: int, held_out: Mapping[str, int]) -> str:
+    return ", ".join(
+        [f"{read:,} to learn from", *(f"{n:,} {side}" for side, n in held_out.items())]
+    )

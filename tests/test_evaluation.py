@@ -350,6 +350,19 @@ async def test_confidences_money_and_leaks_of_a_student(tmp_path: Path) -> None:
     assert main.pays_off_after == pytest.approx(1000 * spent_usd / main.usd_per_1000, abs=1)
 
 
+async def test_a_source_that_has_changed_since_the_run_is_told(tmp_path: Path) -> None:
+    async with FakeTeacher().serve() as provider:
+        await Pipeline.load(write(tmp_path, provider, student=STUDENT), out="out").run()
+        same = await Pipeline.reopen("out").evaluate()
+        more = [{**ROWS[0], "id": f"new{i}", "text": f"new{i} is k0"} for i in range(3)]
+        write(tmp_path, provider, [*ROWS, *more], student=STUDENT)
+        changed = await Pipeline.reopen("out").evaluate()
+    assert same.evaluation is not None
+    assert changed.evaluation is not None
+    assert [note.split(":")[0] for note in same.evaluation.notes] == ["few rows"]
+    assert changed.evaluation.notes[-1].startswith("the source has changed since the run: it had")
+
+
 async def test_every_answer_is_kept_beside_the_evaluation_and_goes_with_it(tmp_path: Path) -> None:
     async with FakeTeacher(rates={"500": 0.2}).serve() as provider:
         file = write(tmp_path, provider, limits={"max_failed": 0.5}, student=STUDENT)
