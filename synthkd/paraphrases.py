@@ -78,6 +78,8 @@ def _asked_with(plan: Plan, name: str) -> BoundRowStep:
     if own is None:
         raise UserError(f"the step {bound.label!r} has no `prompt` that another could stand in for")
     other = load_prompt(name, folders=_folders(plan))
+    if other.path.samefile(own.path):
+        raise UserError("is what the step asks anyway, which is measured as it is: leave it out")
     if more := sorted(set(other.inputs) - set(own.inputs)):
         raise UserError(f"has the inputs {more}, which {own.name} has not: it cannot stand in")
     if (other.output, other.api) != (own.output, own.api):

@@ -480,7 +480,7 @@ def test_words_that_cannot_stand_in_are_refused_before_anything_is_asked(tmp_pat
         SAY.replace("[text]", "[text, more]") + "{{ more }}", "utf-8"
     )
     (tmp_path / "label.md.j2").write_text(SAY.replace("output: text", "output: label"), "utf-8")
-    words = {"ask": ["more", "label", "none"], "student": ["say"]}
+    words = {"ask": ["more", "label", "none", "say"], "student": ["say"]}
     asked = {"on": "test", "ask": "label", "gold": "gold", "paraphrases": words}
     file = write(tmp_path, FakeTeacher(), evaluate=asked, student=STUDENT)
     with pytest.raises(ConfigError) as refused:
@@ -489,6 +489,7 @@ def test_words_that_cannot_stand_in_are_refused_before_anything_is_asked(tmp_pat
         "paraphrases.ask: more: has the inputs ['more'], which say has not",
         "paraphrases.ask: label: is of output 'label'",
         "paraphrases.ask: none: there is no prompt 'none'",
+        "paraphrases.ask: say: is what the step asks anyway",
         "paraphrases.student: needs a student that takes a prompt",
     ):
         assert said in str(refused.value)
