@@ -579,7 +579,7 @@ SIMULATED = sorted(
     file.stem
     for file in PIPELINES.glob("*.yaml")
     # One that asks an earlier student is tested with one: tests/curate/choose/test_pipelines.py.
-    if "simulated" in (text := file.read_text("utf-8")) and "\n  student: {student:" not in text
+    if "simulated:" in (text := file.read_text("utf-8")) and "\n  student: {student:" not in text
 )
 SHORTER = {"step_by_step": ["student.epochs=1"]}
 """What a test need not learn."""
