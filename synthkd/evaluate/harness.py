@@ -2,7 +2,7 @@
 
     scores("hf", {"pretrained": "./base"}, ["arc_easy"], shots=0)
     # {"arc_easy acc": [1.0, 0.0, ...], ...}
-    scores("local-chat-completions", {"model": "m", "base_url": "http://127.0.0.1:8000/v1/..."}, ...)
+    scores("local-chat-completions", {"model": "m", "base_url": "http://127.0.0.1:8000/v1/"}, ...)
 
 The harness asks, parses and scores; ours are only the scores of single documents, so that before
 and after can be compared document by document. It fetches what a task names from the hub, and a
