@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from synthkd.config import Count, Samples
-from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
+from synthkd.recipes.replies import Loss, discard_all, give_up, readable
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
-from synthkd.teachers.request import Completion
 
 
 class GenerateSettings(StepSettings):
@@ -47,13 +46,8 @@ async def generate(row: Row, kit: Kit, config: GenerateSettings, /) -> AsyncIter
         samples=config.samples,
         longer=config.longer,
     )
-    answers: list[Completion] = []
     losses: list[Loss] = []
-    for reply in replies:
-        if (loss := loss_of(reply)) is not None:
-            losses.append(loss)
-        elif isinstance(reply, Completion):
-            answers.append(reply)
+    answers = [reply for _, reply in readable(replies, losses)]
     if not answers:
         give_up(replies, losses)
     discard_all(kit, losses)

@@ -18,10 +18,9 @@ from pydantic import Field, model_validator
 from synthkd.config import Count, Samples
 from synthkd.errors import Rejected
 from synthkd.graphs.mention import Mention, read_mentions, type_name
-from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
+from synthkd.recipes.replies import Loss, discard_all, give_up, readable
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
-from synthkd.teachers.request import Completion
 
 GIVEN = "ner/types"
 
@@ -93,11 +92,7 @@ async def ner(row: Row, kit: Kit, config: NerSettings, /) -> AsyncIterator[Row]:
     found: dict[tuple[str, str], _Found] = {}
     losses: list[Loss] = []
     read = 0
-    for place, reply in enumerate(replies):
-        loss = loss_of(reply)
-        if loss is not None or not isinstance(reply, Completion):
-            losses.extend([loss] if loss else ())
-            continue
+    for place, reply in readable(replies, losses):
         spotted = read_mentions(reply.text)
         losses.extend(Loss(*fault) for fault in spotted.faults)
         if spotted.way == "none":

@@ -7,7 +7,7 @@ the row fails if nobody replied at all (asking again may help), and is rejected 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from synthkd.errors import Rejected, RequestRefused, TeacherError
@@ -59,6 +59,23 @@ def loss_of(reply: Completion | TeacherError) -> Loss | None:
     if reply.shaped is not None and reply.shaped.faults:
         return Loss("bad_json", "; ".join(reply.shaped.faults)[:500])
     return None
+
+
+def readable(
+    replies: Sequence[Completion | TeacherError], losses: list[Loss]
+) -> Iterator[tuple[int, Completion]]:
+    """The replies that something can be read from, each with its place among all.
+
+    Args:
+        replies: to one question.
+        losses: takes why the others cannot be used.
+    """
+    for place, reply in enumerate(replies):
+        loss = loss_of(reply)
+        if loss is not None:
+            losses.append(loss)
+        elif isinstance(reply, Completion):
+            yield place, reply
 
 
 def discard_all(kit: Kit, losses: Sequence[Loss]) -> None:

@@ -20,10 +20,9 @@ from synthkd.errors import MissingField, Rejected, UserError
 from synthkd.graphs.notation import read_triples
 from synthkd.graphs.ontology import Ontology, load_ontology
 from synthkd.graphs.triple import PartsKey, Triple
-from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
+from synthkd.recipes.replies import Loss, discard_all, give_up, readable
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
-from synthkd.teachers.request import Completion
 
 
 class TriplesSettings(StepSettings):
@@ -92,11 +91,7 @@ async def triples(row: Row, kit: Kit, config: TriplesSettings, /) -> AsyncIterat
     found: dict[PartsKey, _Found] = {}
     losses: list[Loss] = []
     read = 0
-    for place, reply in enumerate(replies):
-        loss = loss_of(reply)
-        if loss is not None or not isinstance(reply, Completion):
-            losses.extend([loss] if loss else ())
-            continue
+    for place, reply in readable(replies, losses):
         written = read_triples(reply.text, source=source if isinstance(source, str) else "")
         losses.extend(Loss(*fault) for fault in written.faults)
         if written.way == "none":
