@@ -15,14 +15,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import orjson
 
 from synthkd.evaluate.scored import Scored, f1_of
-from synthkd.graphs.notation import json_values
+from synthkd.graphs.notation import json_values, read_triples
+from synthkd.graphs.triple import triple_of
 from synthkd.rows import Json
-from synthkd.text import answer_text, equivalent, normalised
+from synthkd.text import equivalent, normalised
 
 Things = frozenset[Hashable]
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-TRIPLE_KEYS = (("subject", "predicate", "object"), ("head", "relation", "tail"))
-"""What the parts of a triple are called where it is an object."""
 
 
 def span_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
@@ -33,7 +32,8 @@ def span_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
 def triple_f1(gold: Sequence[Json], given: Sequence[Json]) -> Scored:
     """F1 of `[[subject, predicate, object], ...]`, or of objects with such keys.
 
-    Each part is compared as answers are (`synthkd.text.equivalent`).
+    Each part is compared as answers are (`synthkd.text.equivalent`). A text is read as a teacher's
+    is (`synthkd.graphs.notation`): the lines that `triples.write` makes, whole or cut, count too.
     """
     return _f1(gold, given, triples_of)
 
@@ -45,6 +45,9 @@ def spans_of(value: Json) -> Things | None:
 
 def triples_of(value: Json) -> Things | None:
     """The parts of each triple; None = the value is no list of triples."""
+    if isinstance(value, str):
+        written = read_triples(value)
+        value = None if written.way == "none" else [list(one.parts) for one in written.triples]
     return _things(value, _triple)
 
 
@@ -119,10 +122,5 @@ def _span(value: Json) -> Hashable:
 
 
 def _triple(value: Json) -> Hashable:
-    if isinstance(value, Mapping):
-        keys = next((keys for keys in TRIPLE_KEYS if value.keys() >= set(keys)), ())
-        value = [value[key] for key in keys]
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 3:
-        return None
-    parts = [answer_text(part) for part in value]
-    return None if None in parts else tuple(equivalent(part or "") for part in parts)
+    triple = triple_of(value)
+    return None if triple is None else tuple(map(equivalent, triple.parts))

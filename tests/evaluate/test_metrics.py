@@ -14,6 +14,8 @@ from synthkd.errors import UserError
 from synthkd.evaluate import metrics
 from synthkd.evaluate.metrics import METRICS, check_gold, metrics_of, missing_libraries
 from synthkd.evaluate.scored import Scored
+from synthkd.graphs.notation import write_graph
+from synthkd.graphs.triple import Triple
 from synthkd.rows import Json
 
 labels = st.sampled_from(["a", "b", "c"])
@@ -157,6 +159,16 @@ def test_triples_are_compared_part_by_part_as_answers_are() -> None:
     said: Json = [{"head": "Aarhus airport", "relation": "cityserved", "tail": "Aarhus."}]
     assert value("triple_f1", [gold], [said]) == pytest.approx(2 / 3)
     assert value("triple_f1", [gold], [[["a", "b"]]]) == 0
+
+
+def test_triples_are_read_as_students_write_them() -> None:
+    facts = [Triple("Ada", "born in", "London"), Triple("Ada", "wrote", "Notes, A to G")]
+    gold: Json = [list(fact.parts) for fact in facts]
+    said = write_graph([(None, facts)])
+    assert value("triple_f1", [gold], [said]) == 1
+    assert value("triple_f1", [gold], [said[:-5]]) == pytest.approx(2 / 3)  # cut: one line less
+    assert value("triple_f1", [gold], [write_graph([("Ada wrote.", facts)])]) == 1
+    assert value("triple_f1", [gold], ["There is nothing."]) == 0
 
 
 @pytest.mark.parametrize(
