@@ -166,13 +166,14 @@ def test_a_plain_model_is_asked_by_the_step(tmp_path: Path) -> None:
 def test_what_only_a_student_has_is_left_out_where_none_is_examined(tmp_path: Path) -> None:
     sft = {"kind": "sft", "base": "nowhere", "prompt": "text", "completion": "label"}
     exam = {"ask": "label", "gold": "gold", "forgetting": {}}
-    exam["paraphrases"] = {"ask": ["label/classify"], "student": ["gone"]}
+    exam["paraphrases"] = {"ask": ["other"], "student": ["gone"]}
+    (tmp_path / "other.md.j2").write_text(SAY + "Now.\n", encoding="utf-8")
     file = write(tmp_path, student=sft, evaluate=exam)
     found = Trial.load(file)._plan.config.evaluate
     assert found is not None
     assert found.forgetting is None
     assert found.paraphrases is not None
-    assert (found.paraphrases.ask, found.paraphrases.student) == (["label/classify"], [])
+    assert (found.paraphrases.ask, found.paraphrases.student) == (["other"], [])
 
 
 async def test_rows_on_which_asking_fails_are_told_and_too_many_stop_it(tmp_path: Path) -> None:
