@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
@@ -41,6 +41,7 @@ def test_sentences(text: str, found: list[str]) -> None:
 
 @few
 @given(texts, st.integers(min_value=1, max_value=20))
+@example("??????? \ufeff?", 2)
 def test_no_character_is_lost_and_no_passage_is_too_long(text: str, size: int) -> None:
     spans = passages(text, size)
     covered = [at for start, end in spans for at in range(start, end)]

@@ -81,8 +81,10 @@ def passages(text: str, size: int) -> list[Span]:
     for span in sentences(text):
         for start, end in _units(text, span, size):
             cost = tokens_in(text[start:end])
-            if found and spent + cost <= size:
-                found[-1], spent = (found[-1][0], end), spent + cost
+            # What stands between may count: a byte-order mark is a sign to a tokenizer.
+            between = tokens_in(text[found[-1][1] : start]) if found else 0
+            if found and spent + between + cost <= size:
+                found[-1], spent = (found[-1][0], end), spent + between + cost
             else:
                 found.append((start, end))
                 spent = cost
