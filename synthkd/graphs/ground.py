@@ -53,8 +53,11 @@ def folded(text: str) -> Folded:
     edges = {0}
     within = False
     for at, character in enumerate(text):
-        plain = unicodedata.normalize("NFKC", character.casefold())
-        kept = [c for c in plain if c.isalnum() or unicodedata.category(c) in ("Mn", "Mc")]
+        # Taken apart, so that an accent may be part of its letter or stand behind it; one that
+        # stands behind no letter is a sign.
+        plain = unicodedata.normalize("NFKD", character.casefold())
+        is_mark = within and unicodedata.category(character) in ("Mn", "Mc")
+        kept = list(plain) if is_mark else _letters(plain)
         if not kept or not within or is_unspaced(character):
             edges.add(len(letters))
         within = bool(kept) and not is_unspaced(character)
@@ -62,6 +65,15 @@ def folded(text: str) -> Folded:
         starts.extend([at] * len(kept))
     edges.add(len(letters))
     return Folded("".join(letters), tuple(starts), frozenset(edges))
+
+
+def _letters(plain: str) -> list[str]:
+    """Letters and digits of a character that was taken apart, each with its marks."""
+    kept: list[str] = []
+    for c in plain:
+        if c.isalnum() or (kept and unicodedata.category(c) in ("Mn", "Mc")):
+            kept.append(c)
+    return kept
 
 
 def find(name: str, text: str, *, near: float | None = None) -> Place | None:
