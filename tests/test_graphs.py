@@ -122,6 +122,13 @@ def test_long_and_broken_texts_end(text: str) -> None:
         ("①", "see ① below", ("①", "exact")),
         ("Rene\u0301", "by Ren\u00e9 Descartes", ("Ren\u00e9", "spelling")),
         ("\u00b4", "\u00b4 alone", None),
+        ("\u0e01\u0e34\u0e19", "\u0e01\u0e31\u0e19", None),
+        ("\u0e01", "\u0e01\u0e34\u0e19", None),
+        (
+            "\u0e01\u0e34\u0e19",
+            "\u0e44\u0e1b\u0e01\u0e34\u0e19\u0e02",
+            ("\u0e01\u0e34\u0e19", "exact"),
+        ),
         ("\u0301", "a \u0301 b", None),
         ("!?", "what!?", None),
         ("", "anything", None),

@@ -6,8 +6,9 @@
 * `exact`: the same characters, and no letter or digit goes on at either end (in scripts that write
   spaces between words).
 * `spelling`: the same letters and digits, case folded; blanks, punctuation and underscores differ.
-* `nearly`: a window of as many words whose letters differ in few places: the similarity (1 - edit
-  distance / length) is at least `near`. Only asked for by name, since a near name may be another's.
+* `nearly`: a window of words of about as many letters, most of them in common: the similarity
+  (twice the letters in matching runs, by those of both; difflib's ratio) is at least `near`. Only
+  where it is asked for, since a near name may be another's.
 """
 
 from __future__ import annotations
@@ -51,16 +52,19 @@ def folded(text: str) -> Folded:
     letters: list[str] = []
     starts: list[int] = []
     edges = {0}
-    within = False
+    within = after_letter = False
     for at, character in enumerate(text):
         # Taken apart, so that an accent may be part of its letter or stand behind it; one that
         # stands behind no letter is a sign.
         plain = unicodedata.normalize("NFKD", character.casefold())
-        is_mark = within and unicodedata.category(character) in ("Mn", "Mc")
-        kept = list(plain) if is_mark else _letters(plain)
-        if not kept or not within or is_unspaced(character):
-            edges.add(len(letters))
-        within = bool(kept) and not is_unspaced(character)
+        if after_letter and unicodedata.category(character) in ("Mn", "Mc"):
+            kept = list(plain)  # no edge: a vowel sign of Thai belongs to its letter
+        else:
+            kept = _letters(plain)
+            if not kept or not within or is_unspaced(character):
+                edges.add(len(letters))
+            within = bool(kept) and not is_unspaced(character)
+        after_letter = bool(kept)
         letters.extend(kept)
         starts.extend([at] * len(kept))
     edges.add(len(letters))

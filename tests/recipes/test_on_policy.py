@@ -105,4 +105,6 @@ def test_the_block_for_preferences_fits(project: Path) -> None:
         **{"kind": "dpo", "prompt": "text", "chosen": "chosen", "rejected": "rejected"},
         "base": "somewhere",
     }
-    compile_plan(raw, project / "pipelines" / "on_policy.yaml")
+    plan = compile_plan(raw, project / "pipelines" / "on_policy.yaml")
+    assert plan.config.student is not None
+    assert plan.config.student.kind == "dpo"
