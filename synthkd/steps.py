@@ -130,6 +130,11 @@ BUILTIN: Mapping[str, str] = {
     "cluster.assign": "synthkd.curate.clusters.assign",
     "cluster.balance": "synthkd.curate.clusters.balance",
     "figures.diversity": "synthkd.curate.diversity",
+    "curriculum.stages": "synthkd.curate.curriculum.stages",
+    "curriculum.mix": "synthkd.curate.curriculum.mix",
+    "curriculum.quotas": "synthkd.curate.curriculum.quotas",
+    "curriculum.domains": "synthkd.curate.curriculum.domains",
+    "curriculum.replay": "synthkd.curate.curriculum.replay",
     "select.random": "synthkd.curate.clusters.balance",
     "select.cluster_uniform": "synthkd.curate.clusters.balance",
 }

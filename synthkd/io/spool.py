@@ -149,6 +149,15 @@ class Table:
             elif not above:
                 yield row
 
+    @property
+    def kept(self) -> Iterator[Row]:
+        """All that earlier rounds have kept, in order: to count, where `earlier` is to compare.
+
+        The student of a round learns these rows too. One with the id of a row of this table is
+        replaced by that one, if it is kept.
+        """
+        return iter(self._before)
+
     def __iter__(self) -> Iterator[Row]:
         return iter(self._spool)
 

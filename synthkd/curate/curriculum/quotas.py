@@ -1,0 +1,117 @@
+"""`curriculum.quotas`: how many rows each class of task has.
+
+- use: curriculum.quotas
+  with: {ratios: {Math: 0.4, Reasoning: 0.4, Others: 0.2}, rows: 2000, by: generate}
+
+resample    a class with too many rows loses some by chance, one with too few gets copies
+generate    the same, but rows are told how many new ones to write like them: the field `wanted`,
+            which a step that expands rows obeys
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from synthkd.curate.curriculum.rows import Places, copies, times_each
+from synthkd.curate.curriculum.shares import quotas as quotas_of
+from synthkd.io.spool import Table
+from synthkd.rows import Json, Row
+from synthkd.steps import StepSettings, TableKit, table_step
+
+Ratio = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+OTHERS = "Others"
+"""The class of rows whose class has no ratio, where it has one."""
+
+
+class QuotasSettings(StepSettings):
+    """Settings of `curriculum.quotas`."""
+
+    field: str = "task"
+    """The field with the class."""
+    ratios: Mapping[str, Ratio]
+    """Class -> its share; they need not sum to 1. Rows of another class count as `Others` where
+    that has a share, and are rejected where it has none."""
+    rows: PositiveInt | None = None
+    """Rows that shall come of it; null = as many as come in."""
+    by: Literal["resample", "generate"] = "resample"
+    """Where the rows come from that a class lacks."""
+    warm_up: Annotated[int, Field(ge=0, le=100)] = 0
+    """Rounds in which all rows pass as they are."""
+
+    @model_validator(mode="after")
+    def _some_ratio(self) -> QuotasSettings:
+        if not any(self.ratios.values()):
+            raise ValueError("ratios: at least one must be above 0")
+        return self
+
+
+@table_step(
+    "curriculum.quotas",
+    needs=lambda config: [config.field],
+    gives=lambda config: ["wanted"] * (config.by == "generate"),
+)
+def quotas(table: Table, kit: TableKit, config: QuotasSettings, /) -> Iterator[Row]:
+    """Give each class that occurs its quota of rows, exactly.
+
+    Rejects `over_quota`, `unknown_class`. Figures: rows, quota, lost and copied or wanted by class.
+    Memory: some 100 bytes a row.
+    """
+    generates = config.by == "generate"
+    if kit.desk.round < config.warm_up:
+        yield from (row.with_fields(wanted=0) if generates else row for row in table)
+        return
+    classes = _classes(table, config)
+    sizes = {name: len(places) for name, places in classes.items()}
+    wanted = sum(sizes.values()) if config.rows is None else config.rows
+    given = quotas_of(wanted, config.ratios, sizes) if sizes else {}
+    times: dict[int, int] = {}
+    for name, places in classes.items():
+        times |= times_each(places, given.get(name, 0), kit.rng)
+    kit.note(_figures(sizes, given, config))
+    class_of = {place: name for name, places in classes.items() for place in places}
+    for place, row in enumerate(table):
+        if place not in class_of:
+            found = row.fields.get(config.field)
+            kit.reject(row, "unknown_class", f"{config.field}: {found!r:.80} has no ratio")
+            continue
+        count = times.get(place, 0)
+        if not count:
+            name = class_of[place]
+            said = f"{name} has {sizes[name]} rows, and its quota is {given.get(name, 0)}"
+            kit.reject(row, "over_quota", said)
+        elif generates:
+            yield row.with_fields(wanted=count - 1)
+        else:
+            yield row
+            yield from copies(row, count - 1, kit)
+
+
+def _classes(table: Table, config: QuotasSettings) -> dict[str, list[int]]:
+    """Class -> the places of its rows; only classes with a ratio above 0."""
+    known = {name for name, ratio in config.ratios.items() if ratio > 0}
+    classes: dict[str, list[int]] = {}
+    for found, places in Places(table, config.field).of.items():
+        name = found if found in known else OTHERS
+        if name in known:
+            classes.setdefault(name, []).extend(places)
+    return {name: sorted(places) for name, places in classes.items()}
+
+
+def _figures(
+    sizes: Mapping[str, int], given: Mapping[str, int], config: QuotasSettings
+) -> dict[str, Json]:
+    more = "wanted" if config.by == "generate" else "copied"
+    told: dict[str, Json] = {
+        name: {
+            "rows": sizes[name],
+            "quota": given[name],
+            "lost": max(0, sizes[name] - given[name]),
+            more: max(0, given[name] - sizes[name]),
+        }
+        for name in given
+    }
+    absent = sorted(name for name, ratio in config.ratios.items() if ratio and name not in sizes)
+    return {**told, "rows": sum(given.values()), "classes without rows": absent}
