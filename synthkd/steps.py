@@ -67,6 +67,8 @@ BUILTIN: Mapping[str, str] = {
     "strong_prompt": "synthkd.recipes.strong_prompt",
     "s3ft": "synthkd.recipes.s3ft",
     "on_policy": "synthkd.recipes.on_policy",
+    "documents.questions": "synthkd.recipes.documents.questions",
+    "documents.pairs": "synthkd.recipes.documents.pairs",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",

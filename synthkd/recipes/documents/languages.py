@@ -1,0 +1,122 @@
+"""What is known of languages, and the words of a text: those that say something, and its numbers.
+
+    >>> language = language_of("en")
+    >>> sorted(language.content("It has twelve doors, built in 1930."))
+    ['built', 'doors']
+    >>> sorted(language.numbers_in("It has twelve doors, built in 1,930."))
+    [Fraction(12, 1), Fraction(1930, 1)]
+
+The lists are data (`languages.yaml`); a language is added by a block there. A script without spaces
+between words is read as pairs of neighbouring characters, since one alone says little.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field
+
+from synthkd.config import Settings
+from synthkd.hints import near
+from synthkd.plain_yaml import PlainLoader
+from synthkd.text import UNSPACED_CLASS, normalised
+
+FILE = Path(__file__).with_name("languages.yaml")
+LEAST_STEM = 4
+"""Letters that two forms of a word have in common at least."""
+STEM = 0.6
+"""And so large a share of the longer one: "created" and "creation" are one word."""
+
+_WORD = re.compile(
+    r"(?P<number>(?<![^\W_])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:(?:st|nd|rd|th|s)\b)?"
+    rf"|(?P<run>[{UNSPACED_CLASS}]+)"
+    rf"|(?P<word>(?:(?![{UNSPACED_CLASS}])[^\W_])+)"
+)
+
+
+class Language(Settings):
+    """A block of `languages.yaml`; what each list means stands there."""
+
+    capitals: bool
+    function: frozenset[str]
+    numbers: Mapping[str, Annotated[int, Field(ge=0)]]
+    always: tuple[str, ...]
+    pointers: tuple[str, ...]
+    things: tuple[str, ...]
+    unbound: tuple[str, ...]
+    bound: frozenset[str]
+    numbered: tuple[str, ...]
+    deictic: frozenset[str]
+    persons: frozenset[str]
+    impersonal: frozenset[str]
+
+    def content(self, text: str) -> set[str]:
+        """The words that say something, case folded; numbers are none of them."""
+        return {
+            word
+            for word in map(normalised, words_of(text))
+            if not word[0].isdigit() and word not in self.function and word not in self.numbers
+        }
+
+    def numbers_in(self, text: str) -> set[Fraction]:
+        """The numbers, in digits or in one word each."""
+        digits = (match["number"] for match in _WORD.finditer(text))
+        named = (self.numbers.get(normalised(word)) for word in words_of(text))
+        found = {Fraction(number.replace(",", "")) for number in digits if number is not None}
+        return found | {Fraction(number) for number in named if number is not None}
+
+
+def words_of(text: str) -> Iterator[str]:
+    """The words from the left, as they are written; of an unspaced run each two neighbours."""
+    for match in _WORD.finditer(text):
+        run = match["run"]
+        if run is None or len(run) == 1:
+            yield match[0]
+        else:
+            yield from map("".join, pairwise(run))
+
+
+def alike(word: str, other: str) -> bool:
+    """Whether two words, case folded, count as forms of one."""
+    if word == other:
+        return True
+    least = max(LEAST_STEM, int(STEM * max(len(word), len(other)) + 0.999))
+    return len(word) >= least and word[:least] == other[:least]
+
+
+@cache
+def languages() -> Mapping[str, Language]:
+    """All languages, by their codes."""
+    raw: dict[str, Any] = yaml.load(FILE.read_text("utf-8"), Loader=PlainLoader)  # noqa: S506  a SafeLoader
+    return {code: Language.model_validate(block) for code, block in raw.items()}
+
+
+def language_of(code: str) -> Language:
+    """The language of that code.
+
+    Raises:
+        ValueError: nothing is known of it.
+    """
+    known = languages()
+    if code not in known:
+        raise ValueError(
+            f"nothing is known of the language {code!r}; there are {', '.join(known)}"
+            f"{near(code, known)}"
+        )
+    return known[code]
+
+
+def _known(code: str) -> str:
+    language_of(code)
+    return code
+
+
+LanguageCode = Annotated[str, AfterValidator(_known)]
+"""A language in a step's settings."""
