@@ -150,7 +150,8 @@ async def test_pairs_of_a_raw_text() -> None:
         return {"instruction": instruction, "response": response}
 
     good = pair(f" {BORN}", ANSWERS[BORN])
-    says = {"pairs": [[good, pair("Tell of this woman.", "Senlis.")], [pair(WROTE, "Night Ferry.")]]}
+    outside = pair("Tell of this woman.", "Senlis.")
+    says = {"pairs": [[good, outside], [pair(WROTE, "Night Ferry.")]]}
     rows, kit, _ = await read("documents.pairs", says, task="extract")
     (row,) = rows
     assert (row.fields["instruction"], row.fields["task"]) == (BORN, "extract")
