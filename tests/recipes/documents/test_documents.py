@@ -160,7 +160,7 @@ async def test_pairs_of_a_raw_text() -> None:
 
 
 async def test_what_a_document_ends_by() -> None:
-    nothing = {"questions": [[], []], "pairs": [[], []]}
+    nothing: dict[str, Any] = {"questions": [[], []], "pairs": [[], []]}
     for step, reason in (("documents.questions", "no_questions"), ("documents.pairs", "no_pairs")):
         with pytest.raises(Rejected, match=reason):
             await read(step, nothing)
