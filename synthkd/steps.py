@@ -69,6 +69,8 @@ BUILTIN: Mapping[str, str] = {
     "on_policy": "synthkd.recipes.on_policy",
     "documents.questions": "synthkd.recipes.documents.questions",
     "documents.pairs": "synthkd.recipes.documents.pairs",
+    "instruct.self": "synthkd.recipes.instruct.seeded",
+    "instruct.expand": "synthkd.recipes.instruct.seeded",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",

@@ -30,6 +30,17 @@ class Embedded(NamedTuple):
     """Of the ledger entry: what is made with the vector says so, with `row.with_made_by(key)`."""
 
 
+class Question(NamedTuple):
+    """One of many questions that are asked at once."""
+
+    prompt: str
+    """The prompt's name."""
+    inputs: Fields
+    """What it declares."""
+    sample: int = 0
+    """Which of several answers to the same question is wanted."""
+
+
 T = TypeVar("T")
 
 
@@ -51,6 +62,7 @@ class TableKit:
         self.figures: dict[str, Json] = {}
         """What the step has noted; for the engine."""
         self._gone: list[tuple[Row, RowError | None]] = []
+        self._discards: list[tuple[Row, str, str]] = []
         self.waiting: Waiting | None = None
         """An answer is under way in a batch: what the step makes from now on is thrown away."""
         self._loop = loop
@@ -83,6 +95,21 @@ class TableKit:
     def merge(self, row: Row) -> None:
         """Say that a row lives on inside another, which has its roots too (`merged_roots`)."""
         self._gone.append((row, None))
+
+    def discard(self, row: Row, reason: str, detail: str = "") -> None:
+        """Say that a candidate was lost, such as a text that a gate refused; no row ends.
+
+        Args:
+            row: of which it would have been made.
+            reason: a lower_snake code.
+            detail: what a person needs to see.
+        """
+        self._discards.append((row, reason, detail))
+
+    def take_discards(self) -> list[tuple[Row, str, str]]:
+        """What was discarded since the last call; for the engine."""
+        discards, self._discards = self._discards, []
+        return discards
 
     def take_gone(self) -> list[tuple[Row, RowError | None]]:
         """What was rejected or failed (and why) or merged (None) since the last call."""
@@ -172,7 +199,14 @@ class TableKit:
         error stands in its place. All answers are in memory at the end: of a large table, ask
         some thousands at a time.
         """
-        return self._wait(self._all(prompt, inputs, teacher, schema, longer))
+        questions = [Question(prompt, one) for one in inputs]
+        return self._wait(self._all(questions, teacher, schema, longer))
+
+    def ask_each(
+        self, questions: Sequence[Question], *, teacher: str, longer: int | None = None
+    ) -> list[Completion | RowError]:
+        """As `ask_all`, of questions that may differ in their prompt and in the sample wanted."""
+        return self._wait(self._all(questions, teacher, None, longer))
 
     def embed(self, texts: Sequence[str], *, teacher: str) -> list[Embedded | TeacherError]:
         """A vector of unit length for each text, in order; many travel in one request.
@@ -200,35 +234,39 @@ class TableKit:
 
     async def _all(
         self,
-        prompt: str,
-        inputs: Sequence[Fields],
+        questions: Sequence[Question],
         teacher: str,
         schema: Schema | None,
         longer: int | None,
     ) -> list[Completion | RowError]:
         answers: dict[int, Completion | RowError] = {}
-        questions = enumerate(inputs)
+        numbered = enumerate(questions)
 
         async def work() -> None:
-            for place, one in questions:
+            for place, (prompt, inputs, sample) in numbered:
                 try:
                     kit = Kit(self.desk, "")
                     answers[place] = await kit.ask(
-                        prompt, one, teacher=teacher, schema=schema, longer=longer
+                        prompt,
+                        inputs,
+                        teacher=teacher,
+                        sample=sample,
+                        schema=schema,
+                        longer=longer,
                     )
                 except Waiting as waiting:
                     self.waiting = answers[place] = waiting
                 except RowError as error:
                     answers[place] = error
 
-        workers = min(len(inputs), self.desk.teachers[teacher].concurrency)
+        workers = min(len(questions), self.desk.teachers[teacher].concurrency)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
                     group.create_task(work())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # a stop reaches all of them at once
-        return [answers[place] for place in range(len(inputs))]
+        return [answers[place] for place in range(len(questions))]
 
     def _wait(self, asking: Coroutine[Any, Any, T]) -> T:
         """Block this thread until the loop has the answer."""

@@ -185,10 +185,12 @@ async def table_rows(
                     if kit.waiting is not None:
                         continue  # what it makes of missing answers; it may ask for more
                     books.settle(kit.take_gone(), rows)
+                    _book_discards(kit, bound.label, account)
                     # pour closes this generator
                     yield [r._replace(fields=checked(r.fields, {}, bound.label)) for r in rows]  # noqa: ASYNC119
             if kit.waiting is None:
                 books.settle(kit.take_gone(), ())
+                _book_discards(kit, bound.label, account)
                 account.note(bound.label, kit.figures)
         except Waiting:
             if kit.waiting is None:
@@ -206,6 +208,11 @@ async def table_rows(
             kit.close()
         for _ in books.close(waiting=kit.waiting is not None):
             await asyncio.sleep(0)
+
+
+def _book_discards(kit: TableKit, label: str, account: Account) -> None:
+    for row, reason, detail in kit.take_discards():
+        account.discard(label, row, reason, detail)
 
 
 class SpoolSink:

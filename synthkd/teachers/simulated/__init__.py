@@ -11,6 +11,7 @@ them proves code, not method.
     arithmetic.py   word problems
     facts.py        what plain sentences state
     mentions.py     the names in them, with their types
+    instructions/   instructions and what belongs to them
     pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
@@ -31,6 +32,7 @@ from synthkd.rows import canonical
 from synthkd.teachers.request import Completion, Identity, Request, key_of
 from synthkd.teachers.simulated.arithmetic import Arithmetic
 from synthkd.teachers.simulated.facts import Facts
+from synthkd.teachers.simulated.instructions import Instructions
 from synthkd.teachers.simulated.mentions import Mentions
 from synthkd.teachers.simulated.pool import Pool
 from synthkd.teachers.simulated.tickets import Tickets
@@ -42,6 +44,7 @@ WORLDS: Mapping[str, Callable[[float], World]] = {
     "arithmetic": Arithmetic,
     "facts": Facts,
     "mentions": Mentions,
+    "instructions": Instructions,
 }
 """The worlds by name; each is made with its error rate."""
 

@@ -22,6 +22,7 @@ Role = Literal[
     "strong_prompt",
     "s3ft",
     "on_policy",
+    "instruct",
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 

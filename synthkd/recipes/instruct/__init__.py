@@ -1,0 +1,12 @@
+"""Instructions that a teacher writes: from seeds, in waves, each looked at before it counts.
+
+    waves.py        the driver: asks a wave, gates, accepts exactly so many
+    novelty.py      ROUGE-L against all that was accepted, in time that does not grow with it
+    written.py      what instructions must look like, each fault with its reason
+    seeded.py       `instruct.self` and `instruct.expand`: more like the seeds
+
+A generator is a table step whose memory is the pool of what was accepted. What a wave asks is a
+function of seeds, settings, chance and that pool alone, and replies are treated in the order of the
+questions: whatever the order of completion and wherever a run was killed, the rows are the same and
+no answer is bought twice.
+"""
