@@ -91,7 +91,9 @@ class Kit:
         teacher: str,
         sample: int = 0,
         images: Sequence[Fields] = (),
-        history: Sequence[Mapping[str, str]] = (),
+        history: Sequence[Fields] = (),
+        after: Sequence[Fields] = (),
+        tools: Sequence[Fields] = (),
         schema: Schema | None = None,
         longer: int | None = None,
     ) -> Completion:
@@ -105,6 +107,10 @@ class Kit:
             images: content parts (`synthkd.teachers.parts.image_part`) for the last message.
             history: earlier turns of a conversation (`role` and `content`), which go out before
                 the last message.
+            after: messages that go out after the last one, such as calls of tools and their
+                results.
+            tools: declarations of tools that the model may call, in OpenAI's shape; what it calls
+                is in `tool_calls`, and nothing is run.
             schema: what the answer must look like, in place of what the prompt's file says.
             longer: tokens; an answer that was cut is asked for again, once, with this `max_tokens`.
 
@@ -118,6 +124,10 @@ class Kit:
         if history:
             *before, last = question["messages"]
             question["messages"] = [*before, *map(dict, history), last]
+        if after:
+            question["messages"] = [*question["messages"], *map(dict, after)]
+        if tools:
+            question["tools"] = [dict(one) for one in tools]
         request = self._request(asked, question, inputs, teacher, sample)
         if images:
             request = with_images(request, images)

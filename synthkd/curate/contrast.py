@@ -17,8 +17,7 @@ are no part of this: what is made here is its data.
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import product
 from typing import Annotated, Literal
@@ -30,18 +29,14 @@ from synthkd.config import Count
 from synthkd.config.student import CUE
 from synthkd.curate.choose.chosen import ChoiceSettings, usable
 from synthkd.curate.choose.eligible import Written, agreeing, written
+from synthkd.curate.pair_lengths import apart, count_pair, lean, with_gap, within
 from synthkd.errors import Rejected
 from synthkd.recipes.pool import Candidate, pool_of
-from synthkd.rows import Json, Row
+from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
 from synthkd.text import normalised
 
 POSITIVES, NEGATIVES = "positives", "negatives"
-PAIRS, LONGER, UNEQUAL = "pairs", "chosen is longer", "pairs of unequal length"
-LEAST_TO_WARN = 20
-"""Pairs: of fewer, all may well lean one way."""
-LEANS = 0.65
-"""Of the pairs of unequal length: more that go one way teach the length."""
 
 
 class ContrastSettings(ChoiceSettings):
@@ -161,23 +156,13 @@ class PairsSettings(StepSettings):
         return self
 
 
-def _warns(figures: Mapping[str, Json]) -> Iterable[str]:
-    unequal, longer = figures.get(UNEQUAL, 0), figures.get(LONGER, 0)
-    if not isinstance(unequal, int) or not isinstance(longer, int) or unequal < LEAST_TO_WARN:
-        return
-    if not 1 - LEANS <= longer / unequal <= LEANS:
-        yield (
-            f"the preferred answer is the longer one in {longer:,} of {unequal:,} pairs: the length"
-            " is learnt too. Set `near`, or a `ratio`"
-        )
-
-
 @step(
     "contrast.pairs",
     needs=(POSITIVES, NEGATIVES),
     gives=("chosen", "rejected", "margin", "chosen_from", "rejected_from"),
     fans_out=True,
-    warns=_warns,
+    warns=lean,
+    sums_up=with_gap,
 )
 async def pairs(row: Row, kit: Kit, config: PairsSettings, /) -> AsyncIterator[Row]:
     """Make preference pairs of what `contrast` found: a positive is preferred to a negative.
@@ -199,9 +184,7 @@ async def pairs(row: Row, kit: Kit, config: PairsSettings, /) -> AsyncIterator[R
         raise Rejected("no_pair", f"of {len(good)} positives and {len(bad)} negatives none may be")
     for place, other in spread(left, config.most, near=config.near):
         chosen, rejected, margin = left[place, other]
-        kit.count(PAIRS)
-        kit.count(UNEQUAL, int(len(chosen) != len(rejected)))
-        kit.count(LONGER, int(len(chosen) > len(rejected)))
+        count_pair(kit, chosen, rejected)
         yield row.with_fields(
             chosen=chosen,
             rejected=rejected,
@@ -225,12 +208,7 @@ def _may_be(texts: tuple[str, str], margin: float | None, config: PairsSettings)
         return False
     if config.score is not None and (margin is None or margin <= 0 or margin < config.margin):
         return False
-    return config.ratio is None or _apart(texts) <= math.log(config.ratio) + 1e-9
-
-
-def _apart(texts: Sequence[str]) -> float:
-    """How far lengths are apart: the logarithm of their ratio."""
-    return abs(math.log(len(texts[0]) / len(texts[1])))
+    return within(texts, config.ratio)
 
 
 def spread(
@@ -245,10 +223,10 @@ def spread(
     """
     uses: dict[tuple[str, int], int] = {}
     found: list[tuple[int, int]] = []
-    apart = {pair: _apart(texts[:2]) if near else 0.0 for pair, texts in left.items()}
+    gaps = {pair: apart(texts[:2]) if near else 0.0 for pair, texts in left.items()}
 
     def rank(pair: tuple[int, int]) -> tuple[float, int, tuple[int, int]]:
-        return apart[pair], uses.get(("+", pair[0]), 0) + uses.get(("-", pair[1]), 0), pair
+        return gaps[pair], uses.get(("+", pair[0]), 0) + uses.get(("-", pair[1]), 0), pair
 
     # Ranks only grow: what comes first by its old rank is the best if the rank has not grown.
     ranked = list(map(rank, left))

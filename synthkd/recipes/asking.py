@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -53,7 +53,7 @@ class Asked(NamedTuple):
     reply: Completion | TeacherError
 
 
-class AskingSettings(StepSettings):
+class WhomSettings(StepSettings):
     """Whom to ask: what recipes that take one teacher or several have in common."""
 
     teacher: str | None = None
@@ -62,12 +62,9 @@ class AskingSettings(StepSettings):
     """The teachers to ask, all of them about every row; the first wins a tie."""
     samples: Samples = 1
     """Answers per teacher. 3 is the least that can outvote one slip."""
-    until: Until | None = None
-    """Stop asking about a row once its answer is sure: `{sure: 0.95, first: 3}`. Saves calls, takes
-    longer: beyond the first, questions about a row leave one after another."""
 
     @model_validator(mode="after")
-    def _somebody_to_ask(self) -> AskingSettings:
+    def _somebody_to_ask(self) -> Self:
         if (self.teacher is None) == (not self.teachers):
             raise ValueError("must have exactly one of teacher, teachers")
         if self.teachers and len(set(self.teachers)) != len(self.teachers):
@@ -78,6 +75,14 @@ class AskingSettings(StepSettings):
     def asked(self) -> list[str]:
         """The teachers, however they were given."""
         return self.teachers or [self.teacher or ""]
+
+
+class AskingSettings(WhomSettings):
+    """Whom to ask, and when it is enough."""
+
+    until: Until | None = None
+    """Stop asking about a row once its answer is sure: `{sure: 0.95, first: 3}`. Saves calls, takes
+    longer: beyond the first, questions about a row leave one after another."""
 
 
 async def ask_panel(

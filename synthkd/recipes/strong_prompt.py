@@ -18,8 +18,9 @@ from pydantic import model_validator
 
 from synthkd.answers import AnswerSettings, canonical, choices_of
 from synthkd.config import Count
-from synthkd.errors import MissingField, Rejected
+from synthkd.errors import Rejected
 from synthkd.recipes.replies import give_up, loss_of
+from synthkd.recipes.talk import Message, talk_of
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, inputs_of, step
 from synthkd.teachers.request import Completion
@@ -29,7 +30,6 @@ ASKED, USED = "answers asked for", "answers used"
 LEAST_TO_WARN = 20
 LOW = 0.7
 """The floor of the published code: below it a run of theirs fails."""
-Message = Mapping[str, str]
 
 
 class StrongPromptSettings(StepSettings):
@@ -106,7 +106,7 @@ async def strong_prompt(row: Row, kit: Kit, config: StrongPromptSettings, /) -> 
     what `generate` rejects.
     """
     if config.messages is not None:
-        talk = await _answered(row, kit, config, _talk(row, config.messages))
+        talk = await _answered(row, kit, config, talk_of(row, config.messages))
         yield row.with_fields(finish="stop", **{config.into: talk})
         return
     choices = choices_of(row.fields, config.answer) if config.answer is not None else None
@@ -183,30 +183,3 @@ def _taken(reply: Completion, key: str) -> str:
     if text is None or not text.strip():
         raise Rejected("no_answer", f"no {key!r} with a text in {reply.text[:200]}")
     return text.strip()
-
-
-def _talk(row: Row, field: str) -> list[Message]:
-    """The conversation: a system message or none, then user and assistant by turns.
-
-    Raises:
-        MissingField: the row has no such field.
-        Rejected: it is something else.
-    """
-    if field not in row.fields:
-        raise MissingField(f"the row has no field {field!r}")
-    value = row.fields[field]
-    talk: list[Message] = []
-    for place, message in enumerate(value if isinstance(value, list | tuple) else ()):
-        role = message.get("role") if isinstance(message, Mapping) else None
-        content = message.get("content") if isinstance(message, Mapping) else None
-        due = "user" if not talk or talk[-1]["role"] != "user" else "assistant"
-        if not isinstance(content, str) or (role != due and not (role == "system" and not place)):
-            raise Rejected(
-                "not_a_talk",
-                f"{field}[{place}] is {message!r:.120}: a system message may come first, then user"
-                " and assistant by turns, each with a text",
-            )
-        talk.append({"role": str(role), "content": content})
-    if not any(message["role"] == "user" for message in talk):
-        raise Rejected("not_a_talk", f"{field} has no turn of a user: {value!r:.120}")
-    return talk

@@ -95,7 +95,10 @@ async def test_pairs_are_what_dpo_learns_from() -> None:
     ]
     assert made.rows[0].fields["rejected_from"] == {"teacher": "a", "sample": 2, "key": "a-2"}
     assert made.rows[0].fields["margin"] is None
-    assert made.figures == {"pairs": 2, "pairs of unequal length": 1, "chosen is longer": 1}
+    assert made.figures == {
+        **{"pairs": 2, "pairs of unequal length": 1, "chosen is longer": 1},
+        **{"characters of the chosen": 62, "characters of the rejected": 52},
+    }
     near = await paired({"most": 2, "near": True, "write": "rationale"}, **lists)
     assert {row.fields["chosen"] for row in near.rows} == {"2 + 2 = 4."}
     short = await paired({"most": 9, "ratio": 1.2}, **lists)

@@ -1,0 +1,235 @@
+"""tools and gate.tools: every call is checked, every result has its call, and nothing is run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from synthkd.errors import Rejected, RowError
+from synthkd.recipes.toolcalls import declared, trajectory_faults
+from synthkd.recipes.tools import ToolsSettings
+from synthkd.teachers.request import ToolCall
+from tests.recipes.conftest import Asked, run_step, said
+from tests.recipes.test_dialogue import InTurn
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tells the weather.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+            "required": ["city"],
+        },
+    },
+}
+CLOCK = {"type": "function", "function": {"name": "clock"}}
+ROW = {"instruction": "Do I need an umbrella in Oslo?", "tools": [WEATHER, CLOCK]}
+SETTINGS = {"teacher": "a", "environment": "e"}
+
+
+@pytest.fixture(autouse=True)
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.recipes.conftest.Scripted", InTurn)
+
+
+def acts(*calls: tuple[str, Any], answer: str | None = None, thought: str = "") -> Any:
+    value = {
+        "thought": thought,
+        "calls": [{"name": name, "arguments": arguments} for name, arguments in calls],
+        "answer": answer,
+    }
+    return orjson.dumps(value).decode()
+
+
+OSLO = ("weather", {"city": "Oslo"})
+FINAL = acts(answer="Yes.")
+
+
+async def run(agent: Sequence[Any], env: Sequence[Any] = (), row: Any = ROW, **more: Any) -> Asked:
+    return await run_step("tools", {**SETTINGS, **more}, row, {"a": agent, "e": env})
+
+
+async def test_a_trajectory_is_written_as_messages() -> None:
+    step = acts(OSLO, ("clock", {}), thought="Look it up.")
+    done = await run([step, FINAL], ["rain", "9:00"], system=["Be exact."])
+    fields: Any = done.fields
+    roles = [one["role"] for one in fields["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "tool", "assistant"]
+    calls, rain, nine = fields["messages"][2:5]
+    assert calls["content"] == "Look it up."
+    assert calls["tool_calls"][0] == {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city":"Oslo"}'},
+    }
+    assert rain == {
+        **{"role": "tool", "tool_call_id": "call_1", "name": "weather", "content": "rain"}
+    }
+    assert (nine["tool_call_id"], nine["content"]) == ("call_2", "9:00")
+    assert fields["n_calls"] == 2
+    assert fields["tools"] == ROW["tools"]
+    assert trajectory_faults(fields["messages"], declared(fields["tools"])) == []
+    shown = done.teachers["a"].asked[1].body["messages"][-1]["content"]
+    assert "weather (call_1) returned" in shown
+    assert '"Oslo"' in shown
+
+
+async def test_calls_may_travel_in_the_fields_of_the_api() -> None:
+    call = ToolCall(id="x9", name="weather", arguments='{"city": "Oslo"}')
+    done = await run([said("", tool_calls=(call,)), "Yes."], ["rain"], native=True)
+    first, second = done.teachers["a"].asked
+    assert first.body["tools"] == ROW["tools"]
+    assert [one["role"] for one in second.body["messages"]] == [
+        *("system", "user", "assistant", "tool"),
+    ]
+    fields: Any = done.fields
+    assert fields["messages"][-1] == {"role": "assistant", "content": "Yes."}
+    assert trajectory_faults(fields["messages"], declared(fields["tools"])) == []
+
+
+async def test_recorded_results_come_first() -> None:
+    recorded = [{"name": "weather", "arguments": '{ "city": "Oslo" }', "result": {"rain": 3}}]
+    row = {**ROW, "results": recorded}
+    done = await run([acts(OSLO), FINAL], row=row, results="results", environment=None)
+    messages: Any = done.fields["messages"]
+    assert messages[2]["content"] == '{"rain":3}'
+    with pytest.raises(Rejected, match="no_result"):
+        await run([acts(("clock", {}))], row=row, results="results", environment=None)
+    with pytest.raises(RowError, match="results"):
+        await run([FINAL], row={**ROW, "results": ["x"]}, results="results")
+    with pytest.raises(ValidationError, match="environment"):
+        ToolsSettings(teacher="a")
+
+
+BAD = [
+    (acts(("wether", {"city": "Oslo"})), "unknown_tool: .*weather"),
+    (acts(("weather", {})), "bad_arguments: weather: city"),
+    (acts(("weather", {"city": "Oslo", "days": 0})), "bad_arguments"),
+    (acts(("weather", {"city": "Oslo", "unit": "C"})), "bad_arguments: .*no argument 'unit'"),
+    (acts(OSLO, OSLO), "repeated_call"),
+    (acts(), "bad_step"),
+    (acts(OSLO, answer="Yes."), "bad_step"),
+    (FINAL, "too_few_calls"),
+    ("nonsense", "bad_json"),
+    (said("{", finish="length"), "truncated"),
+]
+
+
+@pytest.mark.parametrize(("step", "reason"), BAD)
+async def test_a_step_that_cannot_be_done_ends_the_row(step: Any, reason: str) -> None:
+    with pytest.raises(Rejected, match=f"^{reason}"):
+        await run([step, step], ["rain"] * 2)
+
+
+async def test_one_repair_may_be_asked_for() -> None:
+    wrong = acts(("umbrella", {}))
+    done = await run([wrong, acts(OSLO), FINAL], ["rain"], repair=True)
+    assert ("repairs that helped", 1) in done.kit.counts
+    shown = done.teachers["a"].asked[1].body["messages"][-1]["content"]
+    assert "unknown_tool: 'umbrella' is not declared" in shown
+    assert "umbrella" not in str(done.fields["messages"][1:])
+    for again in ([wrong, wrong], [wrong, acts(OSLO), wrong]):
+        with pytest.raises(Rejected, match="unknown_tool"):
+            await run(again, ["rain"], repair=True)
+
+
+async def test_it_ends() -> None:
+    steps = [acts(("weather", {"city": f"City {i}"})) for i in range(3)]
+    with pytest.raises(Rejected, match="no_final_answer: 3 calls in 3 steps"):
+        await run(steps, ["rain"] * 3, steps=3)
+    with pytest.raises(Rejected, match="repeated_call"):
+        await run([steps[0], steps[0]], ["rain"] * 3)
+    with pytest.raises(Rejected, match="empty_answer"):
+        await run([steps[0]], [" "])
+    with pytest.raises(Rejected, match="no_task"):
+        await run([], row={**ROW, "instruction": ""})
+
+
+@pytest.mark.parametrize(
+    ("tools", "fault"),
+    [
+        ([], "at least one"),
+        ("[", "not JSON"),
+        ([{"function": {}}], "name must be a text"),
+        ([{"name": "weather"}], "must be"),
+        ([CLOCK, CLOCK], "declared twice"),
+        ([{"function": {"name": "x", "parameters": {"type": "array"}}}], "of an object"),
+        ([{"function": {"name": "x", "parameters": {"properties": {"a": {"type": "never"}}}}}],
+         "type must be one of"),
+    ],
+)  # fmt: skip
+async def test_declarations_that_cannot_be_checked(tools: Any, fault: str) -> None:
+    with pytest.raises(Rejected, match=f"^bad_tools: .*{fault}"):
+        await run([], row={**ROW, "tools": tools})
+
+
+def calls(id_: str, name: str = "clock", arguments: Any = "{}") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"role": "assistant", "content": "",
+            "tool_calls": [{"id": id_, "type": "function", "function": function}]}  # fmt: skip
+
+
+def result(id_: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": id_, "content": "ok"}
+
+
+USER, END = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "reasons"),
+    [
+        ([USER, calls("1"), result("1"), END], []),
+        ([USER, {**calls("1"), "content": None}, result("1"), END], []),
+        ([USER, calls("1", "weather", {"city": "Oslo"}), result("1"), END], []),
+        ([USER, calls("1", "weather", "{"), result("1"), END], ["bad_arguments"]),
+        ([USER, calls("1", "wether"), result("1"), END], ["unknown_tool"]),
+        ([USER, calls("1"), END], ["call_without_result"]),
+        ([USER, result("1"), END], ["result_without_call"]),
+        ([USER, calls("1"), result("2"), END], ["result_without_call", "call_without_result"]),
+        ([USER, calls("1"), result("1"), calls("1"), result("1"), END], ["twice_called"]),
+        ([USER, calls("1"), result("1")], ["no_final_answer"]),
+        ([USER, calls("1")], ["call_without_result", "no_final_answer"]),
+        ([USER, {**calls("1"), "role": "user"}, result("1"), END], ["bad_message"]),
+        ([{"role": "robot", "content": "?"}], ["bad_message"]),
+        ([{"role": "user", "content": None}, END], ["bad_message"]),
+        ("nonsense", ["bad_message"]),
+        ([], ["bad_message"]),
+    ],
+)
+async def test_the_gate_names_every_fault(messages: Any, reasons: list[str]) -> None:
+    tools = [WEATHER, CLOCK]
+    assert [one.reason for one in trajectory_faults(messages, declared(tools))] == reasons
+    row = {"messages": messages, "tools": orjson.dumps(tools).decode()}
+    if not reasons:
+        assert (await run_step("gate.tools", {}, row, [])).fields == row
+        return
+    with pytest.raises(Rejected, match=f"^{reasons[0]}"):
+        await run_step("gate.tools", {}, row, [])
+
+
+NAMES = st.lists(st.sampled_from(["weather", "clock"]), min_size=1, max_size=5)
+
+
+@given(NAMES, st.data())
+def test_what_is_taken_out_of_a_trajectory_is_missed(names: list[str], data: Any) -> None:
+    fitting = {"weather": '{"city": "Oslo"}', "clock": "{}"}
+    told = [USER]
+    for place, name in enumerate(names):
+        told += [calls(str(place), name, fitting[name]), result(str(place))]
+    told.append(END)
+    tools = declared([WEATHER, CLOCK])
+    assert trajectory_faults(told, tools) == []
+    lacking = copy.deepcopy(told)
+    del lacking[data.draw(st.integers(1, len(told) - 1))]
+    assert trajectory_faults(lacking, tools)
+    assert trajectory_faults(told, {"clock": tools["clock"]}) == [] or "weather" in names
