@@ -15,7 +15,7 @@ from synthkd.errors import Rejected
 from synthkd.rows import Json
 from synthkd.steps import Step, find_step
 from synthkd.text import normalised
-from tests.recipes.conftest import Asked, run_step
+from tests.recipes.conftest import run_step
 
 
 def pool(*scored: tuple[str, float | None], **more: Json) -> list[dict[str, Json]]:
@@ -25,7 +25,7 @@ def pool(*scored: tuple[str, float | None], **more: Json) -> list[dict[str, Json
     ]
 
 
-async def pair(candidates: Any, fields: Any = {}, **settings: Any) -> Asked:  # noqa: B006
+async def pair(candidates: Any, fields: Any = {}, **settings: Any) -> Any:  # noqa: B006
     return await run_step("pairs", settings, {"candidates": candidates, **fields}, [])
 
 
@@ -36,7 +36,8 @@ async def test_the_best_is_preferred() -> None:
     for rejected, text in [("min", "worst!"), ("second", "second")]:
         done = await pair(THREE, rejected=rejected)
         assert (done.fields["chosen"], done.fields["rejected"]) == ("best", text)
-    assert (await pair(THREE)).fields["margin"] == 8
+    done = await pair(THREE)
+    assert done.fields["margin"] == 8
     assert done.fields["chosen_from"] == {"teacher": "t", "sample": 1, "key": None}
     assert ("candidates without a score", 1) in done.kit.counts
     done = await pair(THREE, rejected="second", min_margin=2)
@@ -105,7 +106,7 @@ async def test_a_pair_is_of_different_texts_and_leads_by_the_margin(
         done = await pair(pool(*scored), rejected=rejected, min_margin=margin)
     except Rejected:
         return
-    fields: Any = done.fields
+    fields = done.fields
     assert normalised(fields["chosen"]) != normalised(fields["rejected"])
     assert fields["margin"] >= max(margin, 1)
     assert max(score for _, score in scored if score is not None) - fields["margin"] >= 0

@@ -15,10 +15,10 @@ from synthkd.errors import Rejected, Unanswered
 from synthkd.recipes.dialogue import DialogueSettings
 from synthkd.recipes.talk import turn_fault
 from synthkd.teachers.request import Completion, Request
-from tests.recipes.conftest import Asked, Scripted, run_step, said
+from tests.recipes.conftest import Scripted, run_step, said
 
-SETTINGS = {"user": "u", "assistant": "a"}
-ROW = {"instruction": "Find out why the tap drips.", "profile": "a tenant"}
+SETTINGS: Any = {"user": "u", "assistant": "a"}
+ROW: Any = {"instruction": "Find out why the tap drips.", "profile": "a tenant"}
 
 
 @dataclass
@@ -44,12 +44,12 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def talk(
     user: Sequence[Any], assistant: Sequence[Any], row: Any = ROW, **settings: Any
-) -> Asked:
+) -> Any:
     return await run_step("dialogue", {**SETTINGS, **settings}, row, {"u": user, "a": assistant})
 
 
-def turns(done: Asked) -> list[str]:
-    messages: Any = done.fields["messages"]
+def turns(done: Any) -> list[str]:
+    messages = done.fields["messages"]
     return [f"{one['role'][0]}:{one['content']}" for one in messages]
 
 

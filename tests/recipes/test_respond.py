@@ -14,7 +14,7 @@ from synthkd.recipes.styles import STYLES, style_of
 from synthkd.recipes.systems import SystemSettings
 from tests.recipes.conftest import said
 
-ROW = {"instruction": "Add the numbers.", "input": "2 and 3"}
+ROW: Any = {"instruction": "Add the numbers.", "input": "2 and 3"}
 
 
 def system_and_user(done: Any, teacher: str = "main") -> tuple[str, str]:
@@ -25,7 +25,7 @@ def system_and_user(done: Any, teacher: str = "main") -> tuple[str, str]:
 def test_the_table_has_the_32_classes_and_settings_come_first() -> None:
     assert len(STYLES) == 32
     assert Counter(STYLES.values()) == {"stepwise": 2, "code": 2, "plain": 28}
-    for task, own, other, style in [
+    table: Any = [
         ("Math", {}, "plain", "stepwise"),
         (" code debug ", {}, "plain", "code"),
         ("Others", {}, "code", "plain"),
@@ -34,7 +34,8 @@ def test_the_table_has_the_32_classes_and_settings_come_first() -> None:
         (7, {}, "plain", "plain"),
         ("Math", {"math": "plain"}, "stepwise", "plain"),
         ("Knitting", {"Knitting": "stepwise"}, "plain", "stepwise"),
-    ]:
+    ]
+    for task, own, other, style in table:
         assert style_of(task, own, other) == style, task
 
 

@@ -16,10 +16,10 @@ from synthkd.errors import Rejected, RowError
 from synthkd.recipes.toolcalls import declared, trajectory_faults
 from synthkd.recipes.tools import ToolsSettings
 from synthkd.teachers.request import ToolCall
-from tests.recipes.conftest import Asked, run_step, said
+from tests.recipes.conftest import run_step, said
 from tests.recipes.test_dialogue import InTurn
 
-WEATHER = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -31,9 +31,9 @@ WEATHER = {
         },
     },
 }
-CLOCK = {"type": "function", "function": {"name": "clock"}}
-ROW = {"instruction": "Do I need an umbrella in Oslo?", "tools": [WEATHER, CLOCK]}
-SETTINGS = {"teacher": "a", "environment": "e"}
+CLOCK: Any = {"type": "function", "function": {"name": "clock"}}
+ROW: Any = {"instruction": "Do I need an umbrella in Oslo?", "tools": [WEATHER, CLOCK]}
+SETTINGS: Any = {"teacher": "a", "environment": "e"}
 
 
 @pytest.fixture(autouse=True)
@@ -54,14 +54,14 @@ OSLO = ("weather", {"city": "Oslo"})
 FINAL = acts(answer="Yes.")
 
 
-async def run(agent: Sequence[Any], env: Sequence[Any] = (), row: Any = ROW, **more: Any) -> Asked:
+async def run(agent: Sequence[Any], env: Sequence[Any] = (), row: Any = ROW, **more: Any) -> Any:
     return await run_step("tools", {**SETTINGS, **more}, row, {"a": agent, "e": env})
 
 
 async def test_a_trajectory_is_written_as_messages() -> None:
     step = acts(OSLO, ("clock", {}), thought="Look it up.")
     done = await run([step, FINAL], ["rain", "9:00"], system=["Be exact."])
-    fields: Any = done.fields
+    fields = done.fields
     roles = [one["role"] for one in fields["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "tool", "assistant"]
     calls, rain, nine = fields["messages"][2:5]
@@ -91,7 +91,7 @@ async def test_calls_may_travel_in_the_fields_of_the_api() -> None:
     assert [one["role"] for one in second.body["messages"]] == [
         *("system", "user", "assistant", "tool"),
     ]
-    fields: Any = done.fields
+    fields = done.fields
     assert fields["messages"][-1] == {"role": "assistant", "content": "Yes."}
     assert trajectory_faults(fields["messages"], declared(fields["tools"])) == []
 
@@ -100,7 +100,7 @@ async def test_recorded_results_come_first() -> None:
     recorded = [{"name": "weather", "arguments": '{ "city": "Oslo" }', "result": {"rain": 3}}]
     row = {**ROW, "results": recorded}
     done = await run([acts(OSLO), FINAL], row=row, results="results", environment=None)
-    messages: Any = done.fields["messages"]
+    messages = done.fields["messages"]
     assert messages[2]["content"] == '{"rain":3}'
     with pytest.raises(Rejected, match="no_result"):
         await run([acts(("clock", {}))], row=row, results="results", environment=None)
@@ -182,7 +182,9 @@ def result(id_: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": id_, "content": "ok"}
 
 
-USER, END = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
+USER: Any = {"role": "user", "content": "?"}
+END: Any = {"role": "assistant", "content": "!"}
+XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
 
 
 @pytest.mark.parametrize(
