@@ -31,8 +31,20 @@ def read_yaml(
     Raises:
         ConfigError: no such file, no YAML, or an override that fits nowhere.
     """
+    raw = load_yaml(path)
+    if not isinstance(raw, dict):
+        raise ConfigError([f"{path}: must be a mapping with {holds}"])
+    return apply_overrides(raw, overrides)
+
+
+def load_yaml(path: Path) -> Any:
+    """What a file of YAML or JSON holds, as plain values.
+
+    Raises:
+        ConfigError: no such file, or no YAML.
+    """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)  # noqa: S506  a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
         raise ConfigError([f"{path}: there is no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -43,9 +55,6 @@ def read_yaml(
         raise ConfigError([f"{path}: has a value that cannot be read: {error}"]) from error
     except RecursionError as error:
         raise ConfigError([f"{path}: lists and blocks are nested too deeply"]) from error
-    if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: must be a mapping with {holds}"])
-    return apply_overrides(raw, overrides)
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

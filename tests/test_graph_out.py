@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from synthkd.cli import app
 from synthkd.errors import UserError
 from synthkd.graphs import export
 from synthkd.graphs.export import write_graphml, write_ntriples, write_parquet
+from synthkd.graphs.picture import picture
 from synthkd.graphs.triple import Triple
 from synthkd.graphs.whole import WholeGraph
 
@@ -172,3 +174,28 @@ def test_rows_that_are_no_graph(tmp_path: Path, row: dict[str, Any], said: str) 
     done = CliRunner().invoke(app, ["graph", str(rows)])
     assert done.exit_code == 2
     assert said in done.output
+
+
+def test_a_picture_shows_what_is_next_to_the_best_connected(tmp_path: Path) -> None:
+    pytest.importorskip("networkx")
+    whole = two_documents()
+    assert picture(whole) == picture(whole)
+    (file,) = export.FORMATS["svg"](whole, tmp_path)
+    read = ElementTree.fromstring(file.read_text(encoding="utf-8"))
+    told = [text.text for text in read.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"London", "Charles", "born in", "wrote"} <= set(told)
+    one = ElementTree.fromstring(picture(whole, 1))
+    assert "Charles" not in {text.text for text in one.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_a_question_to_the_graph(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    said = {"head": "Ada", "relation": "wrote", "tail": "Notes", "proposition": "Ada wrote Notes."}
+    rows.write_text(json.dumps({"id": "a", "graph": [said]}) + "\n")
+    asked = CliRunner().invoke(app, ["graph", str(rows), "--ask", "Who wrote Notes?", "--json"])
+    (hit,) = json.loads(asked.stdout)
+    assert (hit["proposition"], hit["document"], hit["hops"]) == ("Ada wrote Notes.", "a", 1)
+    rows.write_text(json.dumps({"id": "a", "graph": [["Ada", "wrote", "Notes"]]}) + "\n")
+    asked = CliRunner().invoke(app, ["graph", str(rows), "--ask", "Who?"])
+    assert asked.exit_code == 2
+    assert "no triple has a proposition" in asked.output

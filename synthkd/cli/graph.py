@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ class Format(StrEnum):
     parquet = "parquet"
     graphml = "graphml"
     nt = "nt"
+    svg = "svg"
 
 
 @app.command()
@@ -46,19 +47,27 @@ def graph(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="By default the folder graph in ROWS.")
     ] = None,
+    ask: Annotated[
+        str | None, typer.Option(metavar="QUESTION", help="Which propositions bear on it.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="So many, with --ask.")] = 5,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write the triples of all rows as one graph: nodes and edges, each once.
 
-    graphml and nt need the extra `graph`. Figures: entities, triples, triples per 100 words, parts
-    that hang together, degrees, relations.
+    graphml, nt and svg (a picture) need the extra `graph`. Figures: entities, triples, triples per
+    100 words, parts that hang together, degrees, relations. With --ask nothing is written: it tells
+    the propositions that bear on the question.
     """
     from synthkd.graphs.export import BASE, FORMATS, write_ntriples
 
     whole = _read(path, field, text)
     if not whole.edges:
         raise UserError(f"{path}: no row has a triple in {field!r}; name the field with --field")
+    if ask is not None:
+        _answer(whole, ask, top, as_json=as_json)
+        return
     folder = out or (path / "graph" if path.is_dir() else path.with_suffix(".graph"))
     written: list[Path] = []
     for form in dict.fromkeys(formats or [Format.parquet]):
@@ -77,27 +86,37 @@ def graph(
         typer.echo(str(file))
 
 
+def _answer(whole: WholeGraph, question: str, top: int, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from synthkd.curate.tfidf import similarities
+    from synthkd.graphs.retrieval import Propositions
+
+    asked = Propositions(whole)
+    if not asked:
+        raise UserError("no triple has a proposition: the step `synthkg` makes them")
+    hits = asked.best(question, similarities(question, asked.texts), keep=top)
+    if as_json:
+        told = [asdict(hit) for hit in hits]
+        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        return
+    for hit in hits:
+        hops = "by words alone" if hit.hops is None else f"{hit.hops} hop(s)"
+        typer.echo(f"{hit.proposition}  [{hit.document}, {hops}, cosine {hit.cosine:.2f}]")
+
+
 def _read(path: Path, field: str, text: str) -> WholeGraph:
     from synthkd.errors import RowError
     from synthkd.evaluate.people import records_of
-    from synthkd.graphs.passages import words_in
-    from synthkd.graphs.triple import triples_in
     from synthkd.graphs.whole import WholeGraph
 
     whole = WholeGraph()
     for number, record in enumerate(records_of(path), start=1):
-        value = _value(record.get(field))
-        if value is None:
-            continue
+        fields = {**record, **{name: _value(record.get(name)) for name in (field, "entities")}}
         try:
-            found = triples_in(value, field)
+            whole.take(str(record.get("id", number)), fields, triples=field, text=text)
         except RowError as error:
             raise UserError(f"{path} record {number}: {error}") from error
-        triples = [(triple, _proposition(said)) for triple, said in found if triple.fault is None]
-        document = record.get(text)
-        words = words_in(document) if isinstance(document, str) else 0
-        types = _types(_value(record.get("entities")))
-        whole.add(str(record.get("id", number)), triples, types=types, words=words)
     return whole
 
 
@@ -110,18 +129,6 @@ def _value(value: Json) -> Json:
             return value
         return read
     return value
-
-
-def _proposition(said: Json) -> str | None:
-    proposition = said.get("proposition") if isinstance(said, Mapping) else None
-    return proposition if isinstance(proposition, str) else None
-
-
-def _types(entities: Json) -> dict[str, str | None]:
-    if isinstance(entities, str) or not isinstance(entities, Sequence):
-        return {}
-    named = (one for one in entities if isinstance(one, Mapping) and one.get("name"))
-    return {str(one["name"]): str(one["type"]) for one in named if one.get("type")}
 
 
 def _shown(value: Json) -> str:

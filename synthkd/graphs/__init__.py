@@ -10,4 +10,7 @@ resolve.py    which names are one entity's
 stated.py     what several replies state, as one graph
 whole.py      the triples of many documents as one graph, and its figures
 export.py     a whole graph as Parquet, GraphML and N-Triples
+picture.py    a graph as a picture, as much of it as can be read
+retrieval.py  which propositions bear on a question
+needed.py     libraries of the extra `graph`
 """

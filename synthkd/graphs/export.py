@@ -1,4 +1,4 @@
-"""A whole graph as files: Parquet, GraphML, N-Triples; each appears whole or not at all.
+"""A whole graph as files: Parquet, GraphML, N-Triples, SVG; each appears whole or not at all.
 
 Parquet needs nothing else. GraphML is written by networkx and N-Triples by rdflib (extra `graph`):
 escaping is theirs.
@@ -6,14 +6,14 @@ escaping is theirs.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from synthkd.errors import UserError
+from synthkd.graphs.needed import must_have
+from synthkd.graphs.picture import write_svg
 from synthkd.graphs.whole import WholeGraph
 from synthkd.io.atomic import atomic_file
 from synthkd.io.exports import open_records
@@ -66,7 +66,7 @@ def write_graphml(graph: WholeGraph, folder: Path) -> list[Path]:
     Raises:
         UserError: networkx is not installed.
     """
-    _must_have("networkx", "graphml")
+    must_have("networkx", "graphml")
     import networkx as nx
 
     whole: Any = nx.MultiDiGraph()
@@ -103,7 +103,7 @@ def write_ntriples(graph: WholeGraph, folder: Path, base: str = BASE) -> list[Pa
     Raises:
         UserError: rdflib is not installed.
     """
-    _must_have("rdflib", "nt")
+    must_have("rdflib", "nt")
     from rdflib import Graph
 
     path = folder / "graph.nt"
@@ -146,15 +146,8 @@ FORMATS: dict[str, Callable[[WholeGraph, Path], list[Path]]] = {
     "parquet": write_parquet,
     "graphml": write_graphml,
     "nt": write_ntriples,
+    "svg": write_svg,
 }
-
-
-def _must_have(library: str, format: str) -> None:
-    if importlib.util.find_spec(library) is None:
-        raise UserError(
-            f"the format {format} needs {library}, which is not installed: pip install"
-            " 'synthkd[graph]', or leave the format out"
-        )
 
 
 def _in_xml(text: str) -> str:

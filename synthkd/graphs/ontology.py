@@ -12,7 +12,7 @@ from synthkd.errors import UserError
 from synthkd.graphs.triple import Triple, spelling
 from synthkd.hints import near
 from synthkd.io.paths import find_file
-from synthkd.pipeline_file import read_yaml
+from synthkd.pipeline_file import load_yaml
 
 
 class Relation(BaseModel):
@@ -121,13 +121,23 @@ def load_ontology(written: str, base: Path, name: str | None = None) -> Ontology
 
 @lru_cache(maxsize=8)
 def _ontologies(path: Path) -> dict[str | None, Ontology]:
-    raw = read_yaml(path, holds="concepts, relations; or ontologies, by their ids")
+    raw = load_yaml(path)
+    if isinstance(raw, list):  # as Text2KGBench has them
+        raw = {"ontologies": {_own_id(one, path): one for one in raw}}
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: must hold concepts and relations, or ontologies by their ids")
     several = raw.get("ontologies")
     if several is None:
         return {None: _checked(raw, str(path))}
     if not isinstance(several, Mapping):
         raise UserError(f"{path}: ontologies must be a block of id: {{concepts, relations}}")
     return {str(id_): _checked(one, f"{path}: ontologies.{id_}") for id_, one in several.items()}
+
+
+def _own_id(one: object, path: Path) -> str:
+    if not isinstance(one, Mapping) or not isinstance(one.get("id"), str):
+        raise UserError(f"{path}: each ontology of a list must have an `id`, got {one!r:.80}")
+    return str(one["id"])
 
 
 def _checked(raw: object, place: str) -> Ontology:

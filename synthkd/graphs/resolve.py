@@ -71,6 +71,33 @@ def same_names(entities: Sequence[Entity], rules: Collection[Rule] = RULES) -> l
     return found
 
 
+def same_among(entities: Sequence[Entity], rules: Collection[Rule]) -> list[Same]:
+    """The same for names of many documents, by `affix` and `acronym` alone; in linear time.
+
+    Of equal names (`affix`) the longest stands for the others, and initials of two names are
+    nobody's. `part` is left out: among many documents nearly every surname is of several.
+    """
+    distinct: dict[str, Entity] = {}
+    for entity in entities:
+        distinct.setdefault(spelling(entity.name), entity)
+    ranked = sorted(distinct.values(), key=lambda one: (-len(spelling(one.name)), one.name))
+    bare: dict[str, list[Entity]] = {}
+    initials: dict[str, list[Entity]] = {}
+    for entity in ranked:
+        bare.setdefault(_bare(entity.name), []).append(entity)
+        initials.setdefault(_initials(entity.name), []).append(entity)
+    found: list[Same] = []
+    for entity in ranked:
+        fuller = [one for one in bare[_bare(entity.name)] if _is("affix", entity, one)]
+        letters = entity.name.replace(".", "").replace(" ", "")
+        spelt_out = [one for one in initials.get(letters, ()) if _is("acronym", entity, one)]
+        if "affix" in rules and fuller[0] is not entity:
+            found.append(Same(name=entity.name, into=fuller[0].name, why="affix"))
+        elif "acronym" in rules and len(spelt_out) == 1:
+            found.append(Same(name=entity.name, into=spelt_out[0].name, why="acronym"))
+    return found
+
+
 def _is(rule: Rule, entity: Entity, other: Entity) -> bool:
     if rule == "acronym":
         return _is_acronym(entity.name, other.name)
@@ -92,14 +119,18 @@ def _bare(name: str) -> str:
 
 def _is_acronym(name: str, other: str) -> bool:
     letters = name.replace(".", "").replace(" ", "")
-    words = [word for word in _WORD.findall(other) if word.casefold() not in _SMALL]
     return (
         len(letters) >= len("EU")
         and letters.isalpha()
         and letters.isupper()
-        and len(words) > 1
-        and letters == "".join(word[0] for word in words)
+        and letters == _initials(other)
     )
+
+
+def _initials(name: str) -> str:
+    """Of its words, small ones left out; a name of one word has none."""
+    words = [word for word in _WORD.findall(name) if word.casefold() not in _SMALL]
+    return "".join(word[0] for word in words) if len(words) > 1 else ""
 
 
 def _is_part(name: str, other: str) -> bool:

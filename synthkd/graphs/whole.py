@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from synthkd.graphs.triple import Triple, spelling
-from synthkd.rows import Json
+from synthkd.graphs.passages import words_in
+from synthkd.graphs.triple import Triple, spelling, triples_in
+from synthkd.rows import Fields, Json
 
 MOST_RELATIONS = 50
 """In the histogram: the others are counted together."""
@@ -87,6 +88,26 @@ class WholeGraph:
             self.edges[place].documents += 1
         self.stated += len(edges)
 
+    def take(self, document: str, fields: Fields, *, triples: str, text: str) -> None:
+        """Take in a document as a row has it; one without the field has no triples.
+
+        Args:
+            document: its id.
+            fields: of the row; `entities` says of what type each is, where it is there.
+            triples: the field with the triples.
+            text: the field with the document, whose words are counted.
+
+        Raises:
+            RowError: the field holds something else than triples.
+        """
+        if fields.get(triples) is None:
+            return
+        found = triples_in(fields[triples], triples)
+        stated = [(one, _proposition(said)) for one, said in found if one.fault is None]
+        written = fields.get(text)
+        words = words_in(written) if isinstance(written, str) else 0
+        self.add(document, stated, types=_types(fields.get("entities")), words=words)
+
     def figures(self) -> dict[str, Json]:
         """How dense the graph is, whether it hangs together, and what its relations are."""
         degrees = Counter(place for edge in self.edges for place in (edge.head, edge.tail))
@@ -131,6 +152,18 @@ class WholeGraph:
         links = coo_array((np.ones(len(heads), dtype=bool), (heads, tails)), shape=(n, n))
         _, part = connected_components(links.tocsr(), directed=False)
         return [int(size) for size in np.bincount(part)]
+
+
+def _proposition(said: Json) -> str | None:
+    proposition = said.get("proposition") if isinstance(said, Mapping) else None
+    return proposition if isinstance(proposition, str) else None
+
+
+def _types(entities: Json) -> dict[str, str | None]:
+    if isinstance(entities, str) or not isinstance(entities, Sequence):
+        return {}
+    named = (one for one in entities if isinstance(one, Mapping) and one.get("name"))
+    return {str(one["name"]): str(one["type"]) for one in named if one.get("type")}
 
 
 def _ratio(over: int, under: int) -> float | None:

@@ -23,8 +23,6 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from html import escape
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ from synthkd.graphs.export import write_graphml, write_ntriples, write_parquet
 from synthkd.graphs.ground import find
 from synthkd.graphs.notation import read_triples
 from synthkd.graphs.passages import evidence_of, passages
+from synthkd.graphs.picture import picture
 from synthkd.graphs.resolve import RULES, same_names
 from synthkd.graphs.stated import Origin, Stated, merged
 from synthkd.graphs.triple import Triple, spelling
@@ -44,7 +43,6 @@ from synthkd.graphs.whole import WholeGraph
 from synthkd.io.rows_file import ROWS, read_rows
 from synthkd.pipeline import Pipeline
 from synthkd.teachers.simulated.facts import facts_of
-from tests.bench.curves import COLOURS
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("SYNTHKD_DATA", "../shared/data"))
@@ -52,7 +50,6 @@ DOCUMENTS = ROOT / "data" / "fact_documents.jsonl"
 WORDS = 1_000
 DUPLICATES = 4
 """One triple in so many is there already."""
-SIZE, EDGE = 620, 80
 
 
 async def rewriting(error_rate: float, rewritten: bool) -> str:
@@ -175,59 +172,13 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def picture(document: int) -> str:
-    """What the first paragraph of a document states; layout by networkx."""
-    import networkx as nx
-
+def drawn(document: int) -> str:
+    """What the first paragraph of a document states."""
     row = orjson.loads(DOCUMENTS.read_bytes().splitlines()[document])
-    graph: Any = nx.DiGraph()
-    for _, (head, relation, tail) in facts_of(row["text"].partition("\n")[0]):
-        graph.add_edge(head, tail, relation=relation)
-    parts_of_it = list(nx.weakly_connected_components(graph))
-    for part in parts_of_it[1:]:  # held together, so that the parts do not drift apart
-        graph.add_edge(min(parts_of_it[0]), min(part), relation=None)
-    tried = [nx.spring_layout(graph, k=0.8, iterations=400, seed=seed) for seed in range(60)]
-    at = max(tried, key=_spread)
-    graph.remove_edges_from([e for e in graph.edges if graph.edges[e]["relation"] is None])
-    points = {
-        name: (EDGE + (x + 1) / 2 * (SIZE - 2 * EDGE), 24 + (y + 1) / 2 * (SIZE - 48))
-        for name, (x, y) in at.items()
-    }
-    relations = list(dict.fromkeys(told for _, _, told in graph.edges(data="relation")))
-    colours = dict(zip(relations, COLOURS, strict=False))
-    height = SIZE + 18 * len(relations) + 12
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {height}"',
-        'font-family="sans-serif" font-size="11">',
-        f'<rect width="{SIZE}" height="{height}" fill="white"/>',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="12" refY="4" markerWidth="7"',
-        'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
-    ]
-    for head, tail, told in graph.edges(data=True):
-        (x, y), (to_x, to_y) = points[head], points[tail]
-        parts.append(
-            f'<line x1="{x:.0f}" y1="{y:.0f}" x2="{to_x:.0f}" y2="{to_y:.0f}"'
-            f' stroke="{colours[told["relation"]]}" stroke-width="1.5" marker-end="url(#tip)"/>'
-        )
-    for name, (x, y) in points.items():
-        parts.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4" fill="#222"/>')
-        text = f'<text x="{x:.0f}" y="{y - 8:.0f}" text-anchor="middle"'
-        halo = ' stroke="white" stroke-width="3"'
-        parts += [f"{text}{halo}>{escape(name)}</text>", f"{text}>{escape(name)}</text>"]
-    for place, relation in enumerate(relations):
-        y = SIZE + 18 * place + 6
-        parts.append(
-            f'<line x1="20" y1="{y}" x2="52" y2="{y}" stroke="{colours[relation]}"'
-            ' stroke-width="2"/>'
-        )
-        parts.append(f'<text x="60" y="{y + 4}">{escape(relation)}</text>')
-    return "\n".join([*parts, "</svg>\n"])
-
-
-def _spread(at: dict[str, tuple[float, float]]) -> float:
-    """How far the nearest two names are from each other, which are wider than high."""
-    pairs = combinations(at.values(), 2)
-    return min(max(abs(one[0] - two[0]) / 4, abs(one[1] - two[1])) for one, two in pairs)
+    stated = [(Triple(*fact), None) for _, fact in facts_of(row["text"].partition("\n")[0])]
+    whole = WholeGraph()
+    whole.add(row["id"], stated, types={}, words=0)
+    return picture(whole)
 
 
 def main() -> None:
@@ -243,7 +194,7 @@ def main() -> None:
     big(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
     names()
     target = ROOT / "docs" / "recipes" / "synthkg.svg"
-    target.write_text(picture(0), encoding="utf-8")
+    target.write_text(drawn(0), encoding="utf-8")
     print(f"5. {target.relative_to(ROOT)}")
 
 

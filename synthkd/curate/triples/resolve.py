@@ -10,17 +10,13 @@ the rest is only listed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 
-from synthkd.curate.fields import value_of
-from synthkd.curate.triples.held import Held, held, kept, lost
-from synthkd.errors import RowError
-from synthkd.graphs.entities import Entity
-from synthkd.graphs.resolve import RULES, Rule, Same, same_names
-from synthkd.graphs.triple import PartsKey, Triple, spelling
+from synthkd.curate.triples.held import held, kept, lost
+from synthkd.curate.triples.names import ends, entities_of, renamed, renamed_entities
+from synthkd.graphs.resolve import RULES, Rule, same_names
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
-from synthkd.text import answer_text
 
 
 class ResolveSettings(StepSettings):
@@ -51,63 +47,20 @@ async def resolve(row: Row, kit: Kit, config: ResolveSettings, /) -> AsyncIterat
     `no_triples`.
     """
     triples = held(row, config.triples)
-    said = _entities(row, config.entities)
+    said = entities_of(row, config.entities)
     found = same_names([entity for entity, _ in said], RULES)
     sure = [one for one in found if one.why in config.merge]
-    names = _ends(sure)
-    merged: dict[PartsKey, Json] = {}
-    for one in triples:
-        head, relation, tail = one.triple.parts
-        renamed = Triple(names.get(spelling(head), head), relation, names.get(spelling(tail), tail))
-        if renamed.key[0] == renamed.key[2] and one.triple.key[0] != one.triple.key[2]:
-            lost(kit, "head_is_tail", one.triple)
-        elif renamed.key in merged:
-            kit.count("triples merged")
-        else:
-            merged[renamed.key] = Held(triple=renamed, more=one.more).as_json()
+    names = ends((one.name, one.into) for one in sure)
+    new = renamed(triples, names)
+    for triple in new.lost:
+        lost(kit, "head_is_tail", triple)
+    if new.merged:
+        kit.count("triples merged", new.merged)
     if sure:
         kit.count("names merged", len(sure))
     same: list[Json] = [
         {"name": one.name, "into": one.into, "why": one.why, "merged": one.why in config.merge}
         for one in found
     ]
-    graph = list(merged.values())
-    out = kept(row, config.triples, graph, before=len(triples), keep_empty=config.keep_empty)
-    yield out.with_fields(**{config.entities: _merged(said, names), config.into: same})
-
-
-def _entities(row: Row, field: str) -> list[tuple[Entity, Mapping[str, Json]]]:
-    """The entities of a row, each with its object."""
-    value = value_of(row, field)
-    found: list[tuple[Entity, Mapping[str, Json]]] = []
-    for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-        if not isinstance(one, Mapping) or not isinstance(name := one.get("name"), str):
-            raise RowError(f"{field} must be a list of objects with a name, got {one!r:.80}")
-        found.append((Entity(name, answer_text(one.get("type"))), one))
-    return found
-
-
-def _ends(sure: Sequence[Same]) -> dict[str, str]:
-    """For the spelling of each name that is merged the name at the end of its way."""
-    steps = {spelling(one.name): one.into for one in sure}
-    ends: dict[str, str] = {}
-    for key in steps:
-        name = steps[key]
-        while (further := steps.get(spelling(name))) is not None:
-            name = further
-        ends[key] = name
-    return ends
-
-
-def _merged(
-    said: Sequence[tuple[Entity, Mapping[str, Json]]], names: Mapping[str, str]
-) -> list[Json]:
-    aliases: dict[str, list[Json]] = {}
-    for entity, _ in said:
-        if (into := names.get(spelling(entity.name))) is not None:
-            aliases.setdefault(spelling(into), []).append(entity.name)
-    return [
-        {**told, "aliases": aliases[key]} if (key := spelling(entity.name)) in aliases else {**told}
-        for entity, told in said
-        if spelling(entity.name) not in names
-    ]
+    out = kept(row, config.triples, new.graph, before=len(triples), keep_empty=config.keep_empty)
+    yield out.with_fields(**{config.entities: renamed_entities(said, names), config.into: same})

@@ -75,10 +75,14 @@ class Facts:
         """A JSON list of triples, some of them wrong at the error rate.
 
         Of `synthkg/...` the inputs say what is asked: with `before` a passage rewritten, with
-        `entities` propositions, else entities.
+        `entities` propositions, else entities. With `statements` it is whether the `premise` has
+        each, as verdicts by number.
         """
+        role = role_of(prompt, ABLE, "facts")
+        if "statements" in inputs:
+            return self._verdicts(inputs, rng)
         text = text_in(inputs, prompt, "facts")
-        if role_of(prompt, ABLE, "facts") == "synthkg":
+        if role == "synthkg":
             return self._passage(text, inputs, rng)
         known = inputs.get("relations")
         wanted = None
@@ -112,6 +116,17 @@ class Facts:
             for sentence, fact in facts
         ]
         return orjson.dumps(said).decode()
+
+    def _verdicts(self, inputs: Fields, rng: random.Random) -> str:
+        known = {fact for _, fact in facts_of(str(inputs.get("premise", "")))}
+        said = inputs["statements"]
+        statements = said if isinstance(said, Sequence) and not isinstance(said, str) else []
+        told = {}
+        for number, one in enumerate(statements, start=1):
+            is_so = tuple(str(one).split(" | ")) in known
+            right = is_so if rng.random() >= self._error_rate else not is_so
+            told[str(number)] = "yes" if right else "unclear"
+        return orjson.dumps(told).decode()
 
     def run_on(self, prompt: str, rng: random.Random) -> str:
         """A next text with its facts."""
