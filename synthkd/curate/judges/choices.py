@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from synthkd.curate.judges.objects import begins_object, own_objects
 from synthkd.curate.judges.verdict import NO_VERDICT, SEVERAL
+from synthkd.recipes.objects import begins_object, own_objects
 from synthkd.recipes.replies import Loss
 from synthkd.rows import clean
 from synthkd.schemas import Schema

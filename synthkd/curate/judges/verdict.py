@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synthkd.curate.judges.objects import is_whole_object, own_objects
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.errors import TeacherError
+from synthkd.recipes.objects import is_whole_object, own_objects
 from synthkd.recipes.replies import Loss, loss_of
 from synthkd.rows import Json, clean
 from synthkd.teachers.request import Completion

@@ -17,10 +17,11 @@ from pydantic import Field, NonNegativeInt, model_validator
 from synthkd.answers import AnswerSettings, gold_of, grouped, read, same
 from synthkd.config import Share
 from synthkd.curate.gates.answers import ROUNDING
-from synthkd.curate.gates.language import LANGUAGES, LanguageConfig, is_other
+from synthkd.curate.gates.language import LanguageConfig, is_other
 from synthkd.curate.gates.length import tokens_of
 from synthkd.curate.gates.repetition import ending_loop, repeated_share
 from synthkd.hints import near
+from synthkd.recipes.languages import LANGUAGES
 from synthkd.recipes.parts import read_parts
 from synthkd.recipes.pool import FAILED, OK, Candidate
 from synthkd.recipes.replies import UNREAD

@@ -15,14 +15,19 @@ from functools import cache
 import orjson
 
 from synthkd.rows import Fields
-from synthkd.teachers.simulated.judging import judgement
+from synthkd.teachers.simulated.judging import hardness, judgement
+from synthkd.teachers.simulated.tagging import Truth, tags
 from synthkd.teachers.simulated.world import (
     Role,
     role_of,
     text_in,
 )
 
-ABLE: tuple[Role, ...] = ("rationale", "generate", "judges", "thoughts", "strong_prompt", "s3ft")
+ABLE: tuple[Role, ...] = (
+    *("rationale", "generate", "judges", "thoughts", "strong_prompt", "s3ft", "tag"),
+)
+HARDEST = 6
+"""Steps of a story than which none is longer here."""
 
 WORDS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 NUMBERS: Mapping[str, int] = {word: value for value, word in enumerate(WORDS.split("|"))}
@@ -146,6 +151,10 @@ class Arithmetic:
         """See `World`."""
         role = role_of(prompt, ABLE, "arithmetic")
         steps = solve(text_in(inputs, prompt, "arithmetic"))
+        if role == "tag":
+            return tags(prompt, inputs, _truth(steps), self.error_rate, rng, "arithmetic")
+        if role == "judges" and not {"candidate", "first"} & inputs.keys():
+            return hardness(prompt, inputs, _truth(steps).hard, self.error_rate, rng)
         if role == "judges":
             quality = _quality(steps)
             return judgement(prompt, inputs, quality, self.error_rate, rng, "arithmetic")
@@ -188,6 +197,22 @@ def _clean(steps: Sequence[Step]) -> str:
     """A solution of sums alone."""
     sums = [f"{step.sum} = {step.amount}" for step in steps if step.sum != str(step.amount)]
     return "\n".join([*sums, f"So the answer is {steps[-1].amount}."])
+
+
+def _truth(steps: list[Step] | None) -> Truth:
+    """What a problem really is: as hard as it has steps, and a story without sums is none."""
+    sums = {sign for step in steps or () for sign in "+-*/" if f" {sign} " in step.sum}
+    return Truth(
+        task=("Math", "Others") if steps else ("Others",),
+        domain="arithmetic",
+        hard=min(len(steps or ()), HARDEST) / HARDEST,
+        intents=[SUMS[sign] for sign in "+-*/" if sign in sums] or ["reading"],
+    )
+
+
+SUMS: Mapping[str, str] = {
+    **{"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
+}
 
 
 def _quality(steps: list[Step] | None) -> Callable[[str], float]:

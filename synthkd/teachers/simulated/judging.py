@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from synthkd.errors import PromptError
-from synthkd.rows import Fields
+from synthkd.rows import Fields, Json
 from synthkd.teachers.simulated.world import candidate_in
 
 Quality = Callable[[str], float]
@@ -31,18 +31,56 @@ def judgement(
         PromptError: the prompt shows nothing that could be judged.
     """
     errs = rng.random() < error_rate
+    criteria = inputs.get("criteria")
+    if {"first", "second"} <= inputs.keys() and criteria is not None:
+        goods = {place: quality(str(inputs[place])) for place in ("first", "second")}
+        return _both_scored(_listed(criteria, prompt), goods, errs=errs)
     if {"first", "second"} <= inputs.keys():
         gap = quality(str(inputs["first"])) - quality(str(inputs["second"]))
         better = "tie" if abs(gap) < CLOSE else "first" if gap > 0 else "second"
         return _told("I worked it out and compared.", verdict="first" if errs else better)
     good = quality(candidate_in(inputs, prompt, world))
     good = 1 - good if errs else good
-    criteria = inputs.get("criteria")
     if criteria is None:
         return str(round(9 * good))
+    scores = {one["name"]: _on_scale(one, good) for one in _listed(criteria, prompt)}
+    return _told("I worked it out and compared.", scores=scores)
+
+
+def hardness(
+    prompt: str, inputs: Fields, hard: float, error_rate: float, rng: random.Random
+) -> str:
+    """What the judge says of how hard a task is, by criteria a number each.
+
+    Args:
+        prompt: its name.
+        inputs: of the prompt, with `criteria`.
+        hard: how hard it really is, 0 to 1.
+        error_rate: how often the judge takes what is hard for easy, and the other way round.
+        rng: its chance.
+    """
+    hard = 1 - hard if rng.random() < error_rate else hard
+    criteria = _listed(inputs.get("criteria"), prompt)
+    scores = {one["name"]: _on_scale(one, hard) for one in criteria}
+    return _told("I counted the steps.", scores=scores)
+
+
+def _listed(criteria: Json, prompt: str) -> list[Mapping[str, Any]]:
     if not isinstance(criteria, list | tuple):
         raise PromptError(f"the prompt {prompt!r} must give `criteria` as a list to be judged by")
-    scores = {one["name"]: _on_scale(one, good) for one in criteria if isinstance(one, Mapping)}
+    return [one for one in criteria if isinstance(one, Mapping)]
+
+
+def _both_scored(
+    criteria: Sequence[Mapping[str, Any]], goods: Mapping[str, float], *, errs: bool
+) -> str:
+    """Two answers in one reply; a judge that does not look gives the first all points."""
+    seen = {"first": 1.0, "second": 0.0} if errs else goods
+    scores = {
+        f"{place}_{one['name']}": _on_scale(one, good)
+        for place, good in seen.items()
+        for one in criteria
+    }
     return _told("I worked it out and compared.", scores=scores)
 
 

@@ -23,6 +23,7 @@ Role = Literal[
     "s3ft",
     "on_policy",
     "instruct",
+    "tag",
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from synthkd.curate.gates.language import LANGUAGES, NO_LANGUAGE, LanguageConfig, probabilities
+from synthkd.curate.gates.language import LanguageConfig
+from synthkd.recipes.languages import LANGUAGES, NO_LANGUAGE, probabilities
 from tests.curate.gates.passing import reason_of
 from tests.curate.language_texts import TEXTS
 

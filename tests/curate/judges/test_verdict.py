@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.curate.judges.objects import is_whole_object, own_objects
 from synthkd.curate.judges.rubrics import Rubric
 from synthkd.curate.judges.verdict import read_scores
+from synthkd.recipes.objects import is_whole_object, own_objects
 from tests.curate.judges.asking import patient, scored
 
 RUBRIC = Rubric.model_validate(

@@ -1,0 +1,72 @@
+"""How the numbers that a row step gives are spread: a histogram among its figures, every round.
+
+    difficulty: {rows: 200, mean: 3.1, histogram: {"-1": 4, "0": 90, ...},
+                 correlation with log length: 0.21}
+
+Figures of row steps are sums of whole numbers, as rows come in any order and from several runs; so
+sums are counted, in thousandths, and turned into means and a correlation at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from synthkd.kit import Kit
+from synthkd.rows import Json
+
+THOUSAND = 1000
+MOST = 1e6
+"""Of a number: sums of squares stay exact, whatever the number of rows."""
+ROUNDING = 1e-9
+"""A number on the edge of a bin belongs to the upper one, whatever its last bit."""
+BIN, SUMS = " from ", (" n", " sum", " squares", " length", " length squares", " products")
+_MARK = "spread of "
+
+
+def count_spread(kit: Kit, what: str, value: float, *, width: float, text: str = "") -> None:
+    """Count a number of a row for the figures.
+
+    Args:
+        kit: of the row.
+        what: the number is, such as `difficulty`.
+        value: it; counted within -10^6 and 10^6.
+        width: of a bin of the histogram.
+        text: what it is said of, whose length in characters it is correlated with.
+    """
+    value = min(max(value, -MOST), MOST)
+    place = math.floor(value / width + ROUNDING)
+    kit.count(f"{_MARK}{what}{BIN}{round(place * width, 10):g}")
+    x, y = round(THOUSAND * math.log(max(len(text), 1))), round(THOUSAND * value)
+    for name, amount in zip(SUMS, (1, y, y * y, x, x * x, x * y), strict=True):
+        kit.count(f"{_MARK}{what}{name}", amount)
+
+
+def with_spread(figures: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The figures with a histogram, a mean and a correlation in place of what was counted."""
+    kept = {name: value for name, value in figures.items() if not name.startswith(_MARK)}
+    ours = {name.removeprefix(_MARK): n for name, n in figures.items() if name.startswith(_MARK)}
+    for name in ours:
+        if name.endswith(SUMS[0]):
+            what = name.removesuffix(SUMS[0])
+            kept[what] = _told(what, ours)
+    return kept
+
+
+def _told(what: str, counted: Mapping[str, Json]) -> dict[str, Json]:
+    n, y, yy, x, xx, xy = (_number(counted.get(what + name)) for name in SUMS)
+    edge = what + BIN
+    bins = {name.removeprefix(edge): n for name, n in counted.items() if name.startswith(edge)}
+    told: dict[str, Json] = {
+        "rows": n,
+        "mean": round(y / n / THOUSAND, 4),
+        "histogram": {name: bins[name] for name in sorted(bins, key=float)},
+    }
+    spread = (n * yy - y * y) * (n * xx - x * x)
+    if spread > 0:
+        told["correlation with log length"] = round((n * xy - x * y) / math.sqrt(spread), 3)
+    return told
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
