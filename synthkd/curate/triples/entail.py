@@ -16,10 +16,10 @@ from typing import Literal
 from pydantic import Field
 
 from synthkd.curate.fields import text_of
-from synthkd.curate.judges.objects import own_objects
 from synthkd.curate.triples.held import Held, held, kept, lost
 from synthkd.errors import TeacherError
 from synthkd.kit import Kit
+from synthkd.recipes.objects import own_objects
 from synthkd.recipes.replies import loss_of
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, step
