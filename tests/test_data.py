@@ -26,6 +26,7 @@ def rows(file: str) -> list[dict[str, str]]:
         ("arithmetic.jsonl", 200, ["id", "question", "answer"]),
         ("general.jsonl", 199, ["id", "kind", "prompt", "type", "answer", "reference"]),
         ("facts.jsonl", 60, ["id", "text", "triples"]),
+        ("events.jsonl", 20, ["id", "head"]),
         ("fact_documents.jsonl", 10, ["id", "text", "triples"]),
     ],
 )

@@ -49,6 +49,11 @@ POINTS = 20
 """Of the precision-recall curve that are kept: at recalls of 0.05, 0.1, ... 1."""
 
 
+Recall = Annotated[float, Field(gt=0, le=1)]
+PARTS = {"learn": "train", "validation": "dev", "test": "test"}
+"""What each part of the labelled rows is called in a field that says so."""
+
+
 class CriticSettings(FieldOrFields):
     """Settings of `critic`, which sees one text field, or several, each on a line of its own."""
 
@@ -59,13 +64,21 @@ class CriticSettings(FieldOrFields):
     """The labels of good rows; all other labels are of bad ones."""
     good_from: float | None = None
     """In place of `good`: labels are numbers, and a row is good from this one on."""
-    recall: Annotated[float, Field(gt=0, le=1)] = 0.9
+    recall: Recall = 0.9
     """The share of good rows that is to be kept; the threshold is the highest that keeps it on the
     validation rows."""
     validation: Share = 0.25
     """Share of the labelled rows that chooses the threshold."""
     test: Share = 0.25
     """Share of the labelled rows that shows what the threshold does."""
+    split: str | None = None
+    """In place of the two shares: a field that says of each row whether it is of `train` (to learn
+    from), `dev` (to choose the threshold) or `test`, as `commonsense.split` gives it."""
+    recalls: tuple[Recall, ...] = ()
+    """Further recalls: for 0.5 each row has a field `rec_0.5` that says whether it is above the
+    threshold for it."""
+    flags: str = "rec_"
+    """What the names of these fields begin with."""
     regularisation: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
     """Inverse strength C of the L2 penalty; 1 because labels are few here."""
     embed: EmbedSettings | None = None
@@ -77,6 +90,10 @@ class CriticSettings(FieldOrFields):
     """Whether rows below the threshold go; if not, they stay with their score."""
     into: str = "critic"
     """The field for the score: the probability, from 0 to 1, that the row is good."""
+
+    def flag(self, recall: float) -> str:
+        """The field of the flag for a recall."""
+        return f"{self.flags}{recall:g}"
 
     @field_validator("encoder", mode="before")
     @classmethod
@@ -113,8 +130,12 @@ class _Labelled:
 
 @table_step(
     "critic",
-    needs=lambda config: [*config.all_fields, config.label.partition(".")[0]],
-    gives=lambda config: [config.into],
+    needs=lambda config: [
+        *config.all_fields,
+        config.label.partition(".")[0],
+        *([config.split] if config.split else []),
+    ],
+    gives=lambda config: [config.into, *map(config.flag, config.recalls)],
     asks=lambda config, rows: rows,
 )
 def critic(table: Table, kit: TableKit, config: CriticSettings, /) -> Iterator[Row]:
@@ -131,7 +152,8 @@ def critic(table: Table, kit: TableKit, config: CriticSettings, /) -> Iterator[R
     if config.embed is not None:
         vectors = open_embedder(config.embed, kit, fit_on=texts).vectors(texts)
     score = _learnt(table, kit, config, parts["learn"], vectors)
-    threshold = _chosen(table, kit, config, parts, score)
+    threshold = _chosen(kit, config.recall, parts, score)
+    levels = _levels(kit, config, parts, score)
     below = unlabelled = 0
     for place, row in enumerate(table):
         text = text_or_none(row.fields, config.all_fields)
@@ -152,7 +174,8 @@ def critic(table: Table, kit: TableKit, config: CriticSettings, /) -> Iterator[R
             kit.reject(row, "critic_low", f"score {probability:.4f}, threshold {threshold:.4f}")
         else:
             made_by = () if vectors is None else vectors.made_by(place)
-            yield row.with_fields(**{config.into: probability}).with_made_by(*made_by)
+            told: dict[str, Json] = {flag: probability >= level for flag, level in levels.items()}
+            yield row.with_fields(**{config.into: probability, **told}).with_made_by(*made_by)
     share = round(below / unlabelled, 4) if unlabelled else 0.0
     kit.note({"unlabelled": unlabelled, "below_threshold": below, "share_below": share})
 
@@ -178,24 +201,20 @@ def _at(fields: Fields, path: str) -> Json:
 
 
 def _parts(table: Table, kit: TableKit, config: CriticSettings) -> dict[str, _Labelled]:
-    """The labelled rows by what they are for; rows of one source row are on one side.
+    """The labelled rows by what they are for; by default rows of one source row are on one side.
 
     Raises:
         NothingToLearn: a part has no good or no bad row.
     """
-    names = ("learn", "validation", "test")
-    parts = {name: _Labelled(places=[], good=[]) for name in names}
+    parts = {name: _Labelled(places=[], good=[]) for name in PARTS}
     for place, row in enumerate(table):
         good = _is_good(row.fields, config)
         text = text_or_none(row.fields, config.all_fields)
         if good is None or text is None or not text.strip():
             continue
-        drawn = int(digest(kit.desk.seed, "critic", row.roots[0]), 16) / 16**16
-        name = "learn"
-        if drawn < config.validation:
-            name = "validation"
-        elif drawn < config.validation + config.test:
-            name = "test"
+        name = _part_of(row, kit, config)
+        if name is None:
+            continue
         parts[name].places.append(place)
         parts[name].good.append(good)
     for name in ("learn", "validation"):
@@ -209,6 +228,20 @@ def _parts(table: Table, kit: TableKit, config: CriticSettings) -> dict[str, _La
                 " `good` and `good_from`"
             )
     return parts
+
+
+def _part_of(row: Row, kit: TableKit, config: CriticSettings) -> str | None:
+    """What a labelled row is for; None = its field names no part, which is counted."""
+    if config.split is not None:
+        said = row.fields.get(config.split)
+        name = next((name for name, called in PARTS.items() if called == said), None)
+        if name is None:
+            kit.count("labelled, of no split")
+        return name
+    drawn = int(digest(kit.desk.seed, "critic", row.roots[0]), 16) / 16**16
+    if drawn < config.validation:
+        return "validation"
+    return "test" if drawn < config.validation + config.test else "learn"
 
 
 def _learnt(
@@ -313,22 +346,14 @@ def _scored(
 
 
 def _chosen(
-    table: Table,
-    kit: TableKit,
-    config: CriticSettings,
-    parts: Mapping[str, _Labelled],
-    scores: NDArray[np.float64],
+    kit: TableKit, recall: float, parts: Mapping[str, _Labelled], scores: NDArray[np.float64]
 ) -> float:
     """The threshold, chosen on validation; the curve and what it does on test are noted."""
-
-    def of(name: str) -> tuple[list[float], list[bool]]:
-        return [float(scores[place]) for place in parts[name].places], parts[name].good
-
-    validation = of("validation")
-    chosen = at_recall(config.recall, *validation)
+    validation = _scores_of(parts["validation"], scores)
+    chosen = at_recall(recall, *validation)
     assert chosen is not None  # noqa: S101  there is a good row, so every recall is reached
     threshold = _below(chosen.threshold, validation[0])
-    test = cut_at(threshold, *of("test"))
+    test = cut_at(threshold, *_scores_of(parts["test"], scores))
     learnt = parts["learn"]
     kit.note(
         {
@@ -341,6 +366,28 @@ def _chosen(
         }
     )
     return threshold
+
+
+def _levels(
+    kit: TableKit,
+    config: CriticSettings,
+    parts: Mapping[str, _Labelled],
+    scores: NDArray[np.float64],
+) -> dict[str, float]:
+    """Flag -> threshold, each chosen on validation alone; what they do on test is noted."""
+    validation, test = (_scores_of(parts[name], scores) for name in ("validation", "test"))
+    levels: dict[str, float] = {}
+    for recall in sorted(set(config.recalls)):
+        chosen = at_recall(recall, *validation)
+        assert chosen is not None  # noqa: S101  as above
+        flag = config.flag(recall)
+        levels[flag] = _below(chosen.threshold, validation[0])
+        kit.note({f"{flag} on test": _told(cut_at(levels[flag], *test))})
+    return levels
+
+
+def _scores_of(part: _Labelled, scores: NDArray[np.float64]) -> tuple[list[float], list[bool]]:
+    return [float(scores[place]) for place in part.places], part.good
 
 
 def _below(threshold: float, scores: Sequence[float]) -> float:

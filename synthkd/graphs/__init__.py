@@ -4,6 +4,8 @@ triple.py     a head, a relation, a tail, and what is known about them
 notation.py   triples out of what a teacher wrote, and the grammar that students learn
 ground.py     where a name stands in a text
 ontology.py   concepts and relations that are given
+relations.py  relations of commonsense, put into words
+persons.py    names for PersonX and PersonY, put in and taken out
 passages.py   a document as sentences and passages
 entities.py   entities out of what a teacher wrote
 resolve.py    which names are one entity's

@@ -172,3 +172,25 @@ def test_texts_without_a_word_teach_nothing() -> None:
     rows: list[dict[str, Json]] = [{"text": "!?"[i % 2], "ok": i % 3 == 0} for i in range(60)]
     with pytest.raises(NothingToLearn, match="no words to learn from in text"):
         run(rows)
+
+
+def test_parts_that_a_field_names_and_flags_for_further_recalls() -> None:
+    fields: list[dict[str, Json]] = [
+        {**row, "split": ("train", "dev", "test", "train")[n % 4]}
+        for n, row in enumerate(texts(600, 600))
+    ]
+    fields[0]["split"] = "elsewhere"
+    kept, gone, figures = run(fields, split="split", recalls=[0.9, 0.5], reject=False)
+    assert (len(kept), gone) == (600, {})
+    assert figures["labelled, of no split"] == 1
+    assert figures["learnt_from"] == 299
+    assert figures["validation"]["n"] == figures["test"]["n"] == 150
+    high, low = figures["rec_0.5 on test"], figures["rec_0.9 on test"]
+    assert high["threshold"] > low["threshold"]
+    assert high["precision"] > low["precision"] > 1 / 3
+    for row in kept:
+        score = float(str(row.fields["critic"]))
+        assert row.fields["rec_0.5"] == (score >= high["threshold"] - 1e-4) or score == high
+        assert row.fields["rec_0.9"] or not row.fields["rec_0.5"]
+    dev = [row for row in kept if row.fields["split"] == "dev" and row.fields["truth"]]
+    assert sum(bool(row.fields["rec_0.5"]) for row in dev) >= len(dev) / 2

@@ -12,6 +12,7 @@ them proves code, not method.
     facts.py        what plain sentences state
     mentions.py     the names in them, with their types
     instructions/   instructions and what belongs to them
+    events.py       what people do, and what comes with it
     pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
@@ -31,6 +32,7 @@ from synthkd.errors import AttemptFailed, UserError
 from synthkd.rows import canonical
 from synthkd.teachers.request import Completion, Identity, Request, key_of
 from synthkd.teachers.simulated.arithmetic import Arithmetic
+from synthkd.teachers.simulated.events import Events
 from synthkd.teachers.simulated.facts import Facts
 from synthkd.teachers.simulated.instructions import Instructions
 from synthkd.teachers.simulated.mentions import Mentions
@@ -45,6 +47,7 @@ WORLDS: Mapping[str, Callable[[float], World]] = {
     "facts": Facts,
     "mentions": Mentions,
     "instructions": Instructions,
+    "commonsense": Events,
 }
 """The worlds by name; each is made with its error rate."""
 

@@ -18,6 +18,7 @@ Role = Literal[
     "triples",
     "synthkg",
     "ner",
+    "commonsense",
     "thoughts",
     "strong_prompt",
     "s3ft",

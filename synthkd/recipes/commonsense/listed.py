@@ -1,0 +1,85 @@
+"""The items of a reply that is a list of short texts. Pure: text in, a `Listed` out.
+
+Read are JSON (a list, an object with one, a list of objects with one text each), alone, in a fence
+or cut in the middle, and lines that begin with a number or a bullet. Anything else is no list: what
+a teacher says in passing must not become knowledge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from synthkd.graphs.notation import json_values
+from synthkd.rows import Json
+
+MOST_ITEMS = 1_000
+"""Of one reply: what goes on for ever ends there."""
+_BULLET = re.compile(r"\s*(?:\d{1,4}[.):]|[-*\u2022])\s+(?=\S)")
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.){0,500}"')
+_LIST = re.compile(r"\[\s*(?:\"|\Z)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a reply lists."""
+
+    items: list[str] = field(default_factory=list)
+    """Each on one line, without its number, in order; twice where it stands twice."""
+    cut: bool = False
+    """Whether the list did not come to its end; what is whole is read."""
+    is_list: bool = True
+    """False = nothing of the kind stands there."""
+
+
+def read_list(text: str) -> Listed:
+    """The items of a reply.
+
+    Args:
+        text: the reply as it came.
+    """
+    text = text.lstrip("\ufeff")
+    values = list(json_values(text))
+    whole = [item for value in values if value is not None for item in _texts(value)]
+    if whole:
+        return Listed(items=_clean(whole), cut=False)
+    if None in values and _LIST.search(text):
+        return Listed(items=_clean(_quoted(text)), cut=True)
+    if values and None not in values:
+        return Listed()  # an empty list
+    lines = [_BULLET.match(line) for line in text.split("\n")]
+    found = [line.string[line.end() :] for line in lines if line is not None]
+    return Listed(items=_clean(found), is_list=bool(found))
+
+
+def _texts(value: Json) -> Iterator[str]:
+    """The texts in a JSON value: of an object with a list, those of the list alone."""
+    if isinstance(value, str):
+        yield value
+        return
+    inner: Sequence[Json] = ()
+    if isinstance(value, Mapping):
+        parts = list(value.values())
+        lists = [part for part in parts if isinstance(part, Sequence) and not isinstance(part, str)]
+        inner = lists or parts
+    elif isinstance(value, Sequence):
+        inner = value
+    for one in inner:
+        yield from _texts(one)
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """What stands whole between quotes, in a list that was cut."""
+    for match in _QUOTED.finditer(text):
+        try:
+            value = json.loads(match[0])
+        except ValueError:  # a backslash of its own
+            value = match[0][1:-1]
+        yield str(value)
+
+
+def _clean(items: Sequence[str] | Iterator[str]) -> list[str]:
+    lines = (" ".join(item.split()) for item in items)
+    return [line for line in lines if line][:MOST_ITEMS]
