@@ -15,7 +15,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +27,7 @@ from synthkd.io.scratch import Scratch, order_key
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts, StepCounts
 from synthkd.rows import Json, Row, clean
+from synthkd.tally import Tally, since
 
 Side = Literal["train", "dev", "test"]
 Kind = Literal["rejected", "failed", "waiting", "discarded"]
@@ -64,41 +64,6 @@ FROM sources WHERE side = 'train';
 """
 
 
-@dataclass(slots=True)
-class Tally:
-    """One step's line of the funnel while it runs."""
-
-    entered: int = 0
-    made: int = 0
-    out: int = 0
-    rejected: int = 0
-    failed: int = 0
-    merged: int = 0
-    waiting: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    discarded: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def balances(self) -> bool:
-        """Whether every row that was in is somewhere now."""
-        gone = self.rejected + self.failed + self.merged + self.waiting
-        return self.entered + self.made == self.out + gone
-
-    def counts(self) -> StepCounts:
-        """The line as it stands."""
-        return StepCounts(
-            entered=self.entered,
-            made=self.made,
-            out=self.out,
-            rejected=self.rejected,
-            failed=self.failed,
-            merged=self.merged,
-            waiting=self.waiting,
-            reasons=dict(sorted(self.reasons.items())),
-            discarded=dict(sorted(self.discarded.items())),
-        )
-
-
 class Account:
     """The books of one run, in a scratch file that a new run starts anew."""
 
@@ -112,6 +77,8 @@ class Account:
         self._before_segment = 0
         self._funnel = {step: Tally() for step in steps}
         self._figures: dict[str, dict[str, Json]] = {}
+        self._round_figures: dict[str, dict[str, Json]] = {}
+        self._before_round: Mapping[str, StepCounts] = {}
         self._exported = Tally()
 
     @property
@@ -122,20 +89,38 @@ class Account:
     @property
     def figures(self) -> Mapping[str, Mapping[str, Json]]:
         """What steps noted and counted: step -> name -> value, both in the order of names."""
-        steps = [step for step in self._funnel if step in self._figures]
-        return {step: dict(sorted(self._figures[step].items())) for step in steps}
+        return self._in_order(self._figures)
 
     def note(self, step: str, figures: Mapping[str, Json]) -> None:
         """A step's figures; of a name that is noted again the later value stands."""
         if figures:
-            self._figures.setdefault(step, {}).update(figures)
+            for books in (self._figures, self._round_figures):
+                books.setdefault(step, {}).update(figures)
 
     def count(self, step: str, what: str, times: int) -> None:
         """Add to a step's figure."""
-        known = self._figures.setdefault(step, {})
-        so_far = known.get(what, 0)
-        assert isinstance(so_far, int)  # noqa: S101  row steps only count
-        known[what] = so_far + times
+        for books in (self._figures, self._round_figures):
+            known = books.setdefault(step, {})
+            so_far = known.get(what, 0)
+            assert isinstance(so_far, int)  # noqa: S101  row steps only count
+            known[what] = so_far + times
+
+    def begin_round(self) -> None:
+        """What comes from now on is in `of_round`."""
+        self._before_round = {step: tally.counts() for step, tally in self._funnel.items()}
+        self._round_figures.clear()
+
+    def of_round(self) -> tuple[dict[str, StepCounts], Mapping[str, Mapping[str, Json]]]:
+        """The funnel and the figures since the round began."""
+        funnel = {
+            step: since(tally.counts(), self._before_round.get(step, StepCounts()))
+            for step, tally in self._funnel.items()
+        }
+        return funnel, self._in_order(self._round_figures)
+
+    def _in_order(self, figures: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, Json]]:
+        steps = [step for step in self._funnel if step in figures]
+        return {step: dict(sorted(figures[step].items())) for step in steps}
 
     # --- what enters
 

@@ -356,6 +356,10 @@ class RoundRecord(Record):
     """The fingerprint of its student."""
     scores: Mapping[str, float]
     """accuracy and macro_f1 on the dev rows, from which the next round learns: not for claims."""
+    funnel: Mapping[str, StepCounts] = {}
+    """Each step's line of this round alone."""
+    figures: Mapping[str, Mapping[str, Any]] = {}
+    """Step -> what it noted in this round."""
 
 
 class Progress(Record):

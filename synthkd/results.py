@@ -107,7 +107,7 @@ def manifest_of(
         counts=counts,
         funnel=progress.funnel,
         figures=figures,
-        warnings=[*warnings_of(plan, figures)],
+        warnings=[*warnings_of(plan, figures, rounds)],
         teachers=progress.teachers,
         spend=progress.spend,
         prices={name: price_record(teacher) for name, teacher in config.teachers.items()},
@@ -161,12 +161,20 @@ def figures_of(
     return figures
 
 
-def warnings_of(plan: Plan, figures: Mapping[str, Mapping[str, Json]]) -> Iterator[str]:
-    """What the steps have to say of their figures."""
+def warnings_of(
+    plan: Plan, figures: Mapping[str, Mapping[str, Json]], rounds: Sequence[RoundRecord]
+) -> Iterator[str]:
+    """What the steps have to say of their figures; those of tables are of one round each."""
     for bound in plan.steps:
-        if isinstance(bound, BoundRowStep) and bound.step.warns is not None:
-            for warning in bound.step.warns(figures.get(bound.label, {})):
-                yield f"{bound.label}: {warning}"
+        label, warns = bound.label, bound.step.warns
+        if warns is None:
+            continue
+        if isinstance(bound, BoundRowStep) or not rounds:
+            yield from (f"{label}: {warning}" for warning in warns(figures.get(label, {})))
+            continue
+        for one in rounds:
+            for warning in warns(one.figures.get(label, {})):
+                yield f"{label}, round {one.round}: {warning}"
 
 
 def check_student(student: Student, siblings: Iterable[Sibling], manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ ledger, students are loaded from where they were trained, so nothing is bought o
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ from synthkd.flow import in_thread
 from synthkd.folder import RunFolder
 from synthkd.io.rows_file import open_rows
 from synthkd.io.spool import RowSpool
-from synthkd.manifest import RoundRecord
-from synthkd.rows import Row
+from synthkd.manifest import RoundRecord, StepCounts
+from synthkd.rows import Json, Row
 from synthkd.students.artefact import Student, confidences
 from synthkd.students.lesson import HeldOutRow
 from synthkd.text import same_answer
@@ -53,7 +53,15 @@ class Before:
     """All that were kept, in order; to be read as often as one likes."""
 
 
-Ask = Callable[[Before, RowSpool], Awaitable[None]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What a round's steps did."""
+
+    funnel: Mapping[str, StepCounts]
+    figures: Mapping[str, Mapping[str, Json]]
+
+
+Ask = Callable[[Before, RowSpool], Awaitable[Books]]
 """Carries out a round; fills the spool and seals it."""
 
 
@@ -96,15 +104,15 @@ class Rounds:
             before = Before()
             for number in range(self._config.count):
                 new = RowSpool(self._folder.work / f"round-{number}.scratch")
-                await self._ask(before, scratch.enter_context(new))
+                books = await self._ask(before, scratch.enter_context(new))
                 spools.append(new)
-                before = await self._learn(number, spools)
+                before = await self._learn(number, spools, books)
                 if self._gains_no_more():
                     break
             await in_thread(lambda: _fill(into, Union(spools)))
         await in_thread(lambda: self._folder.stage_rounds(len(self.records), self.best))
 
-    async def _learn(self, number: int, spools: Sequence[RowSpool]) -> Before:
+    async def _learn(self, number: int, spools: Sequence[RowSpool], books: Books) -> Before:
         """Train on the union so far, and look at what the student does on dev."""
         staged = self._folder.staged / "rounds" / str(number)
         rows_file = self._folder.work / "union.parquet"
@@ -124,6 +132,8 @@ class Rounds:
                 rows_so_far=of_all,
                 student=student.fingerprint,
                 scores=feedback.scores,
+                funnel=books.funnel,
+                figures=books.figures,
             )
         )
         return Before(round=number + 1, feedback=feedback, student=own / "student", rows=union)

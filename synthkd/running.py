@@ -51,7 +51,7 @@ from synthkd.results import (
     write_results,
     write_stopped,
 )
-from synthkd.rounds import Before, Rounds
+from synthkd.rounds import Before, Books, Rounds
 from synthkd.rows import Json, Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student
@@ -314,8 +314,9 @@ class Run:
         await rounds.carry_out(into)
         return rounds.records
 
-    async def _ask(self, before: Before, into: RowSpool) -> None:
+    async def _ask(self, before: Before, into: RowSpool) -> Books:
         self._before = before
+        self._account.begin_round()
         if before.student is not None and self._gateway is not None:
             await self._gateway.take_up(before.student)
         sink = SpoolSink(into)
@@ -323,6 +324,8 @@ class Run:
         await self._wait_for(self._account.waiting)
         self._enter("sorting")
         await in_thread(sink.finish)
+        funnel, figures = self._account.of_round()
+        return Books(funnel=funnel, figures=figures_of(self._plan, figures))
 
     def _reconciled(self) -> Counts:
         assert self._survey is not None  # noqa: S101  the source was surveyed

@@ -151,6 +151,7 @@ BUILTIN: Mapping[str, str] = {
     "cluster.assign": "synthkd.curate.clusters.assign",
     "cluster.balance": "synthkd.curate.clusters.balance",
     "figures.diversity": "synthkd.curate.diversity",
+    "figures.collapse": "synthkd.curate.collapse",
     "curriculum.stages": "synthkd.curate.curriculum.stages",
     "curriculum.mix": "synthkd.curate.curriculum.mix",
     "curriculum.quotas": "synthkd.curate.curriculum.quotas",
@@ -250,6 +251,8 @@ class TableStep(Generic[C]):
     asks: Callable[[C, int], int] | None = None
     """How many questions it asks each teacher at most, of so many rows; None = one a row."""
     supplies: frozenset[str] = frozenset()
+    warns: Warns | None = None
+    """What in its figures a person must know of; asked of each round's."""
 
 
 AnyStep = Step[Any] | TableStep[Any]
@@ -308,6 +311,7 @@ def table_step(
     gives: Names = (),
     supplies: Iterable[str] = (),
     asks: Callable[[Any, int], int] | None = None,
+    warns: Warns | None = None,
 ) -> Callable[[TableStepFunction[C]], TableStepFunction[C]]:
     """Register a table step; see `step`.
 
@@ -318,6 +322,7 @@ def table_step(
         supplies: inputs of its prompt that it computes itself, so that no row needs them.
         asks: of its settings and how many rows come, how many questions it asks each of its
             teachers at most, for the forecast; by default one a row and sample.
+        warns: of its figures at the end of a run, what a person must know of.
     """
 
     def register(function: TableStepFunction[C]) -> TableStepFunction[C]:
@@ -330,6 +335,7 @@ def table_step(
             supplies=frozenset(supplies),
             about=inspect.getdoc(function) or "",
             asks=asks,
+            warns=warns,
         )
         return function
 

@@ -41,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "curate",
         "flow",
         "interrupts",
+        "tally",
         "account",
         "survey plan",
         "engines cards routes outflow wiring",

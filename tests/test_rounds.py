@@ -83,6 +83,7 @@ async def test_the_dataset_is_the_union_and_every_round_is_told(tmp_path: Path) 
     assert made[0] == made[1] == made[2] == manifest.counts.read == manifest.counts.kept
     assert manifest.rounds[-1].rows_so_far == sum(made) == manifest.dataset["rows"]
     assert manifest.funnel["grow"].out == sum(made)
+    assert [record.funnel["grow"].out for record in manifest.rounds] == made
     for record in manifest.rounds:
         folder = tmp_path / "out" / "rounds" / str(record.round)
         assert len(list(read_rows(folder / "rows.parquet"))) == record.rows

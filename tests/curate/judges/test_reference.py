@@ -37,7 +37,7 @@ async def test_a_reference_that_is_the_answer_itself_is_right_by_definition() ->
 
 
 def test_many_answers_that_are_the_reference_are_warned_of() -> None:
-    warns: Any = find_step("judge.reference").warns  # type: ignore[union-attr]
+    warns: Any = find_step("judge.reference").warns
     figures = {"verdicts": 10, "same as the reference": 9, "score from 0.9": 10}
     (warning,) = warns(figures)
     assert "9 of 10 answers are the reference itself" in warning

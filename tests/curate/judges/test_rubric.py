@@ -158,7 +158,7 @@ async def test_rows_without_anything_to_judge(
 
 
 def test_a_judge_that_always_says_the_same_is_warned_of() -> None:
-    warns = find_step("judge.rubric").warns  # type: ignore[union-attr]
+    warns = find_step("judge.rubric").warns
     assert warns is not None
     (warning,) = warns({"verdicts": 1000, "score from 0.7": 1000})
     assert warning.startswith("all 1,000 scores are in the tenth from 0.7")
