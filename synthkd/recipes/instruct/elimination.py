@@ -30,19 +30,20 @@ TEMPLATE_WORDS = (
     *("rewritten prompt", "given prompt", "rewritten instruction", "given instruction"),
     *("<instruction", "</instruction", "<task-", "</task-", "<given-", "<text-", "<value-"),
 )
-"""What a text has that speaks of its own prompt, in the shipped prompts' words and in usual ones."""
+"""What texts have that speak of their own prompt, in the shipped prompts' words and usual ones."""
 SORRY_WORDS = 80
 """Evol-Instruct's rule: an answer of fewer words in which the word `sorry` stands begs off."""
 _TAGGED = re.compile(r"<instruction>(.*?)</instruction>", re.DOTALL | re.IGNORECASE)
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?")
-FUNCTION_WORDS = frozenset(
+_FUNCTION_WORDS = (
     "a about after again all also am an and any are as at be because been before but by can could "
     "did do does for from had has have he her here him his how i if in into is it its just may me "
     "might more most must my no not now of off on once only or other our out over own same shall "
     "she should so some such than that the their them then there these they this those to too "
     "under until up us very was we were what when where which while who whom why will with would "
-    "you your".split()
+    "you your"
 )
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """English words that say nothing by themselves. Other languages are only told from punctuation."""
 
 

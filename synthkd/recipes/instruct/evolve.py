@@ -65,7 +65,7 @@ class EvolveSettings(RewritingSettings):
 
     generations: Annotated[int, Field(ge=1, le=20)] = 4
     """How often an instruction is evolved; WizardLM's four."""
-    operations: list[Operation] = list(get_args(Operation))
+    operations: list[Operation] = Field(default=list(get_args(Operation)))
     """Those to draw from."""
     keep: Literal["all", "last"] = "all"
     """all: every wording that was accepted is a row; last: only the last one."""
@@ -227,9 +227,7 @@ async def _rewritten(
     if (loss := eliminated(text, formers, config.template_words)) is not None:
         return loss
     keys = reply.keys if isinstance(reply, Completion) else ()
-    return Wording(
-        instruction=text, input=now.input, former=now.instruction, keys=now.keys + keys
-    )
+    return Wording(instruction=text, input=now.input, former=now.instruction, keys=now.keys + keys)
 
 
 async def _judged(kit: Kit, config: EvolveSettings, judge: str, one: Wording) -> Wording | Loss:

@@ -25,6 +25,11 @@ Role = Literal[
     "on_policy",
     "instruct",
     "tag",
+    "evolve",
+    "refine",
+    "back",
+    "grid",
+    "magpie",
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 

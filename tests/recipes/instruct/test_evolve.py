@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from synthkd.desk import Desk
 from synthkd.errors import Rejected, RequestRefused, RowError, TeacherError, Unanswered
 from synthkd.kit import Kit
-from synthkd.prompts import load_prompt, shipped_folder
+from synthkd.prompts import Prompt, load_prompt, shipped_folder
 from synthkd.recipes.instruct.back import copied
 from synthkd.recipes.instruct.elimination import (
     begs_off,
@@ -37,6 +38,11 @@ Says = Callable[[Request, int], str | Completion | TeacherError]
 
 def tagged(text: str) -> str:
     return f"<instruction>{text}</instruction>"
+
+
+@cache
+def shipped(name: str) -> Prompt:
+    return load_prompt(name, folders=[shipped_folder("prompts")])
 
 
 @dataclass
@@ -61,8 +67,7 @@ async def evolved(
     step = find_step("instruct.evolve")
     assert isinstance(step, Step)
     config = step.config.model_validate({"teacher": "main", **settings})
-    folders = [shipped_folder("prompts")]
-    prompts = {v: load_prompt(v, folders=folders) for n, v in config if n.endswith("_prompt")}
+    prompts = {name: shipped(name) for setting, name in config if setting.endswith("_prompt")}
     speaking = Speaking(says)
     who = OpenTeacher(
         name="main", model="m", params={}, max_tokens=None, simulated=True, stack=speaking
@@ -163,7 +168,9 @@ async def test_how_a_row_ends_without_a_wording() -> None:
     with pytest.raises(Unanswered):
         await evolved(lambda request, n: Unanswered("down"))
     rows, kit, _ = await evolved(
-        lambda request, n: RequestRefused(400, "content_filter: no") if n == 1 else harder(request, n)
+        lambda request, n: (
+            RequestRefused(400, "content_filter: no") if n == 1 else harder(request, n)
+        )
     )
     assert len(rows) == 3
     assert kit.discards[0][0] == "content_filter"
@@ -195,7 +202,9 @@ def test_eliminated(text: str, reason: str | None) -> None:
 
 
 def test_words_of_the_template_that_the_task_itself_has_are_no_leak() -> None:
-    assert eliminated("Improve the given prompt in two steps.", ["Improve the given prompt."]) is None
+    assert (
+        eliminated("Improve the given prompt in two steps.", ["Improve the given prompt."]) is None
+    )
     loss = eliminated("Teach the seas well.", ["Teach the seas."], ["teach  THE", "well"])
     assert loss is not None
     assert (loss.reason, loss.detail.partition(" in: ")[0]) == ("template_leak", "'well'")
@@ -243,13 +252,13 @@ def test_nothing_that_is_written_raises_and_a_text_never_gains_on_itself(
     ],
 )
 async def test_answers_that_beg_off_or_say_nothing(answer: str | None, reason: str | None) -> None:
-    try:
+    assert not begs_off(answer or "", 0)
+    if reason is None:
         done = await run_step("instruct.eliminate", {}, {"output": answer}, [])
         assert done.fields == {"output": answer}
-        assert reason is None
-    except Rejected as rejected:
-        assert rejected.reason == reason
-    assert not begs_off(answer or "", 0)
+        return
+    with pytest.raises(Rejected, match=f"^{reason}"):
+        await run_step("instruct.eliminate", {}, {"output": answer}, [])
 
 
 async def test_refining() -> None:

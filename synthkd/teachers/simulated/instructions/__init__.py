@@ -10,6 +10,7 @@ Each folder of prompts is a part of its own, in a module of its own. To add one:
 3. raise `VERSION` whenever a question gets another answer than before.
 
     writing.py      lists of instructions from a grammar, whether one is a classification, instances
+    evolving.py     instructions made harder or better, from texts, to measure; users' turns
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from synthkd.rows import Fields
-from synthkd.teachers.simulated.instructions import writing
+from synthkd.teachers.simulated.instructions import evolving, writing
 from synthkd.teachers.simulated.world import Role, role_of
 
 Answer = Callable[[str, Fields, float, random.Random], str]
@@ -27,9 +28,14 @@ Answer = Callable[[str, Fields, float, random.Random], str]
 VERSION = 1
 PARTS: Mapping[Role, Answer] = {
     "instruct": writing.answer,
+    "evolve": evolving.answer,
+    "refine": evolving.answer,
+    "back": evolving.answer,
+    "grid": evolving.answer,
+    "magpie": evolving.answer,
 }
 """Folder of prompts -> who answers."""
-PROMPTS: Mapping[str, Answer] = {}
+PROMPTS: Mapping[str, Answer] = {"respond/plain": evolving.response}
 """Name of a prompt -> who answers, where its folder's part does not."""
 
 

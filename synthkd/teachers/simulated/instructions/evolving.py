@@ -18,7 +18,7 @@ from synthkd.errors import PromptError
 from synthkd.rows import Fields
 from synthkd.teachers.simulated.instructions.grammar import instruction, listed
 
-__all__ = ["answer"]
+__all__ = ["answer", "response"]
 
 CONSTRAINTS = """
     Do it without any number; Keep it below eighty words; Give exactly three examples; Name one case
@@ -55,6 +55,8 @@ ADDITIONS: Mapping[str, str] = {
 """Last part of a prompt's name -> what it adds."""
 LEAKS = ("New wording: {}", "{} This is the rewritten task.", "<task-aaaaaaaa>{}</task-aaaaaaaa>")
 
+NO_ANSWERS = ("I'm sorry, but there is no such text here.", "It is what it is...")
+
 
 def answer(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -> str:
     """What the teacher says to a prompt of evolve/, refine/, back/, grid/ or magpie/.
@@ -79,6 +81,16 @@ def answer(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -
         gained = len(task.split()) >= len(str(inputs["former"]).split()) + 3
         return orjson.dumps({"same": gained == wrong}).decode()
     return _tagged(_reworded(prompt.rpartition("/")[2], task, wrong, rng), wrong, rng)
+
+
+def response(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -> str:
+    """What the teacher says to an instruction; where it errs, it begs off or says nothing."""
+    if rng.random() < error_rate:
+        return rng.choice(NO_ANSWERS)
+    about = re.findall(r"\w{5,}", f"{inputs.get('instruction', '')} {inputs.get('input') or ''}")
+    words = rng.sample(about, min(4, len(about))) or ["nothing much"]
+    opening = rng.choice(("In the end it is about", "The heart of it is", "It begins with"))
+    return f"{opening} {', '.join(words).lower()}. Whatever else is said follows from that."
 
 
 def _reworded(operation: str, task: str, wrong: bool, rng: random.Random) -> str:
