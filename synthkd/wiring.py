@@ -113,7 +113,8 @@ def check_held_out(plan: Plan, row: Row, side: str) -> None:
 def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
     """What export and student read from the final rows, and which setting says so."""
     if config.export.format != "rows":
-        for setting in ("prompt", "completion", "system", "chosen", "rejected"):
+        texts = ("prompt", "completion", "system", "chosen", "rejected")
+        for setting in (*texts, "messages", "tools"):
             name = getattr(config.export, setting)
             if name is not None:
                 yield f"export.{setting}", name

@@ -138,11 +138,18 @@ class ExportConfig(Settings):
     """The field with the system message, if there is one."""
     chosen: str | None = None
     rejected: str | None = None
+    messages: str | None = None
+    """For `messages`: the field with whole conversations, in place of `prompt` and `completion`."""
+    tools: str | None = None
+    """The field with the tools that the conversations declare; it becomes a column of JSON text,
+    and calls and results go out with the messages."""
     keep: list[str] = []
     """Further fields to carry along; for `rows`, the only ones (none named = all)."""
 
     @model_validator(mode="after")
     def _fields_of_format(self) -> ExportConfig:
+        if self.messages is not None or self.tools is not None:
+            self._fields_of_conversations()
         if self.format == "rows":
             return self
         taken = COLUMNS_OF_FORMAT[self.format]
@@ -151,10 +158,25 @@ class ExportConfig(Settings):
         needed = ["prompt", "chosen", "rejected"]
         if self.format != "preference":
             needed = ["prompt", "completion"]
+        if self.messages is not None:
+            needed = ["messages"]
         missing = [name for name in needed if getattr(self, name) is None]
         if missing:
             raise ValueError(f"format {self.format!r} needs {' and '.join(missing)}: name a field")
         return self
+
+    def _fields_of_conversations(self) -> None:
+        if self.format != "messages":
+            raise ValueError(f"messages and tools are of format 'messages', not {self.format!r}")
+        if self.messages is None:
+            raise ValueError("tools need messages: the field with conversations that call them")
+        if self.prompt is not None or self.completion is not None or self.system is not None:
+            raise ValueError(
+                "messages are whole conversations, with their own system messages: leave prompt,"
+                " completion and system out"
+            )
+        if self.tools is not None and "tools" in self.keep:
+            raise ValueError("keep: 'tools' is a column already")
 
 
 MetricName = Literal[

@@ -22,6 +22,7 @@ from synthkd.config import COLUMNS_OF_FORMAT, ExportConfig
 from synthkd.errors import UserError
 from synthkd.io.atomic import atomic_file
 from synthkd.io.columns import Kind, arrow_type, fitted, joined, json_text, kind_of
+from synthkd.io.conversations import conversation_fault, conversation_types, conversation_values
 from synthkd.io.spool import GROUP, RowSpool
 from synthkd.rows import Json, Row
 
@@ -84,6 +85,8 @@ def missing_text(row: Row, config: ExportConfig) -> str | None:
     """
     if config.format == "rows":
         return None
+    if config.messages is not None:
+        return conversation_fault(row, config.messages, config.tools)
     answers = ("chosen", "rejected") if config.format == "preference" else ("completion",)
     for setting in ("prompt", *answers):
         field = getattr(config, setting)
@@ -211,6 +214,8 @@ def _types_of_format(config: ExportConfig) -> dict[str, pa.DataType]:
     def turns(*keys: str) -> pa.DataType:
         return pa.list_(pa.struct([pa.field(key, pa.string()) for key in keys]))
 
+    if config.messages is not None:
+        return conversation_types(with_tools=config.tools is not None)
     if config.format == "messages":
         return {"messages": turns("role", "content")}
     if config.format == "sharegpt":
@@ -224,6 +229,8 @@ def _types_of_format(config: ExportConfig) -> dict[str, pa.DataType]:
 def _values_of_format(row: Row, config: ExportConfig) -> dict[str, Any]:
     if config.format == "rows":
         return {}
+    if config.messages is not None:
+        return conversation_values(row, config.messages, config.tools)
     prompt, system = _text(row, config.prompt), _text(row, config.system)
     if config.format == "messages":
         turns = [("system", system), ("user", prompt), ("assistant", _text(row, config.completion))]

@@ -122,6 +122,11 @@ def _messages(row: Row, name: str) -> list[Message]:
             " or reject such rows by a step"
         )
     for message in value:
+        if isinstance(message, dict) and message.get("tool_calls"):
+            raise NothingToLearn(
+                f"{told} without calls of tools, which are not learnt here: they would be lost."
+                " Export the rows (export.messages, export.tools), and train on them with TRL"
+            )
         if not (
             isinstance(message, dict)
             and isinstance(message.get("role"), str)

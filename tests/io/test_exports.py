@@ -184,6 +184,58 @@ def test_it_says_beforehand_which_text_a_row_lacks(
     assert missing_text(row(0, **fields), ExportConfig.model_validate(settings)) == says
 
 
+CALL: Any = {"id": "1", "type": "function", "function": {"name": "t", "arguments": {"a": 1}}}
+TALK: Any = [
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "1", "name": "t", "content": "ok"},
+    {"role": "assistant", "content": "!"},
+]
+WHOLE: dict[str, Any] = {"format": "messages", "messages": "m"}
+
+
+def test_whole_conversations_go_out_with_their_tools(export: Export) -> None:
+    plain = [TALK[0], {**TALK[3], "more": 1}]
+    (told,) = export(row(0, m=plain), **WHOLE)
+    assert told["messages"] == [TALK[0], TALK[3]]
+    first, second = export(
+        row(0, m=TALK, t=[{"f": 1}]), row(1, m=plain, t="[]"), **WHOLE, tools="t"
+    )
+    assert (first["tools"], second["tools"]) == ('[{"f":1}]', "[]")
+    ask, call, result, _ = first["messages"]
+    assert ask == {**TALK[0], "tool_calls": None, "tool_call_id": None, "name": None}
+    assert call["content"] == ""
+    assert call["tool_calls"] == [
+        {"id": "1", "type": "function", "function": {"name": "t", "arguments": '{"a":1}'}}
+    ]
+    assert (result["tool_call_id"], result["name"]) == ("1", "t")
+
+
+def test_what_is_no_conversation_is_said_beforehand() -> None:
+    cases: list[tuple[Any, str | None, str | None]] = [
+        ({"m": TALK, "t": "[]"}, "t", None),
+        ({"m": TALK}, None, "export.tools"),
+        ({"m": TALK}, "t", "holds no tools"),
+        ({"m": None}, None, "no conversation"),
+        ({"m": [{"role": "x", "content": "y"}]}, None, "no message with a role"),
+        ({"m": [{"role": "user", "content": 3}]}, None, "must be a text"),
+        ({"m": [{"role": "assistant", "tool_calls": ["x"]}], "t": "[]"}, "t", "must be of"),
+    ]
+    for fields, tools, says in cases:
+        config = ExportConfig(**WHOLE, tools=tools)
+        told = missing_text(row(0, **fields), config)
+        assert told is None if says is None else says in (told or "")
+    for config_of, fault in [
+        ({"format": "rows", "messages": "m"}, "are of format 'messages'"),
+        ({"format": "alpaca", "messages": "m"}, "are of format 'messages'"),
+        ({"format": "messages", "tools": "t"}, "tools need messages"),
+        ({**WHOLE, "prompt": "q"}, "whole conversations"),
+        ({**WHOLE, "tools": "t", "keep": ["tools"]}, "column already"),
+    ]:
+        with pytest.raises(ValidationError, match=fault):
+            ExportConfig.model_validate(config_of)
+
+
 def test_two_columns_of_one_name_are_refused_when_the_file_is_read() -> None:
     with pytest.raises(ValidationError, match="keep: 'prompt' is a column of 'prompt-completion'"):
         ExportConfig(format="prompt-completion", prompt="q", completion="a", keep=["prompt"])

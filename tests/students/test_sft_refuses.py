@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from synthkd.config import SftConfig
 from synthkd.errors import DiskFailed, NothingToLearn, TrainingFailed, UserError
-from synthkd.students import kinds, scratch, sft
+from synthkd.rows import source_row
+from synthkd.students import data, kinds, scratch, sft
 from synthkd.students.failures import explained
 from synthkd.students.trainer import newest_whole
 from tests.students.lessons import peft_warns
@@ -73,6 +74,14 @@ def test_a_template_that_writes_no_answer_teaches_nothing(base: Path, tmp_path: 
     (base / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     with pytest.raises(NothingToLearn, match="nothing is learnt from row 0000000000000000"):
         taught(tmp_path, **on(base))
+
+
+def test_calls_of_tools_are_not_lost_without_a_word() -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}
+    fields: Any = {"chat": [CHATS[0]["chat"][0], call, CHATS[0]["chat"][1]]}
+    config = SftConfig.model_validate({**BLOCK, **BY_CHAT})
+    with pytest.raises(NothingToLearn, match="calls of tools"):
+        list(data.conversations(config, [source_row("rows", ["1"], ordinal=0, fields=fields)]))
 
 
 def test_a_template_that_refuses_a_conversation_is_quoted(base: Path, tmp_path: Path) -> None:
