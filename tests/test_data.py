@@ -27,6 +27,7 @@ def rows(file: str) -> list[dict[str, str]]:
         ("general.jsonl", 199, ["id", "kind", "prompt", "type", "answer", "reference"]),
         ("facts.jsonl", 60, ["id", "text", "triples"]),
         ("events.jsonl", 20, ["id", "head"]),
+        ("tool_tasks.jsonl", 24, ["id", "instruction", "tools"]),
         ("fact_documents.jsonl", 10, ["id", "text", "triples"]),
     ],
 )

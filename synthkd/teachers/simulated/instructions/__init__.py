@@ -9,6 +9,7 @@ Each folder of prompts is a part of its own, in a module of its own. To add one:
    part has, to `PROMPTS` (name of the prompt -> function), and the folder to `Role` in world.py;
 3. raise `VERSION` whenever a question gets another answer than before.
 
+    talks.py        answers, conversations, tool calls, and a judge of answers
     writing.py      lists of instructions from a grammar, whether one is a classification, instances
     evolving.py     instructions made harder or better, from texts, to measure; users' turns
 """
@@ -19,7 +20,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from synthkd.rows import Fields
-from synthkd.teachers.simulated.instructions import evolving, writing
+from synthkd.teachers.simulated.instructions import evolving, talks, writing
 from synthkd.teachers.simulated.world import Role, role_of
 
 Answer = Callable[[str, Fields, float, random.Random], str]
@@ -33,6 +34,10 @@ PARTS: Mapping[Role, Answer] = {
     "back": evolving.answer,
     "grid": evolving.answer,
     "magpie": evolving.answer,
+    "respond": talks.respond,
+    "dialogue": talks.dialogue,
+    "tools": talks.tools,
+    "judges": talks.judged,
 }
 """Folder of prompts -> who answers."""
 PROMPTS: Mapping[str, Answer] = {"respond/plain": evolving.response}
