@@ -64,15 +64,16 @@ def _needs(config: RespondSettings) -> Iterable[str]:
 
 
 def _gives(config: RespondSettings) -> Iterable[str]:
-    return [config.into, "style", SYSTEM, "finish", *([POOL] if config.is_pool else [])]
+    return [config.into, "prompt", "style", SYSTEM, "finish", *([POOL] if config.is_pool else [])]
 
 
 @step("respond", needs=_needs, gives=_gives, supplies=SUPPLIES)
 async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterator[Row]:
     """Write the answer in the style of the task, or write the present one anew.
 
-    Gives the answer (`into`), its `style`, the `system` message that it was written under (null =
-    none), `finish`, and of several answers the pool `candidates`. Rejects `no_instruction`,
+    Gives the answer (`into`), `prompt` (instruction and input in one, for a student to be asked
+    with), its `style`, the `system` message that it was written under (null = none), `finish`, and
+    of several answers the pool `candidates`. Rejects `no_instruction`,
     `no_draft`, `truncated`, `refused`, `content_filter`, `repetition`, `not_text`, `called_tools`,
     `empty_answer`. Figures: answers of each style; with `refine` those that stayed as they were.
     """
@@ -84,10 +85,11 @@ async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterat
         raise Rejected("no_draft", f"there is nothing in {config.into!r} to write anew")
     style = style_of(row.fields.get(config.task), config.styles, config.other)
     system = system_for(row, kit, config)
+    about = answer_text(row.fields.get(config.input)) or ""
     prompt: str = getattr(config, f"{style}_prompt")
     known: dict[str, Json] = {
         "instruction": instruction,
-        "input": answer_text(row.fields.get(config.input)) or "",
+        "input": about,
         "system": system,
         "draft": draft,
     }
@@ -103,7 +105,8 @@ async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterat
     kit.count(f"style {style}")
     if draft is not None:
         kit.count("unchanged", int(normalised(first) == normalised(draft)))
-    made: dict[str, Json] = {config.into: first, "style": style, SYSTEM: system}
+    asked = f"{instruction}\n\n{about}" if about else instruction
+    made: dict[str, Json] = {config.into: first, "prompt": asked, "style": style, SYSTEM: system}
     if config.is_pool:
         made[POOL] = told(pool)
     yield row.with_fields(**made, finish="stop")

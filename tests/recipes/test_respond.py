@@ -48,12 +48,12 @@ async def test_each_task_is_asked_for_in_its_style(ask: Callable[..., Any]) -> N
         done = await ask("respond", {}, {**ROW, "task": task}, [" Five. "])
         asked = system_and_user(done)
         assert words in asked[0]
-        assert asked[1] == "Add the numbers.\n\n2 and 3"
+        assert asked[1] == done.fields["prompt"] == "Add the numbers.\n\n2 and 3"
         assert (done.fields["output"], done.fields["style"]) == ("Five.", style)
         assert (done.fields["system"], done.fields["finish"]) == (None, "stop")
         assert done.kit.counts == [(f"style {style}", 1)]
     done = await ask("respond", {}, {"instruction": "Sing."}, ["La."])
-    assert system_and_user(done)[1] == "Sing."
+    assert system_and_user(done)[1] == done.fields["prompt"] == "Sing."
 
 
 async def test_a_draft_is_written_anew(ask: Callable[..., Any]) -> None:
