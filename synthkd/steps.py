@@ -86,6 +86,8 @@ BUILTIN: Mapping[str, str] = {
     "instruct.evolve": "synthkd.recipes.instruct.evolve",
     "instruct.refine": "synthkd.recipes.instruct.evolve",
     "instruct.eliminate": "synthkd.recipes.instruct.elimination",
+    "instruct.magpie": "synthkd.recipes.instruct.magpie",
+    "instruct.grid": "synthkd.recipes.instruct.grid",
     "instruct.back": "synthkd.recipes.instruct.back",
     "instruct.constraints": "synthkd.recipes.instruct.constraints",
     "dedup.exact": "synthkd.curate.dedup",

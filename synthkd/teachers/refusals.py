@@ -40,6 +40,10 @@ CODE_WAY_OUT = {
 }
 NO_SUCH_PATH = {404, 405}
 NOTHING_THERE: Mapping[Api, str] = {
+    "completions": (
+        "; the prompt is a raw one, which only a server can take that continues text, such as vLLM:"
+        " this one may take chat messages alone"
+    ),
     "embeddings": "; a server whose model writes text makes no vectors, it needs a model for them",
     "classify": (
         "; a reward model is asked at /classify, beside the /v1 of `endpoint`, and a server whose"
@@ -103,7 +107,9 @@ class Refusals:
             way_out = WAY_OUT.get(status, WAY_OUT[404]) + self._key_hint(status)
             if status in NO_SUCH_PATH:
                 way_out += "".join(
-                    said for api, said in NOTHING_THERE.items() if label.endswith(PATH[api])
+                    said
+                    for api, said in NOTHING_THERE.items()
+                    if label.endswith(PATH[api]) and not label.endswith(PATH["chat"])
                 )
             return TeacherRefused(f"{where}: {message}. {way_out}")
         if status in REFUSED_REQUEST:

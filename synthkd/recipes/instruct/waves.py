@@ -161,7 +161,8 @@ class Pool:
         self._texts: list[str] = []
         self._known = None if max_similarity is None else Novelty(max_similarity)
         for row in (*seeds, *earlier):
-            self._note(row)
+            if row.fields.get(instruction) is not None:
+                self._note(row)
 
     def text(self, row: Row) -> str:
         """Its instruction."""
@@ -192,6 +193,8 @@ def grow(
     config: GrowSettings,
     writer: Writer,
     gates: Sequence[Gate] = (),
+    *,
+    bare: bool = False,
 ) -> Iterator[Row]:
     """The seeds, if they are kept, and exactly `accept` new rows.
 
@@ -203,13 +206,14 @@ def grow(
         config: its settings.
         writer: what is asked, and how replies are read.
         gates: asked in this order, before similarity.
+        bare: rows without an instruction are seeds too: what is asked is made of other fields.
 
     Raises:
-        UserError: no row has an instruction.
+        UserError: no row has an instruction, or there is no row.
         TooManyLost: the yield is too low, the writer has nothing more to ask, or a question of a
             wave stays without an answer.
     """
-    seeds = list(_seeds(table, kit, config))
+    seeds = list(_seeds(table, kit, config, bare=bare))
     if not seeds:
         raise UserError(
             f"{kit.desk.step}: none of {len(table)} rows has text in {config.instruction!r}, and"
@@ -231,10 +235,10 @@ def grow(
         _drop(seeds, growth.roots, kit)
 
 
-def _seeds(table: Table, kit: TableKit, config: GrowSettings) -> Iterator[Row]:
+def _seeds(table: Table, kit: TableKit, config: GrowSettings, *, bare: bool) -> Iterator[Row]:
     for row in table:
         text = row.fields.get(config.instruction)
-        if isinstance(text, str) and text.strip():
+        if bare or (isinstance(text, str) and text.strip()):
             yield row.with_fields(origin=row.fields.get("origin") or SEED)
         else:
             kit.reject(row, "no_instruction", f"{config.instruction} is {text!r:.80}")

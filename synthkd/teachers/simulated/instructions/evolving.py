@@ -87,10 +87,25 @@ def response(prompt: str, inputs: Fields, error_rate: float, rng: random.Random)
     """What the teacher says to an instruction; where it errs, it begs off or says nothing."""
     if rng.random() < error_rate:
         return rng.choice(NO_ANSWERS)
-    about = re.findall(r"\w{5,}", f"{inputs.get('instruction', '')} {inputs.get('input') or ''}")
+    task = str(inputs.get("instruction", ""))
+    about = re.findall(
+        r"\w{5,}", f"{task.partition(chr(10))[0]} {inputs.get('input') or ''}".lower()
+    )
+    about = [word for word in about if word not in _told_not_to_use(task)]
     words = rng.sample(about, min(4, len(about))) or ["nothing much"]
     opening = rng.choice(("In the end it is about", "The heart of it is", "It begins with"))
-    return f"{opening} {', '.join(words).lower()}. Whatever else is said follows from that."
+    text = f"{opening} {', '.join(words)}. Whatever else is said follows from that."
+    if wanted := re.search(r"at least (\d+) sentences", task):
+        text += " And so on." * max(0, int(wanted[1]) - 2)
+    if wanted := re.search(r'letter "(\w)" stand at least (\d+)', task):
+        text = f"{text.removesuffix('.')} {wanted[1] * int(wanted[2])}."
+    return text
+
+
+def _told_not_to_use(task: str) -> set[str]:
+    """The words that a sentence such as `Do not use the words "a" or "b".` forbids."""
+    told = re.search(r"Do not use the words? ([^.\n]*)", task)
+    return set(re.findall(r'"([^"]+)"', told[1])) if told else set()
 
 
 def _reworded(operation: str, task: str, wrong: bool, rng: random.Random) -> str:
