@@ -37,6 +37,8 @@ class Likelihood(NamedTuple):
     """Of the answer."""
     keys: tuple[str, ...]
     """Of the ledger's entries that tell it."""
+    places: tuple[Logprob, ...] = ()
+    """The tokens that count, with their log-probabilities."""
 
     @property
     def sum_logprob(self) -> float:
@@ -74,12 +76,13 @@ async def likelihood(
         opening = await teacher.complete(_with(asked, {}))
         keys = (*opening.keys, *keys)
         begins = _parting(places, opening.prompt_logprobs)
-    scored = [place.logprob for place in _of_answer(places[begins:]) if place is not None]
+    scored = tuple(place for place in _of_answer(places[begins:]) if place is not None)
     if not scored:
         raise RequestRefused(
             400, f"no token of the answer can be scored, it is too short: {response!r:.80}"
         )
-    return Likelihood(math.fsum(scored) / len(scored), len(scored), keys)
+    mean = math.fsum(place.logprob for place in scored) / len(scored)
+    return Likelihood(mean, len(scored), keys, scored)
 
 
 def _whole(asked: Request, response: str, alone: bool) -> Request:

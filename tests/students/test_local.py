@@ -17,6 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from synthkd.config import BudgetConfig, LinearConfig, LocalConfig, TeacherConfig
+from synthkd.curate.difficulty.ifd import compared
 from synthkd.desk import Desk
 from synthkd.errors import RequestRefused, SynthkdError, UserError
 from synthkd.io.rows_file import read_rows
@@ -406,6 +407,10 @@ async def test_likelihood_masks_the_prompt(tmp_path: Path, folder: Path, writer:
         by_itself = [value for value in writer.logprobs([tokens])[0] if value is not None]
         assert alone.tokens == len(by_itself)
         assert alone.mean_logprob == pytest.approx(sum(by_itself) / len(by_itself), abs=1e-4)
+        both = compared(told.places, alone.places)  # the tokens that IFD compares
+        assert both is not None
+        assert both.tokens == alone.tokens
+        assert both.alone == pytest.approx(-alone.mean_logprob)
         before = me.stats.counts().hits
         other = await likelihood(me, question, "no")
         assert me.stats.counts().hits == before + 1  # the same prompt was scored already
