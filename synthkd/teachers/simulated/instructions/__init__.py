@@ -12,6 +12,7 @@ Each folder of prompts is a part of its own, in a module of its own. To add one:
     talks.py        answers, conversations, tool calls, and a judge of answers
     writing.py      lists of instructions from a grammar, whether one is a classification, instances
     evolving.py     instructions made harder or better, from texts, to measure; users' turns
+    tagging.py      what an instruction is and how hard; what a student answers
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from synthkd.rows import Fields
-from synthkd.teachers.simulated.instructions import evolving, talks, writing
+from synthkd.teachers.simulated.instructions import evolving, tagging, talks, writing
 from synthkd.teachers.simulated.world import Role, role_of
 
 Answer = Callable[[str, Fields, float, random.Random], str]
@@ -38,9 +39,14 @@ PARTS: Mapping[Role, Answer] = {
     "dialogue": talks.dialogue,
     "tools": talks.tools,
     "judges": talks.judged,
+    "tag": tagging.answer,
 }
 """Folder of prompts -> who answers."""
-PROMPTS: Mapping[str, Answer] = {"respond/plain": evolving.response}
+PROMPTS: Mapping[str, Answer] = {
+    "respond/plain": evolving.response,
+    "s3ft/own": tagging.own,
+    "judges/difficulty": tagging.judged,
+}
 """Name of a prompt -> who answers, where its folder's part does not."""
 
 
