@@ -14,6 +14,7 @@ from synthkd.cli.app import AsJson, Debug, app, reported
 from synthkd.errors import UserError
 
 if TYPE_CHECKING:
+    from synthkd.graphs.triple import Triple
     from synthkd.graphs.whole import WholeGraph
     from synthkd.rows import Json
 
@@ -51,22 +52,32 @@ def graph(
         str | None, typer.Option(metavar="QUESTION", help="Which propositions bear on it.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, max=1000, help="So many, with --ask.")] = 5,
+    gold: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Compare with the triples in it.")
+    ] = None,
+    embed: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL2VEC", help="Vectors for --ask and --gold; else TF-IDF."),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write the triples of all rows as one graph: nodes and edges, each once.
 
     graphml, nt and svg (a picture) need the extra `graph`. Figures: entities, triples, triples per
-    100 words, parts that hang together, degrees, relations. With --ask nothing is written: it tells
-    the propositions that bear on the question.
+    100 words, parts that hang together, degrees, relations. With --ask or --gold nothing is
+    written: it tells the propositions that bear on a question, or precision, recall and coverage.
     """
     from synthkd.graphs.export import BASE, FORMATS, write_ntriples
 
+    if gold is not None:
+        _compare(path, field, gold, embed, as_json=as_json)
+        return
     whole = _read(path, field, text)
     if not whole.edges:
         raise UserError(f"{path}: no row has a triple in {field!r}; name the field with --field")
     if ask is not None:
-        _answer(whole, ask, top, as_json=as_json)
+        _answer(whole, ask, top, embed, as_json=as_json)
         return
     folder = out or (path / "graph" if path.is_dir() else path.with_suffix(".graph"))
     written: list[Path] = []
@@ -86,16 +97,61 @@ def graph(
         typer.echo(str(file))
 
 
-def _answer(whole: WholeGraph, question: str, top: int, *, as_json: bool) -> None:
+def _compare(path: Path, field: str, gold: str, embed: str | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from synthkd.curate.tfidf import similarities
+    from synthkd.curate.embed import unit_vectors
+    from synthkd.evaluate.graphs import compared
+    from synthkd.graphs.coverage import told
+
+    wanted, given = _triples(path, gold), _triples(path, field)
+    if not any(wanted):
+        raise UserError(f"{path}: no row has a triple in {gold!r}, which is to be gold")
+    texts = [told(triple) for rows in (wanted, given) for row in rows for triple in row]
+    found = compared(wanted, given, vectors=unit_vectors(embed, texts))
+    if as_json:
+        figures = {name: one.model_dump() for name, one in found.figures.items()}
+        relations = {name: asdict(one) for name, one in found.relations.items()}
+        both = {"documents": len(wanted), "figures": figures, "relations": relations}
+        typer.echo(orjson.dumps(both, option=orjson.OPT_INDENT_2).decode())
+        return
+    for name, one in found.figures.items():
+        typer.echo(f"{name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]")
+    for name, of in found.relations.items():
+        typer.echo(f"  {name}: {of.hits} of {of.wanted} found, {of.named} given")
+
+
+def _triples(path: Path, field: str) -> list[list[Triple]]:
+    """Of each record; one without the field has none."""
+    from synthkd.errors import RowError
+    from synthkd.evaluate.people import records_of
+    from synthkd.graphs.triple import triples_in
+
+    found: list[list[Triple]] = []
+    for number, record in enumerate(records_of(path), start=1):
+        value = _value(record.get(field))
+        try:
+            stated = [] if value is None else triples_in(value, field)
+        except RowError as error:
+            raise UserError(f"{path} record {number}: {error}") from error
+        found.append([triple for triple, _ in stated if triple.fault is None])
+    return found
+
+
+def _answer(
+    whole: WholeGraph, question: str, top: int, embed: str | None, *, as_json: bool
+) -> None:
+    from dataclasses import asdict
+
+    from synthkd.curate.embed import unit_vectors
     from synthkd.graphs.retrieval import Propositions
 
     asked = Propositions(whole)
     if not asked:
         raise UserError("no triple has a proposition: the step `synthkg` makes them")
-    hits = asked.best(question, similarities(question, asked.texts), keep=top)
+    vectors = unit_vectors(embed, asked.texts)
+    cosines = vectors(asked.texts) @ vectors([question])[0]
+    hits = asked.best(question, cosines, keep=top)
     if as_json:
         told = [asdict(hit) for hit in hits]
         typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())

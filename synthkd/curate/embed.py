@@ -21,7 +21,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -173,6 +173,31 @@ def open_embedder(settings: EmbedSettings, kit: TableKit, *, fit_on: Texts) -> E
     if isinstance(settings, Model2VecSettings):
         return Local(kit, Model2Vec(settings))
     return Local(kit, SentenceTransformers(settings))
+
+
+def unit_vectors(model: str | None, texts: Sequence[str]) -> Callable[[Sequence[str]], Floats]:
+    """Makes vectors of a few texts, outside of any run: (n, d), of unit length or zero.
+
+    Args:
+        model: a model2vec folder, or its name on the hub; None = TF-IDF.
+        texts: what TF-IDF is fitted on.
+
+    Raises:
+        UserError: a library or the model is missing.
+    """
+    import numpy as np
+
+    made: Model = TfidfModel(TfidfSettings(), texts)
+    if model is not None:
+        made = Model2Vec(Model2VecSettings(kind="model2vec", model=model))
+
+    def vectors(some: Sequence[str]) -> Floats:
+        found = made.compute(some)
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        unit: Floats = (found / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        return unit
+
+    return vectors
 
 
 def embeddable(

@@ -96,18 +96,6 @@ class TfidfModel:
         return _chosen(self._texts, self._sample, self._settings.seed)
 
 
-def similarities(text: str, others: Sequence[str]) -> Floats:
-    """(n,) the cosine of a text with each of the others, by a model that is fitted on these."""
-    import numpy as np
-
-    model = TfidfModel(TfidfSettings(), others)
-    vectors = model.compute([*others, text])
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1)
-    found: Floats = unit[:-1] @ unit[-1]
-    return found
-
-
 def sample_of(texts: Iterable[str], count: int, seed: int) -> list[str]:
     """Those `count` texts that have the smallest hashes; blank ones and copies have no part in it.
 

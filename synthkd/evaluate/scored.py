@@ -62,6 +62,28 @@ def share_right(right: ArrayLike) -> Scored:
     return replace(mean_of(right), right=np.asarray(right, np.bool_))
 
 
+def ratio_of(hits: ArrayLike, things: ArrayLike) -> Scored:
+    """A share of things found in rows, over all rows together, such as precision or recall.
+
+    Args:
+        hits: (n,) things of each row that count.
+        things: (n,) all things of each row.
+    """
+    import numpy as np
+
+    all_of_it = np.asarray(things, np.float64)
+    most = all_of_it.max()
+    found = np.append(hits, [0.0, most])
+    total = np.append(all_of_it, [most, most])
+
+    def at(weights: Floats) -> Floats:
+        under = weights @ total
+        share: Floats = np.divide(weights @ found, under, out=np.zeros(len(under)), where=under > 0)
+        return share
+
+    return Scored(n=len(all_of_it), at=at)
+
+
 def f1_of(hits: ArrayLike, named: ArrayLike, wanted: ArrayLike) -> Scored:
     """F1 of things found in rows, over all rows together (micro-average).
 

@@ -13,6 +13,7 @@ stated.py     what several replies state, as one graph
 whole.py      the triples of many documents as one graph, and its figures
 export.py     a whole graph as Parquet, GraphML and N-Triples
 picture.py    a graph as a picture, as much of it as can be read
+coverage.py   how much of some triples others have
 retrieval.py  which propositions bear on a question
 needed.py     libraries of the extra `graph`
 """
