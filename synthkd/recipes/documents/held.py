@@ -13,18 +13,28 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from synthkd.graphs.passages import Span, sentences
-from synthkd.recipes.documents.languages import LEAST_STEM, Language, alike, language_of
-from synthkd.text import normalised
+from synthkd.recipes.documents.languages import (
+    LEAST_STEM,
+    Language,
+    alike,
+    folded,
+    language_of,
+    without_dots,
+)
 
 MOST_EVIDENCE = 3
 """Sentences that are named as the evidence of an answer."""
 
-_NAME = re.compile(r"[^\W\d_][\w\u2019'-]*")
+_NAME = re.compile(r"[^\W\d_][\w\u2019']*")
+MOST_WORDS = 12
+"""Of a name with initials: what is longer is a line in capitals."""
+LEAST_NAME = 2
+"""Letters of a name: a single one is an initial or a mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +54,18 @@ class Held:
     """Whether the answer says anything that the question does not."""
 
 
-class _Words:
+class Words:
     """Words that are looked for in other forms, too."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        self._words = frozenset(words)
+        self.words = frozenset(words)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for word in self._words:
+        for word in self.words:
             self._by_stem[word[:LEAST_STEM]].append(word)
 
     def has(self, word: str) -> bool:
-        if word in self._words:
+        """Whether there is such a word, or a form of it."""
+        if word in self.words:
             return True
         return any(alike(word, other) for other in self._by_stem.get(word[:LEAST_STEM], ()))
 
@@ -72,7 +83,7 @@ def hold(answer: str, passage: str, *, language: str, question: str = "") -> Hel
         ValueError: nothing is known of the language.
     """
     words = language_of(language)
-    there, asked = _Words(words.content(passage)), _Words(words.content(question))
+    there, asked = Words(words.content(passage)), Words(words.content(question))
     new = frozenset(word for word in words.content(answer) if not asked.has(word))
     numbers = words.numbers_in(answer) - words.numbers_in(question)
     missing = sorted(numbers - words.numbers_in(passage))
@@ -81,41 +92,82 @@ def hold(answer: str, passage: str, *, language: str, question: str = "") -> Hel
         share=found / len(new) if new else 1.0,
         new=new,
         numbers=tuple(map(_written, missing)),
-        names=tuple(_names_missing(answer, words, there, asked)),
+        names=tuple(_names_missing(answer, passage, words, there, asked)),
         adds=bool(new or numbers),
     )
 
 
-def _names_missing(answer: str, words: Language, there: _Words, asked: _Words) -> Iterator[str]:
+def _names_missing(
+    answer: str, passage: str, words: Language, there: Words, asked: Words
+) -> Iterator[str]:
     if not words.capitals:
         return
+    known = initials(passage, words)
     seen: set[str] = set()
-    for name in names_in(answer):
-        folded = normalised(name)
-        is_new = folded not in seen and folded not in words.function
-        if is_new and folded not in words.numbers and not there.has(folded):
-            seen.add(folded)
-            if not asked.has(folded):
-                yield name
-
-
-def names_in(text: str) -> Iterator[str]:
-    """Words with a capital letter that is not there because a sentence begins.
-
-    The first word of a sentence counts where the next has one too, as in "Greta Keller".
-    """
-    for start, end in sentences(text):
-        found = list(_NAME.finditer(text, start, end))
-        for place, match in enumerate(found):
-            if not match[0][0].isupper():
+    for name in names_in(answer, words):
+        for word in _written_out(name, there):
+            spelt = folded(word)
+            if len(word) < LEAST_NAME or spelt in seen or spelt in words.numbers:
                 continue
-            follows = found[place + 1] if place + 1 < len(found) else None
-            if place > 0 or (follows is not None and _goes_on(text, match, follows)):
-                yield re.sub(r"['\u2019]s$", "", match[0])
+            seen.add(spelt)
+            if not (there.has(spelt) or asked.has(spelt) or spelt in known):
+                yield word
 
 
-def _goes_on(text: str, first: re.Match[str], second: re.Match[str]) -> bool:
-    return second[0][0].isupper() and text[first.end() : second.start()] == " "
+def _written_out(name: Sequence[str], there: Words) -> Iterator[str]:
+    """The words of a name but for those of which the passage has the initials: "US"."""
+    known = {
+        place
+        for start, stop in _parts(name)
+        if _initials(name[start:stop]) in there.words
+        for place in range(start, stop)
+    }
+    yield from (word for place, word in enumerate(name) if place not in known)
+
+
+def initials(text: str, words: Language) -> set[str]:
+    """First letters of the names, and parts of names, that have several words: "uk", "nasa"."""
+    return {
+        _initials(name[start:stop])
+        for name in names_in(text, words)
+        for start, stop in _parts(name)
+    }
+
+
+def _parts(name: Sequence[str]) -> Iterator[Span]:
+    """From where to where the parts of several words are; of a very long name none."""
+    if len(name) <= MOST_WORDS:
+        yield from (
+            (start, stop) for start in range(len(name)) for stop in range(start + 2, len(name) + 1)
+        )
+
+
+def _initials(name: Sequence[str]) -> str:
+    return "".join(folded(word)[0] for word in name)
+
+
+def names_in(text: str, words: Language) -> Iterator[list[str]]:
+    """The names, each as its words: a capital letter that is not there because a sentence begins.
+
+    The first word of a sentence counts where the next has a capital too, as in "Greta Keller"; a
+    function word ("In", "The") never does.
+    """
+    text = without_dots(text)
+    for start, end in sentences(text):
+        name: list[str] = []
+        stop = begins = start
+        for match in _NAME.finditer(text, start, end):
+            is_name = match[0][0].isupper() and not words.is_function(match[0])
+            if name and not (is_name and text[stop : match.start()] in {" ", "-"}):
+                if name[1:] or begins > start:
+                    yield name
+                name = []
+            if is_name:
+                begins = begins if name else match.start()
+                name.append(re.sub(r"['\u2019]s$", "", match[0]))
+            stop = match.end()
+        if name and (name[1:] or begins > start):
+            yield name
 
 
 def evidence(answer: str, passage: str, *, language: str, question: str = "") -> list[Span]:
@@ -130,9 +182,7 @@ def evidence(answer: str, passage: str, *, language: str, question: str = "") ->
     words = language_of(language)
     left = words.content(answer) | {str(number) for number in words.numbers_in(answer)}
     asked = words.content(question)
-    spans = [
-        (span, _Words(_said(passage[span[0] : span[1]], words))) for span in sentences(passage)
-    ]
+    spans = [(span, Words(_said(passage[span[0] : span[1]], words))) for span in sentences(passage)]
     chosen: list[Span] = []
     while left and spans and len(chosen) < MOST_EVIDENCE:
         gains = [

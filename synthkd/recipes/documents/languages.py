@@ -13,6 +13,7 @@ between words is read as pairs of neighbouring characters, since one alone says 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cache
@@ -31,9 +32,13 @@ from synthkd.text import UNSPACED_CLASS, normalised
 FILE = Path(__file__).with_name("languages.yaml")
 LEAST_STEM = 4
 """Letters that two forms of a word have in common at least."""
+MARKS = re.compile("[\u0300-\u036f]")
+"""Accents of Latin, Greek and Cyrillic: "Pe\u00f1a" and "Pena" are one word."""
 STEM = 0.6
 """And so large a share of the longer one: "created" and "creation" are one word."""
 
+_ABBREVIATION = re.compile(r"\b([^\W\d_])\.(?=[^\W\d_]\b)")
+"""The dots within "U.S.", which is "US"."""
 _WORD = re.compile(
     r"(?P<number>(?<![^\W_])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:(?:st|nd|rd|th|s)\b)?"
     rf"|(?P<run>[{UNSPACED_CLASS}]+)"
@@ -41,41 +46,54 @@ _WORD = re.compile(
 )
 
 
+def folded(word: str) -> str:
+    """One spelling for a word: case and accents aside."""
+    return MARKS.sub("", unicodedata.normalize("NFKD", normalised(word)))
+
+
+Folded = Annotated[str, AfterValidator(folded)]
+
+
 class Language(Settings):
     """A block of `languages.yaml`; what each list means stands there."""
 
     capitals: bool
-    function: frozenset[str]
-    numbers: Mapping[str, Annotated[int, Field(ge=0)]]
+    function: frozenset[Folded]
+    numbers: Mapping[Folded, Annotated[int, Field(ge=0)]]
     always: tuple[str, ...]
     pointers: tuple[str, ...]
     things: tuple[str, ...]
     unbound: tuple[str, ...]
-    bound: frozenset[str]
+    bound: frozenset[Folded]
     numbered: tuple[str, ...]
-    deictic: frozenset[str]
-    persons: frozenset[str]
-    impersonal: frozenset[str]
+    deictic: tuple[str, ...]
+    persons: tuple[str, ...]
+    impersonal: frozenset[Folded]
 
     def content(self, text: str) -> set[str]:
-        """The words that say something, case folded; numbers are none of them."""
+        """The words that say something, as `folded` spells them; numbers are none of them."""
+        spelt = {word: folded(word) for word in words_of(text)}
         return {
             word
-            for word in map(normalised, words_of(text))
-            if not word[0].isdigit() and word not in self.function and word not in self.numbers
+            for written, word in spelt.items()
+            if not word[0].isdigit() and word not in self.numbers and not self.is_function(written)
         }
+
+    def is_function(self, word: str) -> bool:
+        """Whether the word, as it is written, says nothing: "us" does not, "US" does."""
+        return folded(word) in self.function and not (len(word) > 1 and word.isupper())
 
     def numbers_in(self, text: str) -> set[Fraction]:
         """The numbers, in digits or in one word each."""
         digits = (match["number"] for match in _WORD.finditer(text))
-        named = (self.numbers.get(normalised(word)) for word in words_of(text))
+        named = (self.numbers.get(folded(word)) for word in words_of(text))
         found = {Fraction(number.replace(",", "")) for number in digits if number is not None}
         return found | {Fraction(number) for number in named if number is not None}
 
 
 def words_of(text: str) -> Iterator[str]:
     """The words from the left, as they are written; of an unspaced run each two neighbours."""
-    for match in _WORD.finditer(text):
+    for match in _WORD.finditer(without_dots(text)):
         run = match["run"]
         if run is None or len(run) == 1:
             yield match[0]
@@ -83,8 +101,13 @@ def words_of(text: str) -> Iterator[str]:
             yield from map("".join, pairwise(run))
 
 
+def without_dots(text: str) -> str:
+    """The text with "US" in place of "U.S"."""
+    return _ABBREVIATION.sub(r"\1", text)
+
+
 def alike(word: str, other: str) -> bool:
-    """Whether two words, case folded, count as forms of one."""
+    """Whether two words, as `folded` spells them, count as forms of one."""
     if word == other:
         return True
     least = max(LEAST_STEM, int(STEM * max(len(word), len(other)) + 0.999))

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from synthkd.recipes.documents.languages import Language, language_of, words_of
-from synthkd.text import is_unspaced, normalised
+from synthkd.recipes.documents.languages import Language, folded, language_of, words_of
+from synthkd.text import is_unspaced
 
 _FIRST_WORDS = re.compile(r"\s*([\w-]+)?")
 
@@ -59,23 +59,23 @@ def _is_bound(rest: str, words: Language) -> bool:
     """Whether what comes next says which one is meant: "of Emma", or a name."""
     found = _FIRST_WORDS.match(rest)
     following = found[1] if found and found[1] else ""
-    return normalised(following) in words.bound or (words.capitals and following[:1].isupper())
+    return folded(following) in words.bound or (words.capitals and following[:1].isupper())
 
 
 def _without_antecedent(text: str, words: Language, phrases: _Phrases, before: str) -> str | None:
     """A word such as "she" or "this method" for which nothing before it can stand."""
     for match in phrases.persons.finditer(text) if phrases.persons else ():
         found = _FIRST_WORDS.match(text, match.end())
-        following = normalised(found[1]) if found and found[1] else ""
+        following = folded(found[1]) if found and found[1] else ""
         if following not in words.impersonal and not words.content(
             f"{before} {text[: match.start()]}"
         ):
             return match[0]
     for match in phrases.deictic.finditer(text) if phrases.deictic else ():
         found = _FIRST_WORDS.match(text, match.end())
-        following = normalised(found[1]) if found and found[1] else ""
+        following = folded(found[1]) if found and found[1] else ""
         earlier = f"{before} {text[: match.start()]}"
-        said = {normalised(word) for word in words_of(earlier)}
+        said = {folded(word) for word in words_of(earlier)}
         is_first = not words.content(earlier)
         if following in words.function or not following:
             if is_first:

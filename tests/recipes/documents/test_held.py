@@ -86,12 +86,34 @@ def test_evidence_is_the_sentences_with_most_of_the_words() -> None:
     ("text", "names"),
     [
         ("Greta wrote it.", []),  # a capital that any sentence begins with
-        ("Greta Keller wrote it.", ["Greta", "Keller"]),
-        ("It is Ada's. In Paris, too.", ["Ada", "In", "Paris"]),
+        ("Greta Keller wrote it.", [["Greta", "Keller"]]),
+        ("It is Ada's. In Paris, too.", [["Ada"], ["Paris"]]),
+        (
+            "He knows Al-Shamal, and the U.S. Air Force.",
+            [["Al", "Shamal"], ["US"], ["Air", "Force"]],
+        ),
+        ("", []),
+        ("VERY " * 13 + "long", [["VERY"] * 13]),
     ],
 )
-def test_names(text: str, names: list[str]) -> None:
-    assert list(names_in(text)) == names
+def test_names(text: str, names: list[list[str]]) -> None:
+    assert list(names_in(text, language_of("en"))) == names
+
+
+@pytest.mark.parametrize(
+    ("answer", "passage"),
+    [
+        ("It is in the United States.", "It is in the U.S."),
+        ("The US Navy has it.", "The United States Navy has it."),
+        ("The United States Navy has it.", "The US Navy has it."),
+        ("It is in the UK.", "It is in the United Kingdom."),
+        ("He met Enrique Pena Nieto.", "He met Enrique Pe\u00f1a Nieto."),
+        ("They play for A.C. Verona.", "They play for AC Verona."),
+    ],
+)
+def test_names_in_other_spellings(answer: str, passage: str) -> None:
+    assert hold(answer, passage, language="en").names == ()
+    assert hold(answer, "It is old.", language="en").names != ()
 
 
 @settings(max_examples=40)
