@@ -74,6 +74,8 @@ BUILTIN: Mapping[str, str] = {
     "on_policy": "synthkd.recipes.on_policy",
     "documents.questions": "synthkd.recipes.documents.questions",
     "documents.pairs": "synthkd.recipes.documents.pairs",
+    "cards.answer": "synthkd.recipes.cards.answer",
+    "cards.write": "synthkd.recipes.cards.write",
     "instruct.self": "synthkd.recipes.instruct.seeded",
     "instruct.expand": "synthkd.recipes.instruct.seeded",
     "respond": "synthkd.recipes.respond",

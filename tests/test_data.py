@@ -29,6 +29,8 @@ def rows(file: str) -> list[dict[str, str]]:
         ("events.jsonl", 20, ["id", "head"]),
         ("tool_tasks.jsonl", 24, ["id", "instruction", "tools"]),
         ("fact_documents.jsonl", 10, ["id", "text", "triples"]),
+        ("card_seeds.jsonl", 12, ["id", "card", "input"]),
+        ("drug_reports.jsonl", 12, ["id", "text", "drugs", "gold"]),
     ],
 )
 def test_rows_fields_and_ids(file: str, count: int, fields: list[str]) -> None:

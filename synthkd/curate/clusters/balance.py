@@ -19,8 +19,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from synthkd.curate.clusters.budgets import largest_remainder
 from synthkd.io.spool import Table
+from synthkd.recipes.quotas import largest_remainder
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
 

@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from synthkd.config import Share
-from synthkd.curate.clusters.budgets import largest_remainder
 from synthkd.curate.curriculum.rows import Places, copies, times_each
 from synthkd.curate.curriculum.shares import domain_weights, gap
 from synthkd.io.spool import Table
+from synthkd.recipes.quotas import largest_remainder
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
 

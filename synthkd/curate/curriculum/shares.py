@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from synthkd.curate.clusters.budgets import largest_remainder
+from synthkd.recipes.quotas import largest_remainder
 
 
 def equal_stages(values: Sequence[float], stages: int, *, descending: bool = False) -> list[int]:

@@ -111,9 +111,8 @@ class Card(Settings):
         found = list(self._faults_of_schemas())
         whole = self._wire("inputs", "output")
         for number, rule in enumerate(self.accept):
-            for path in rule.paths:
-                if (fault := unknown(parse(path), whole)) is not None:
-                    found.append(f"accept[{number}]: {path}: {fault}")
+            faults = ((path, unknown(parse(path), whole)) for path in rule.paths)
+            found += [f"accept[{number}]: {path}: {fault}" for path, fault in faults if fault]
         yield from found
         for number, example in enumerate(self.examples if not found else ()):
             yield from (f"examples[{number}]: {fault}" for fault in self.unfit(example))
@@ -121,11 +120,13 @@ class Card(Settings):
     def _faults_of_schemas(self) -> Iterator[str]:
         for kind in ("inputs", "output"):
             wire = self._wire(kind)
-            yield from impossible(wire)
+            found = list(impossible(wire))
+            yield from found
             try:
                 Schema.of(kind, wire)
             except ValueError as error:
-                yield f"{kind}: {error}"
+                if not found:  # of an empty enum this is the same fault again
+                    yield f"{kind}: {error}"
 
     def unfit(self, example: Example) -> Iterator[str]:
         """Why a row is none of this card."""

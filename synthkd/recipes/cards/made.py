@@ -14,6 +14,10 @@ from synthkd.recipes.cards.paths import parse, values_at, without, written
 from synthkd.recipes.cards.rules import StandsIn
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Json
+from synthkd.schemas import Schema
+from synthkd.text import tail
+
+ANYTHING = Schema.of("anything", {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +111,26 @@ def _unfit(card: Card, whole: Any) -> Loss | None:
     return Loss("not_in_schema", "; ".join(read.faults)[:500])
 
 
-def read_whole(card: Card, text: str) -> Made | Loss:
-    """Read a reply of inputs and output together, and check it."""
-    read = card.whole_schema.read(text)
-    if read.value is None:
-        return Loss("bad_json", "; ".join(read.faults)[:500])
-    return checked(card, read.value)
+def items_of(text: str, of: str = "") -> list[Any]:
+    """The items of a JSON list in a reply, alone or fenced.
+
+    Args:
+        text: the reply.
+        of: a field; then the reply is an object, and the one item is what stands in this field.
+
+    Returns:
+        The items, or one `Loss` where there is no such JSON.
+    """
+    read = ANYTHING.read(text)
+    if read.faults:
+        return [Loss("bad_json", f"{read.faults[0]}: {tail(text)}")]
+    if of:
+        if isinstance(read.value, Mapping) and of in read.value:
+            return [read.value[of]]
+        return [Loss("bad_json", f"no {of!r} in {tail(text)}")]
+    if not isinstance(read.value, list):
+        return [Loss("bad_json", f"no list: {tail(text)}")]
+    return read.value
 
 
 def _outside(

@@ -33,6 +33,8 @@ Role = Literal[
     "back",
     "grid",
     "magpie",
+    "documents",
+    "cards",
 ]
 ROLES: tuple[Role, ...] = ("label", "rationale", "generate", "judges")
 

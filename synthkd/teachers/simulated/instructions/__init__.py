@@ -11,6 +11,8 @@ Each folder of prompts is a part of its own, in a module of its own. To add one:
 
     talks.py        answers, conversations, tool calls, and a judge of answers
     writing.py      lists of instructions from a grammar, whether one is a classification, instances
+    documents.py    questions that a passage answers, and answers to them
+    cards.py        rows of task cards
     evolving.py     instructions made harder or better, from texts, to measure; users' turns
     tagging.py      what an instruction is and how hard; what a student answers
 """
@@ -21,7 +23,14 @@ import random
 from collections.abc import Callable, Mapping
 
 from synthkd.rows import Fields
-from synthkd.teachers.simulated.instructions import evolving, tagging, talks, writing
+from synthkd.teachers.simulated.instructions import (
+    cards,
+    documents,
+    evolving,
+    tagging,
+    talks,
+    writing,
+)
 from synthkd.teachers.simulated.world import Role, role_of
 
 Answer = Callable[[str, Fields, float, random.Random], str]
@@ -40,6 +49,8 @@ PARTS: Mapping[Role, Answer] = {
     "tools": talks.tools,
     "judges": talks.judged,
     "tag": tagging.answer,
+    "documents": documents.answer,
+    "cards": cards.answer,
 }
 """Folder of prompts -> who answers."""
 PROMPTS: Mapping[str, Answer] = {

@@ -1,4 +1,4 @@
-"""How many rows each cluster may keep: shares of a budget in whole rows, by largest remainder."""
+"""How many rows each group has: shares of a budget in whole rows, by largest remainder."""
 
 from __future__ import annotations
 

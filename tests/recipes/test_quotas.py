@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.curate.clusters.budgets import largest_remainder
+from synthkd.recipes.quotas import largest_remainder
 
 groups = st.lists(
     st.tuples(st.floats(0, 1e6, allow_subnormal=False), st.integers(0, 50)), max_size=12
