@@ -75,6 +75,19 @@ def arrow_type(kind: Kind) -> pa.DataType:
     return types.get(kind or "string", pa.string)()
 
 
+def stored(kind: pa.DataType) -> pa.DataType:
+    """The type without marks such as that of JSON: what readers of JSON can make."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return stored(kind.storage_type)
+    if pa.types.is_list(kind):
+        return pa.list_(stored(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(stored(field.type)) for field in kind])
+    return kind
+
+
 def fitted(value: Json, kind: Kind) -> Any:  # Any: what pyarrow and orjson accept
     """The value as it stands in a column of that kind."""
     if value is None:

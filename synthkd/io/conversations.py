@@ -5,7 +5,8 @@
     tools:    JSON text, as TRL reads it
 
 What a message does not have is null. Arguments are JSON text, as in OpenAI's API: columns carry
-types, and each tool has arguments of its own.
+types, and each tool has arguments of its own. In Parquet that text is marked as JSON
+(`arrow.json`), which `datasets` gives back as the objects that most chat templates want.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def conversation_types(*, with_tools: bool) -> dict[str, pa.DataType]:
     plain = [pa.field(name, text) for name in PLAIN]
     if not with_tools:
         return {"messages": pa.list_(pa.struct(plain))}
-    function = pa.struct([pa.field("name", text), pa.field("arguments", text)])
+    function = pa.struct([pa.field("name", text), pa.field("arguments", pa.json_())])
     call = pa.struct([pa.field("id", text), pa.field("type", text), pa.field("function", function)])
     more = [pa.field("tool_calls", pa.list_(call)), *(pa.field(n, text) for n in OF_TOOLS[1:])]
     return {"messages": pa.list_(pa.struct([*plain, *more])), "tools": text}

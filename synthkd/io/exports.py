@@ -21,7 +21,7 @@ import orjson
 from synthkd.config import COLUMNS_OF_FORMAT, ExportConfig
 from synthkd.errors import UserError
 from synthkd.io.atomic import atomic_file
-from synthkd.io.columns import Kind, arrow_type, fitted, joined, json_text, kind_of
+from synthkd.io.columns import Kind, arrow_type, fitted, joined, json_text, kind_of, stored
 from synthkd.io.conversations import conversation_fault, conversation_types, conversation_values
 from synthkd.io.spool import GROUP, RowSpool
 from synthkd.rows import Json, Row
@@ -108,6 +108,7 @@ class Records:
 
     def __init__(self, writer: pq.ParquetWriter, parse: pj.ParseOptions) -> None:
         self._writer = writer
+        self._is_marked = parse.explicit_schema != writer.schema
         self._parse = parse
         self._lines: list[bytes] = []
         self._line_bytes = 0
@@ -136,7 +137,8 @@ class Records:
         # the 0.35 s and 40 MB of pandas, which pa.array imports.
         text = pa.BufferReader(b"".join(self._lines))
         whole = pj.ReadOptions(use_threads=False, block_size=text.size() + 1)
-        self._tables.append(pj.read_json(text, read_options=whole, parse_options=self._parse))
+        table = pj.read_json(text, read_options=whole, parse_options=self._parse)
+        self._tables.append(table.cast(self._writer.schema) if self._is_marked else table)
         self._bytes += self._line_bytes
         self._lines, self._line_bytes = [], 0
 
@@ -154,10 +156,12 @@ class Records:
 @contextmanager
 def open_records(path: Path, schema: pa.Schema) -> Iterator[Records]:
     """Start a Parquet file; it appears when the body ends well."""
+    import pyarrow as pa
     import pyarrow.json as pj
     import pyarrow.parquet as pq
 
-    parse = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    plain = pa.schema([field.with_type(stored(field.type)) for field in schema])
+    parse = pj.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error")
     with atomic_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         records = Records(writer, parse)
         yield records

@@ -194,7 +194,7 @@ TALK: Any = [
 WHOLE: dict[str, Any] = {"format": "messages", "messages": "m"}
 
 
-def test_whole_conversations_go_out_with_their_tools(export: Export) -> None:
+def test_whole_conversations_go_out_with_their_tools(export: Export, tmp_path: Path) -> None:
     plain = [TALK[0], {**TALK[3], "more": 1}]
     (told,) = export(row(0, m=plain), **WHOLE)
     assert told["messages"] == [TALK[0], TALK[3]]
@@ -209,6 +209,9 @@ def test_whole_conversations_go_out_with_their_tools(export: Export) -> None:
         {"id": "1", "type": "function", "function": {"name": "t", "arguments": '{"a":1}'}}
     ]
     assert (result["tool_call_id"], result["name"]) == ("1", "t")
+    kind = pq.read_schema(tmp_path / "dataset" / "train.parquet").field("messages").type
+    function = kind.value_type.field("tool_calls").type.value_type.field("function").type
+    assert function.field("arguments").type == pa.json_()  # `datasets` makes an object of it
 
 
 def test_what_is_no_conversation_is_said_beforehand() -> None:
