@@ -35,6 +35,7 @@ from synthkd.paraphrases import (
     wordings_of_texts,
 )
 from synthkd.plan import BoundRowStep, Plan, asked_step, gold_field
+from synthkd.records.loading import schema_or_none
 from synthkd.rows import Json, Row
 from synthkd.students import kinds
 from synthkd.students.artefact import Student, confidences
@@ -144,6 +145,7 @@ async def evaluate(
             compared,
             tolerance=config.tolerance,
             answer=config.answer,
+            record=schema_or_none(config.record),
             contamination=contamination,
         )
 
@@ -157,6 +159,7 @@ async def evaluate(
             metrics=config.metrics,
             tolerance=config.tolerance,
             answer=config.answer,
+            record=schema_or_none(config.record),
             resamples=config.bootstrap,
             seed=plan.config.seed,
             also=write,

@@ -170,6 +170,17 @@ class Confidences(Record):
     curve: list[Coverage] = []
 
 
+class FieldScore(Record):
+    """How well one field of records was filled in."""
+
+    wanted: int
+    """Values that gold has."""
+    given: int
+    precision: Interval
+    recall: Interval
+    f1: Interval
+
+
 class Contestant(Record):
     """One line of the comparison: base, a teacher, several teachers together, the student."""
 
@@ -186,6 +197,8 @@ class Contestant(Record):
     metrics: Mapping[str, Interval]
     versus_student: Mapping[str, Difference] = {}
     """Student minus this one on the same rows."""
+    fields: Mapping[str, FieldScore] = {}
+    """Of records: each field by itself; of several seeds the first."""
     confidences: Confidences | None = None
     """None = it says none."""
     ms_per_row: float | None = None

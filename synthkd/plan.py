@@ -18,6 +18,7 @@ from synthkd.errors import ConfigError, PromptError, UserError
 from synthkd.evaluate.metrics import missing_libraries
 from synthkd.pipeline_file import faults_of, parse_config, refuse_no_json
 from synthkd.prompts import Prompt, load_prompt, shipped_folder
+from synthkd.records.loading import load_schema
 from synthkd.steps import AnyStep, Step, StepSettings, TableStep, find_step, names_of
 from synthkd.teachers.concurrency import CEILING
 
@@ -110,11 +111,26 @@ def compile_plan(raw: Mapping[str, Any], path: Path) -> Plan:
     steps = tuple(binder.bind_all(raw, config))
     if config is None or faults:
         raise ConfigError(faults)
+    config, faults = _with_record(config, path)
     plan = Plan(config=config, place=str(path), folder=path.parent, steps=steps)
     faults += [*_evaluation_faults(plan), *_student_faults(plan), *_round_faults(plan)]
     if faults:
         raise ConfigError(faults)
     return plan
+
+
+def _with_record(config: PipelineConfig, path: Path) -> tuple[PipelineConfig, list[str]]:
+    """The config with the fields of `evaluate.record` in place of a file's name; or why not."""
+    evaluate = config.evaluate
+    if evaluate is None or evaluate.record is None:
+        return config, []
+    try:
+        schema = load_schema(evaluate.record, path.parent)
+    except UserError as error:
+        return config, [f"{path}: evaluate.record: {error}"]
+    told = schema.model_dump(mode="json", exclude_unset=True)
+    known = evaluate.model_copy(update={"record": told})
+    return config.model_copy(update={"evaluate": known}), []
 
 
 @dataclass(slots=True)

@@ -44,6 +44,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     parts.append(_quality(evaluation))
     if (differ := _differ(evaluation)).row_count:
         parts.append(differ)
+    parts += [_fields(one) for one in evaluation.contestants if one.fields and one.role != "base"]
     parts.append(_cost(evaluation))
     if any(one.confidences is not None for one in evaluation.contestants):
         parts.append(_confidences(evaluation))
@@ -202,6 +203,14 @@ def _forgetting(found: Forgetting) -> Iterator[RenderableType]:
     yield table
     for said in (*found.notes, *found.warnings):
         yield printable(said)
+
+
+def _fields(one: Contestant) -> Table:
+    table = plain_table(_who(one), "in gold", "given", "precision, %", "recall, %", "F1, %")
+    for name, score in one.fields.items():
+        figures = (_interval(part) for part in (score.precision, score.recall, score.f1))
+        table.add_row(printable(name), f"{score.wanted:,}", f"{score.given:,}", *figures)
+    return table
 
 
 def _wordings(found: list[Wordings]) -> Table:

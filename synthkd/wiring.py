@@ -6,12 +6,14 @@ Asked once the source is surveyed, still before anything is spent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from synthkd.config import PipelineConfig
 from synthkd.errors import ConfigError, UserError
 from synthkd.evaluate.metrics import check_gold
 from synthkd.hints import near
 from synthkd.plan import Plan, asked_step, gold_field
+from synthkd.records.loading import schema_or_none
 from synthkd.rows import Row
 
 
@@ -102,7 +104,10 @@ def check_held_out(plan: Plan, row: Row, side: str) -> None:
         value = row.fields.get(name)
         if setting == "evaluate.gold" and value is not None:
             place = f"{name!r} of held-out row {row.order[0] + 1} (counted from 1)"
-            check_gold(metrics, value, place=place, answer=evaluate.answer if evaluate else None)
+            told: dict[str, Any] = {}
+            if evaluate is not None:
+                told = {"answer": evaluate.answer, "record": schema_or_none(evaluate.record)}
+            check_gold(metrics, value, place=place, **told)
         elif not isinstance(value, str):
             raise UserError(
                 f"{setting}: held-out row {row.order[0] + 1} (counted from 1) has no text in"

@@ -31,6 +31,7 @@ def rows(file: str) -> list[dict[str, str]]:
         ("fact_documents.jsonl", 10, ["id", "text", "triples"]),
         ("card_seeds.jsonl", 12, ["id", "card", "input"]),
         ("drug_reports.jsonl", 12, ["id", "text", "drugs", "gold"]),
+        ("invoices.jsonl", 30, ["id", "text", "record"]),
     ],
 )
 def test_rows_fields_and_ids(file: str, count: int, fields: list[str]) -> None:

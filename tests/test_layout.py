@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "io prompts",
         "pipeline_file folder",
         "graphs",
+        "records",
         "ledger",
         "teachers",
         "desk inputs",

@@ -188,6 +188,11 @@ MetricName = Literal[
     "span_f1",
     "triple_f1",
     "mention_f1",
+    "record_f1",
+    "record_precision",
+    "record_recall",
+    "record_exact",
+    "record_valid",
     "rouge_1",
     "rouge_2",
     "rouge_l",
@@ -250,6 +255,8 @@ class EvaluateConfig(Settings):
     """Those of labels by default; the first one is what money is counted by."""
     answer: AnswerSettings = AnswerSettings()
     """Of `answer_match`: what type an answer has, such as `{type: equation}`."""
+    record: str | dict[str, Any] | None = None
+    """Of `record_f1` and its kin: the fields of records, or a file of them; None = any."""
     tolerance: Annotated[float, Field(ge=0, le=1)] = 1e-6
     """Of `numeric_match`: how far a number may be from gold, times |gold| where that is above 1."""
     bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000

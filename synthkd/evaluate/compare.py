@@ -23,8 +23,10 @@ from synthkd.evaluate.confidences import confidences_of
 from synthkd.evaluate.matching import ANY, TOLERANCE
 from synthkd.evaluate.metrics import Metric, check_gold, metrics_of
 from synthkd.evaluate.paired import figure, lead
+from synthkd.evaluate.records import by_field
 from synthkd.evaluate.scored import Scored
 from synthkd.manifest import Contestant, Difference, Evaluation, Unseen
+from synthkd.records.schema import RecordSchema
 from synthkd.rows import Json, canonical
 
 Role = Literal["base", "teacher", "panel", "student"]
@@ -88,6 +90,7 @@ def compare(
     metrics: Sequence[str] = LABEL_METRICS,
     tolerance: float = TOLERANCE,
     answer: AnswerSettings = ANY,
+    record: RecordSchema | None = None,
     resamples: int = 1000,
     seed: int = 0,
     also: Callable[[Compared], None] | None = None,
@@ -106,6 +109,7 @@ def compare(
         metrics: names out of `synthkd.evaluate.metrics.METRICS`.
         tolerance: of `numeric_match`.
         answer: of `answer_match`.
+        record: of `record_f1` and its kin.
         resamples: draws behind each end of a 95 % interval.
         seed: of the draws.
         also: shown all that the evaluation is of, at its end.
@@ -114,8 +118,8 @@ def compare(
         UserError: there are no rows to compare on, no training labels, or a metric that does not
             fit gold.
     """
-    _check(gold, answers, training_labels, metrics, on, answer)
-    chosen = metrics_of(metrics, tolerance=tolerance, answer=answer)
+    _check(gold, answers, training_labels, metrics, on, answer, record)
+    chosen = metrics_of(metrics, tolerance=tolerance, answer=answer, record=record)
     student = next((name for name, one in answers.items() if one.role == "student"), None)
     everybody = dict(answers)
     if training_labels is not None:
@@ -150,6 +154,9 @@ def compare(
                 for metric, seeds in scored[name].items()
             },
             versus_student=versus(name),
+            fields={}
+            if "record_f1" not in chosen
+            else by_field(gold, one.given, record, resamples=resamples, seed=seed),
             confidences=None
             if one.confidences is None or (right := _right(scored[name])) is None
             else confidences_of(right, one.confidences, seed=seed),
@@ -197,6 +204,7 @@ def _check(
     metrics: Sequence[str],
     on: str,
     answer: AnswerSettings,
+    record: RecordSchema | None,
 ) -> None:
     if not gold:
         raise UserError(f"there are no {on} rows to compare on: set source.holdout.{on} above 0")
@@ -204,7 +212,7 @@ def _check(
         raise UserError("no row was kept, so there is no most frequent label to compare with")
     for place, value in enumerate(gold):
         where = f"{on} row {place + 1} (counted from 1)"
-        check_gold(metrics, value, place=where, answer=answer)
+        check_gold(metrics, value, place=where, answer=answer, record=record)
     for name, one in answers.items():
         for given in (one.given, *one.other_seeds, *([one.confidences] if one.confidences else [])):
             if len(given) != len(gold):

@@ -33,7 +33,17 @@ from synthkd.evaluate.matching import (
     numeric_match,
 )
 from synthkd.evaluate.overlap import chrf, rouge_1, rouge_2, rouge_l
+from synthkd.evaluate.records import (
+    facts_of,
+    gold_facts,
+    record_exact,
+    record_f1,
+    record_precision,
+    record_recall,
+    record_valid,
+)
 from synthkd.evaluate.scored import Scored
+from synthkd.records.schema import RecordSchema
 from synthkd.rows import Json
 from synthkd.text import answer_text
 
@@ -54,10 +64,23 @@ class Metric:
     """What gold must be, in words."""
     reads: Callable[[Json], object] = _said
     """Gives None for what it cannot read; such gold is a fault, such an answer is wrong."""
+    reads_gold: Callable[[Json], object] | None = None
+    """The same of gold, where more is asked of it."""
     library: str | None = None
     """What of the extra `metrics` it needs, as it is imported."""
 
 
+def _of_records(score: Callable[..., Scored]) -> Metric:
+    return Metric(score=score, wants="a record", reads=facts_of, reads_gold=gold_facts)
+
+
+RECORD_METRICS = {
+    "record_f1": _of_records(record_f1),
+    "record_precision": _of_records(record_precision),
+    "record_recall": _of_records(record_recall),
+    "record_exact": _of_records(record_exact),
+    "record_valid": _of_records(record_valid),
+}
 METRICS = {
     "accuracy": Metric(score=accuracy),
     "macro_f1": Metric(score=macro_f1),
@@ -71,6 +94,7 @@ METRICS = {
     "mention_f1": Metric(
         score=mention_f1, wants="a list of mentions, or of {type, mentions}", reads=mentions_of
     ),
+    **RECORD_METRICS,
     "rouge_1": Metric(score=rouge_1, library="rouge_score"),
     "rouge_2": Metric(score=rouge_2, library="rouge_score"),
     "rouge_l": Metric(score=rouge_l, library="rouge_score"),
@@ -80,7 +104,11 @@ METRICS = {
 
 
 def metrics_of(
-    names: Sequence[str], *, tolerance: float, answer: AnswerSettings = ANY
+    names: Sequence[str],
+    *,
+    tolerance: float,
+    answer: AnswerSettings = ANY,
+    record: RecordSchema | None = None,
 ) -> dict[str, Metric]:
     """The metrics of these names.
 
@@ -88,6 +116,7 @@ def metrics_of(
         names: out of METRICS.
         tolerance: of `numeric_match`.
         answer: the type of answers of `answer_match`.
+        record: the fields of the records of `record_f1` and its kin; None = any.
     """
     chosen = {name: METRICS[name] for name in names}
     if numeric := chosen.get("numeric_match"):
@@ -100,6 +129,15 @@ def metrics_of(
             wants=f"an answer of evaluate.answer ({answer.type_for(answer.labels)})",
             reads=partial(canonical, config=answer),
         )
+    if record is not None:
+        for name in chosen.keys() & RECORD_METRICS.keys():
+            chosen[name] = replace(
+                chosen[name],
+                score=partial(chosen[name].score, schema=record),  # type: ignore[call-arg]
+                wants=f"a record of evaluate.record ({record.name})",
+                reads=partial(facts_of, schema=record),
+                reads_gold=partial(gold_facts, schema=record),
+            )
     return chosen
 
 
@@ -110,7 +148,12 @@ def missing_libraries(names: Sequence[str]) -> list[str]:
 
 
 def check_gold(
-    metrics: Sequence[str], value: Json, *, place: str, answer: AnswerSettings | None = None
+    metrics: Sequence[str],
+    value: Json,
+    *,
+    place: str,
+    answer: AnswerSettings | None = None,
+    record: RecordSchema | None = None,
 ) -> None:
     """Check that answers can be compared with this gold.
 
@@ -119,12 +162,14 @@ def check_gold(
         value: of a row's gold field.
         place: the row and the field, in words.
         answer: the type of answers of `answer_match`.
+        record: the fields of records.
 
     Raises:
         UserError: one of the metrics does not fit it.
     """
-    for name, metric in metrics_of(metrics, tolerance=TOLERANCE, answer=answer or ANY).items():
-        if metric.reads(value) is None:
+    chosen = metrics_of(metrics, tolerance=TOLERANCE, answer=answer or ANY, record=record)
+    for name, metric in chosen.items():
+        if (metric.reads_gold or metric.reads)(value) is None:
             raise UserError(
                 f"evaluate.metrics: {name} needs {metric.wants} in gold, but {place} has"
                 f" {value!r:.80}; name another metric, or leave such rows out with `source.where`"

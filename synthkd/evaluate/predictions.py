@@ -30,6 +30,7 @@ from synthkd.io.columns import json_text
 from synthkd.io.exports import Record as Line
 from synthkd.io.exports import write_records
 from synthkd.manifest import Record
+from synthkd.records.schema import RecordSchema
 from synthkd.rows import Json
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class About(Record):
     """Of `numeric_match`."""
     answer: AnswerSettings = ANY
     """Of `answer_match`."""
+    record: RecordSchema | None = None
+    """Of `record_f1` and its kin."""
     contamination: str
     contestants: Mapping[str, Who]
 
@@ -88,6 +91,7 @@ def write_predictions(
     *,
     tolerance: float = TOLERANCE,
     answer: AnswerSettings = ANY,
+    record: RecordSchema | None = None,
     contamination: str = "not checked",
 ) -> None:
     """Write what everybody answered; the file appears whole or not at all.
@@ -99,6 +103,7 @@ def write_predictions(
         compared: everybody's answers to them, and their scores.
         tolerance: of `numeric_match`.
         answer: of `answer_match`.
+        record: of `record_f1` and its kin.
         contamination: as `Evaluation.contamination`.
     """
     import pyarrow as pa
@@ -111,6 +116,7 @@ def write_predictions(
         metrics=list(compared.evaluation.contestants[0].metrics),
         tolerance=tolerance,
         answer=answer,
+        record=record,
         contamination=contamination,
         contestants={
             one.name: Who(role=one.role, simulated=one.simulated, recorded=one.recorded)

@@ -93,7 +93,10 @@ def compare_results(
         {
             metric: [by.score(gold, [given[row] for row in ids]) for given in answers.values()]
             for metric, by in metrics_of(
-                chosen, tolerance=tolerance, answer=a.found.about.answer
+                chosen,
+                tolerance=tolerance,
+                answer=a.found.about.answer,
+                record=a.found.about.record,
             ).items()
         }
         for answers in (_answers(a, names[0]), _answers(b, names[1]))

@@ -17,6 +17,7 @@ from synthkd.evaluate.metrics import metrics_of
 from synthkd.evaluate.paired import figure, lead, mean_scored
 from synthkd.evaluate.scored import Scored, share_right
 from synthkd.manifest import Interval, Wordings
+from synthkd.records.loading import schema_or_none
 from synthkd.rows import Json
 from synthkd.text import answer_text, equivalent
 
@@ -39,7 +40,12 @@ def over_wordings(
         seed: of the draws.
     """
     name = evaluate.metrics[0]
-    measure = metrics_of([name], tolerance=evaluate.tolerance, answer=evaluate.answer)[name]
+    measure = metrics_of(
+        [name],
+        tolerance=evaluate.tolerance,
+        answer=evaluate.answer,
+        record=schema_or_none(evaluate.record),
+    )[name]
     scored = [measure.score(gold, given) for given in answers.values()]
 
     def interval(one: Scored) -> dict[str, float]:

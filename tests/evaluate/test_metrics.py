@@ -63,6 +63,9 @@ def example(metric: str) -> tuple[list[Json], list[Json]]:
     if metric == "triple_f1":
         triple: Json = [["Oslo", "capital of", "Norway"]]
         return [triple, triple, [], triple, [], triple], [triple, None, triple, [], [], triple]
+    if metric.startswith("record_"):
+        bill: Json = {"no": "A-1", "total": 5, "lines": [{"item": "hook", "pieces": 3}]}
+        return [bill] * 6, [bill, None, {"no": "A 1", "total": 6}, "{}", bill, '{"total": "5.0"}']
     if metric == "numeric_match":
         return [1, 2, 3, 4, 5, 6], ["1.0", 2, "four", None, 5.1, "$6"]
     texts: list[Json] = ["the cat sat", "a dog", "the cat sat", "a dog", "the end", "a dog"]

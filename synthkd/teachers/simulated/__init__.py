@@ -13,6 +13,7 @@ them proves code, not method.
     mentions.py     the names in them, with their types
     instructions/   instructions and what belongs to them
     events.py       what people do, and what comes with it
+    forms.py        what invoices say
     pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
@@ -34,6 +35,7 @@ from synthkd.teachers.request import Completion, Identity, Request, key_of
 from synthkd.teachers.simulated.arithmetic import Arithmetic
 from synthkd.teachers.simulated.events import Events
 from synthkd.teachers.simulated.facts import Facts
+from synthkd.teachers.simulated.forms import Forms
 from synthkd.teachers.simulated.instructions import Instructions
 from synthkd.teachers.simulated.mentions import Mentions
 from synthkd.teachers.simulated.pool import Pool
@@ -48,6 +50,7 @@ WORLDS: Mapping[str, Callable[[float], World]] = {
     "mentions": Mentions,
     "instructions": Instructions,
     "commonsense": Events,
+    "forms": Forms,
 }
 """The worlds by name; each is made with its error rate."""
 

@@ -19,6 +19,7 @@ Role = Literal[
     "synthkg",
     "ner",
     "commonsense",
+    "extract",
     "thoughts",
     "strong_prompt",
     "s3ft",
