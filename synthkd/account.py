@@ -80,6 +80,7 @@ class Account:
         self._round_figures: dict[str, dict[str, Json]] = {}
         self._before_round: Mapping[str, StepCounts] = {}
         self._exported = Tally()
+        self._told: dict[str, str] = {}
 
     @property
     def funnel(self) -> Mapping[str, Tally]:
@@ -90,6 +91,15 @@ class Account:
     def figures(self) -> Mapping[str, Mapping[str, Json]]:
         """What steps noted and counted: step -> name -> value, both in the order of names."""
         return self._in_order(self._figures)
+
+    @property
+    def told(self) -> list[str]:
+        """How far table steps say that they are, each with its name; for displays."""
+        return [f"{step}: {words}" for step, words in list(self._told.items()) if words]
+
+    def tell(self, step: str, words: str) -> None:
+        """How far a table step is; empty = it says nothing any more. Called from its thread."""
+        self._told[step] = words
 
     def note(self, step: str, figures: Mapping[str, Json]) -> None:
         """A step's figures; of a name that is noted again the later value stands."""

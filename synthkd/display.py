@@ -116,6 +116,7 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"simulated: {', '.join(names)}")
     parts += changes_text(progress.teachers)
     parts += map(printable, progress.starting)
+    parts += map(printable, progress.told)
     if progress.training:
         parts.append(printable(progress.training))
     return " | ".join(parts)

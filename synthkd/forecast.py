@@ -243,6 +243,8 @@ def _all_asking(plan: Plan, found: Survey) -> Iterator[_Asking]:
         made.update(bound.gives)
         if isinstance(bound, BoundRowStep) and bound.step.fans_out:
             rows *= _samples(bound)
+        if isinstance(bound, BoundTableStep) and bound.step.makes is not None:
+            rows += bound.step.makes(bound.config, rows)
     evaluate = plan.config.evaluate
     if evaluate is not None and evaluate.ask is not None:
         others = [other for _, other in wordings_of_step(plan)]

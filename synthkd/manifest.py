@@ -389,6 +389,8 @@ class Progress(Record):
     spend: Spend
     starting: list[str] = []
     """How the start of each server of our own that is not up goes, in words."""
+    told: list[str] = []
+    """How far steps that work on all rows say that they are."""
     training: str = ""
     """How far the student is, in words."""
     round: int | None = None

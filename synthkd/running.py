@@ -459,6 +459,7 @@ class Run:
             else {name: teacher.stats.counts() for name, teacher in gateway.teachers.items()},
             spend=self._spend(Cost() if gateway is None else gateway.budget.spent, elapsed_s),
             starting=[] if gateway is None else gateway.starting,
+            told=self._account.told,
             training=self._training if self._stage == "training" else "",
             round=self._before.round if self._plan.config.rounds.count > 1 else None,
         )

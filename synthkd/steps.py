@@ -96,6 +96,7 @@ BUILTIN: Mapping[str, str] = {
     "difficulty.ifd": "synthkd.curate.difficulty.ifd",
     "difficulty.agreement": "synthkd.curate.difficulty.agreement",
     "difficulty.residual": "synthkd.curate.difficulty.residual",
+    "instruct.instances": "synthkd.recipes.instruct.instances",
     "dedup.exact": "synthkd.curate.dedup",
     "dedup.minhash": "synthkd.curate.minhash",
     "dedup.semantic": "synthkd.curate.semantic",
@@ -271,6 +272,8 @@ class TableStep(Generic[C]):
     supplies: frozenset[str] = frozenset()
     warns: Warns | None = None
     """What in its figures a person must know of; asked of each round's."""
+    makes: Callable[[C, int], int] | None = None
+    """How many new rows it makes at most, of so many; None = none."""
 
 
 AnyStep = Step[Any] | TableStep[Any]
@@ -330,6 +333,7 @@ def table_step(
     supplies: Iterable[str] = (),
     asks: Callable[[Any, int], int] | None = None,
     warns: Warns | None = None,
+    makes: Callable[[Any, int], int] | None = None,
 ) -> Callable[[TableStepFunction[C]], TableStepFunction[C]]:
     """Register a table step; see `step`.
 
@@ -341,6 +345,7 @@ def table_step(
         asks: of its settings and how many rows come, how many questions it asks each of its
             teachers at most, for the forecast; by default one a row and sample.
         warns: of its figures at the end of a run, what a person must know of.
+        makes: of the same, how many new rows it makes at most; by default none.
     """
 
     def register(function: TableStepFunction[C]) -> TableStepFunction[C]:
@@ -354,6 +359,7 @@ def table_step(
             about=inspect.getdoc(function) or "",
             asks=asks,
             warns=warns,
+            makes=makes,
         )
         return function
 

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import random
 from array import array
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -55,10 +55,18 @@ class TableKit:
     Args:
         desk: where the step stands.
         loop: the run's; None = the step cannot ask, as in a test of its arithmetic.
+        tell: takes what the step says of how far it is.
     """
 
-    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        loop: asyncio.AbstractEventLoop | None = None,
+        tell: Callable[[str], None] = lambda words: None,
+    ) -> None:
         self.desk = desk
+        self.tell = tell
+        """Say in a few words how far the step is, such as "120 of 500 accepted", for displays."""
         self.figures: dict[str, Json] = {}
         """What the step has noted; for the engine."""
         self._gone: list[tuple[Row, RowError | None]] = []

@@ -65,6 +65,16 @@ def test_rows_multiply_behind_a_step_that_makes_several_of_one(tmp_path: Path) -
     assert (draft.completion_tokens, judge.completion_tokens) == (1500, 3000)
 
 
+def test_rows_that_a_table_step_makes_reach_the_steps_behind_it(tmp_path: Path) -> None:
+    settings = {"teacher": "main", "accept": 50, "wave": 5, "instruction": "text"}
+    grow = {"use": "instruct.self", "with": settings}
+    answer = {"use": "generate", "with": {"teacher": "main", "prompt": "say"}}
+    first, second = planned(tmp_path, steps=[grow, answer]).calls
+    # 50 of 100 at the lowest yield are 500 candidates, and 200 before it is known: 8 a question.
+    assert (first.calls, first.is_bound) == (5 * (18 + 1), True)
+    assert (second.rows, second.calls) == (150, 150)
+
+
 def test_dollars_are_an_estimate_and_unknown_where_prompts_are(tmp_path: Path) -> None:
     found = planned(tmp_path)
     draft, judge = found.calls

@@ -21,7 +21,7 @@ from synthkd.plan import BoundRowStep, BoundTableStep, Segment
 from synthkd.prompts import load_prompt
 from synthkd.rows import Row, source_row
 from synthkd.steps import Step, StepSettings, TableStep
-from synthkd.table_kit import TableKit
+from synthkd.table_kit import Question, TableKit
 from synthkd.teachers.open import OpenTeacher
 from synthkd.teachers.request import Completion, Request, Usage
 
@@ -37,6 +37,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.samples: list[int] = []
         self.threads: set[int] = set()
         self.ended: list[str] = []
         self.trouble: dict[str, BaseException] = {}
@@ -45,6 +46,7 @@ class Echo:
     async def complete(self, request: Request) -> Completion:
         text = str((request.inputs or {})["text"])
         self.asked.append(text)
+        self.samples.append(request.sample)
         self.threads.add(threading.get_ident())
         await asyncio.sleep(0)
         if text in self.trouble:
@@ -86,8 +88,10 @@ def rows(*texts: str) -> list[Row]:
     return [source_row("s", [i], ordinal=i, fields={"text": t}) for i, t in enumerate(texts)]
 
 
-async def carried(run: Run, echo: Echo, tmp_path: Path, *texts: str) -> tuple[list[Row], Account]:
-    account = Account(tmp_path / "account", ["table"], LIMITS)
+async def carried(
+    run: Run, echo: Echo, tmp_path: Path, *texts: str, account: Account | None = None
+) -> tuple[list[Row], Account]:
+    account = account or Account(tmp_path / "account", ["table"], LIMITS)
     given = rows(*texts)
     account.enter((row.order[0], row.id, "train") for row in given)
     kept: list[Row] = []
@@ -147,6 +151,33 @@ async def test_many_questions_are_answered_in_order_and_errors_stand_in_their_pl
     counts = account.reconcile()
     assert (counts.kept, counts.failed, counts.rejected) == (9, 1, 0)
     assert account.funnel["table"].reasons == {"Unanswered": 1}
+    account.close()
+
+
+async def test_questions_of_several_kinds_discards_and_words_for_displays(tmp_path: Path) -> None:
+    told: list[list[str]] = []
+
+    def step(table: Table, kit: TableKit, config: Nothing, /) -> Iterator[Row]:
+        asked = [Question("say", {"text": text}, number) for number, text in enumerate("abc")]
+        first, second, third = kit.ask_each(asked, teacher="t")
+        assert (first.text, third.text) == ("A", "C")  # type: ignore[union-attr]
+        kit.tell("1 of 3")
+        told.append(account.told)
+        (row,) = table
+        kit.discard(row, "dull", str(second))
+        yield row
+        yield row.child("table", 0)
+
+    echo = Echo()
+    echo.trouble["b"] = Unanswered("no")
+    account = Account(tmp_path / "account", ["table"], LIMITS)
+    kept, _ = await carried(step, echo, tmp_path, "x", account=account)
+    assert len(kept) == 2
+    assert sorted(echo.samples) == [0, 1, 2]
+    assert (told, account.told) == ([["table: 1 of 3"]], [])
+    assert account.funnel["table"].discarded == {"dull": 1}
+    assert [loss["detail"] for loss in account.losses("discarded")] == ["no"]
+    assert account.reconcile().kept == 1
     account.close()
 
 

@@ -175,7 +175,7 @@ async def table_rows(
     bound: BoundTableStep, spool: RowSpool, desk: Desk, account: Account
 ) -> AsyncGenerator[list[Row], None]:
     """Run a table step in a thread; its rows, in batches."""
-    kit = TableKit(desk, asyncio.get_running_loop())
+    kit = TableKit(desk, asyncio.get_running_loop(), lambda words: account.tell(bound.label, words))
     with spool:
         books = account.table(bound.label, spool)
         try:
@@ -206,6 +206,7 @@ async def table_rows(
             raise
         finally:
             kit.close()
+            account.tell(bound.label, "")
         for _ in books.close(waiting=kit.waiting is not None):
             await asyncio.sleep(0)
 

@@ -1,8 +1,11 @@
 """Instructions that a teacher writes: from seeds, in waves, each looked at before it counts.
 
     waves.py        the driver: asks a wave, gates, accepts exactly so many
+    offers.py       what is asked and offered, and the pool of what was accepted
+    yields.py       the books: what was lost and why, what the rest will take
     novelty.py      ROUGE-L against all that was accepted, in time that does not grow with it
     written.py      what instructions must look like, each fault with its reason
+    instances.py    `instruct.instances`: inputs and outputs for instructions
     seeded.py       `instruct.self` and `instruct.expand`: more like the seeds
     magpie.py       `instruct.magpie`: what a model writes for a user; turns.py: chat templates
     grid.py         `instruct.grid`: made to attributes; cover.py: which combinations

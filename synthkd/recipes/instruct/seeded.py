@@ -122,6 +122,11 @@ def _asks(config: SeededSettings, rows: int) -> int:
     return most_questions(config, config.per_question) if rows else 0
 
 
+def new_rows(config: GrowSettings, rows: int) -> int:
+    """For the forecast."""
+    return config.accept if rows else 0
+
+
 def _gives(config: SeededSettings) -> Iterable[str]:
     return config.instruction, "origin"
 
@@ -130,7 +135,9 @@ def _needs(config: SeededSettings) -> Iterable[str]:
     return (config.instruction,)
 
 
-@table_step("instruct.self", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks)
+@table_step(
+    "instruct.self", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks, makes=new_rows
+)
 def self_instruct(table: Table, kit: TableKit, config: SelfSettings, /) -> Iterator[Row]:
     """Self-Instruct: new instructions like the seeds, and unlike each other.
 
@@ -142,7 +149,9 @@ def self_instruct(table: Table, kit: TableKit, config: SelfSettings, /) -> Itera
     return grow(table, kit, config, Lister(config), [Form(config.form)])
 
 
-@table_step("instruct.expand", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks)
+@table_step(
+    "instruct.expand", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks, makes=new_rows
+)
 def expand(table: Table, kit: TableKit, config: ExpandSettings, /) -> Iterator[Row]:
     """Expansion: a few instructions are shown, and some of a like kind are asked for.
 

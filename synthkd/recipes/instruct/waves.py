@@ -19,11 +19,9 @@ answered: it is asked again, and if that is of no use the run stops, to be gone 
 
 from __future__ import annotations
 
-import random
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt
 
@@ -33,11 +31,25 @@ from synthkd.desk import ROUND_OFFSET
 from synthkd.errors import NotInLedger, RowError, TeacherError, TooManyLost, Unanswered, UserError
 from synthkd.io.sources import side_of
 from synthkd.io.spool import Table
-from synthkd.recipes.instruct.novelty import Novelty
+from synthkd.recipes.instruct.offers import Candidate, Check, Gate, Pool, Question, Writer
+from synthkd.recipes.instruct.yields import ENOUGH, Yield
 from synthkd.recipes.replies import Loss, loss_of
-from synthkd.rows import Fields, Json, Row, digest, merged_roots
+from synthkd.rows import Json, Row, digest, merged_roots
 from synthkd.steps import StepSettings, TableKit
 from synthkd.teachers.request import Completion
+
+__all__ = [
+    "SEED",
+    "Candidate",
+    "Check",
+    "Gate",
+    "GrowSettings",
+    "Pool",
+    "Question",
+    "Writer",
+    "grow",
+    "most_questions",
+]
 
 TRIES = 3
 """How often a wave's unanswered questions are asked, each time with all the attempts of the teacher
@@ -76,115 +88,6 @@ def most_questions(config: GrowSettings, per_question: int) -> int:
     candidates = config.accept / config.min_yield + config.yield_over
     waves = -(-candidates // (per_question * config.wave)) + 1
     return int(waves) * config.wave
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One question of a wave."""
-
-    prompt: str
-    """The prompt's name."""
-    inputs: Fields
-    """What it declares."""
-    parents: Sequence[Row]
-    """The rows that the answer is made from; what is accepted is a child of the first one."""
-    about: Fields = field(default_factory=dict)
-    """Fields of each row that comes of it, such as which operation was asked for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """What a reply offers."""
-
-    text: str
-    """The instruction."""
-    fields: Fields = field(default_factory=dict)
-    """Further fields."""
-    check: Check | None = None
-    """What is asked about it before it is accepted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A question about a candidate, which is asked if nothing else refuses the candidate.
-
-    The checks of a wave are asked together, before any of its candidates is accepted.
-    """
-
-    question: Question
-    says: Callable[[Completion], Loss | None]
-    """Of the answer, why the candidate is refused; None = it is not."""
-
-
-Gate = Callable[[Candidate], Loss | None]
-"""Why a candidate is refused; None = it is not."""
-
-
-class Writer(Protocol):
-    """What one generator asks, and how it reads what comes."""
-
-    @property
-    def per_question(self) -> int:
-        """Candidates that a question asks for, at least 1: fewer that come are lost ones."""
-        ...
-
-    def questions(self, pool: Pool, rng: random.Random, count: int) -> Sequence[Question]:
-        """The next wave: at most `count` questions; fewer = there is nothing more to ask."""
-        ...
-
-    def read(self, question: Question, reply: Completion) -> Iterable[Candidate | Loss]:
-        """What a reply offers; a `Loss` for what cannot be used."""
-        ...
-
-
-class Pool:
-    """What is known so far, each in its order.
-
-    Args:
-        seeds: the rows that came in.
-        earlier: what earlier rounds have kept.
-        instruction: the field with the instruction.
-        max_similarity: as in `GrowSettings`.
-    """
-
-    def __init__(
-        self,
-        seeds: Sequence[Row],
-        earlier: Sequence[Row],
-        instruction: str,
-        max_similarity: float | None,
-    ) -> None:
-        self.seeds = seeds
-        self.made: list[Row] = list(earlier)
-        """Of earlier rounds, then of this one."""
-        self._instruction = instruction
-        self._texts: list[str] = []
-        self._known = None if max_similarity is None else Novelty(max_similarity)
-        for row in (*seeds, *earlier):
-            if row.fields.get(instruction) is not None:
-                self._note(row)
-
-    def text(self, row: Row) -> str:
-        """Its instruction."""
-        return str(row.fields[self._instruction])
-
-    def add(self, row: Row) -> None:
-        """Take in what was accepted."""
-        self.made.append(row)
-        self._note(row)
-
-    def too_similar(self, text: str) -> Loss | None:
-        """Why the text is too near to one that is known."""
-        near = None if self._known is None else self._known.near(text)
-        if near is None:
-            return None
-        known = self._texts[near.place]
-        return Loss("too_similar", f"ROUGE-L {near.score:.2f} with {known[:120]!r}: {text[:200]}")
-
-    def _note(self, row: Row) -> None:
-        if self._known is not None:
-            self._texts.append(self.text(row))
-            self._known.add(self.text(row))
 
 
 def grow(
@@ -254,7 +157,7 @@ def _drop(seeds: Sequence[Row], roots: set[str], kit: TableKit) -> None:
 
 
 class _Growth:
-    """One run of the driver, and its books."""
+    """One run of the driver."""
 
     def __init__(
         self,
@@ -273,41 +176,39 @@ class _Growth:
         """Of all that was accepted."""
         self._asked: Counter[str] = Counter()
         """How often each question was asked: the same one again asks for another sample."""
-        self._last: deque[bool] = deque(maxlen=config.yield_over)
-        """Of the last candidates, whether each was accepted."""
-        self._lost: Counter[str] = Counter()
-        self._questions = 0
-        self._checks = 0
-        self._waves = 0
-        self._accepted = 0
+        teacher = kit.desk.teachers.get(config.teacher)
+        self._yield = Yield(config.accept, config.yield_over, teacher)
 
     def rows(self) -> Iterator[Row]:
         """The accepted ones, as they come."""
-        while self._accepted < self._config.accept:
+        while not self._yield.is_full:
             wave = self._writer.questions(self._pool, self._kit.rng, self._config.wave)
             if not wave:
                 raise self._stopped("there is nothing more to ask")
             replies = self._answers(wave)
             if self._kit.waiting is not None:
                 return
-            self._waves += 1
-            self._questions += len(wave)
+            self._yield.wave(len(wave))
             offers = [
-                (question, offer, reply)
+                _Offer(question, offer, reply.keys if isinstance(reply, Completion) else ())
                 for question, reply in zip(wave, replies, strict=True)
                 for offer in self._offers(question, reply)
             ]
-            verdicts = self._checked(offers)
+            checked = self._checked(offers)
             if self._kit.waiting is not None:
                 return
-            for place, (question, offer, reply) in enumerate(offers):
-                verdict = verdicts.get(place)
-                row = self._settled(question, offer, reply, verdict)
-                if row is not None:
+            for offer in checked:
+                if (row := self._settled(offer)) is not None:
                     yield row
-            self._kit.note(self.figures())
-            if self._accepted < self._config.accept:
-                self._check_yield()
+            self._kit.note(self._yield.figures())
+            self._kit.tell(self._yield.in_words())
+            if not self._yield.is_full and (why := self._yield.too_low(self._config.min_yield)):
+                raise self._stopped(why)
+
+    def _stopped(self, why: str) -> TooManyLost:
+        return TooManyLost(f"{self._kit.desk.step}: {self._yield.stopped(why)}")
+
+    # --- asking
 
     def _answers(self, wave: Sequence[Question]) -> list[Completion | RowError]:
         """Of a whole wave.
@@ -323,11 +224,12 @@ class _Growth:
                 break
             for at, reply in zip(again, self._ask([asked[at] for at in again]), strict=True):
                 replies[at] = reply
+        self._yield.asked(replies)
         open_ones = [reply for reply in replies if isinstance(reply, Unanswered | NotInLedger)]
         if open_ones and self._kit.waiting is None:
             raise self._stopped(
-                f"{len(open_ones)} of {len(wave)} questions of wave {self._waves + 1} have no"
-                f" answer ({open_ones[0]}), and all that follows depends on them"
+                f"{len(open_ones)} of {len(wave)} questions of wave {self._yield.waves + 1} have"
+                f" no answer ({open_ones[0]}), and all that follows depends on them"
             )
         return replies
 
@@ -344,7 +246,6 @@ class _Growth:
         self, question: Question, reply: Completion | RowError
     ) -> Iterator[Candidate | Loss]:
         """What a reply comes to: as many as the question asked for, or more."""
-        least = self._writer.per_question
         offers: list[Candidate | Loss]
         if not isinstance(reply, Completion | TeacherError):
             offers = [Loss("unrenderable", str(reply))]
@@ -353,34 +254,30 @@ class _Growth:
         else:
             assert isinstance(reply, Completion)  # noqa: S101  an error is a loss
             offers = list(self._writer.read(question, reply))
-        yield from offers
+        least = self._writer.per_question
         missing = Loss("not_given", f"{len(offers)} of {least} asked for")
-        yield from [missing] * (least - len(offers))
+        yield from [*offers, *[missing] * (least - len(offers))]
 
-    def _checked(
-        self, offers: Sequence[tuple[Question, Candidate | Loss, Completion | RowError]]
-    ) -> Mapping[int, Loss | tuple[str, ...]]:
-        """Of each candidate with a check that is worth asking: why it fails, or keys of answers."""
-        wanted = [
-            (place, offer.check)
-            for place, (question, offer, _) in enumerate(offers)
-            if isinstance(offer, Candidate)
-            and offer.check is not None
-            and self._refused(question, offer) is None
-        ]
-        if not wanted:
-            return {}
-        self._checks += len(wanted)
-        verdicts: dict[int, Loss | tuple[str, ...]] = {}
-        replies = self._answers([check.question for _, check in wanted])
-        for (place, check), reply in zip(wanted, replies, strict=True):
-            if not isinstance(reply, Completion):
-                verdicts[place] = Loss("check_unanswered", f"{type(reply).__name__}: {reply}")
-            elif (loss := loss_of(reply)) is not None:
-                verdicts[place] = Loss("check_unread", f"{loss.reason}: {loss.detail}")
-            else:
-                verdicts[place] = check.says(reply) or reply.keys
-        return verdicts
+    def _checked(self, offers: Sequence[_Offer]) -> Iterator[_Offer]:
+        """The offers, those with a check as its answer says."""
+        checks = {
+            place: offer.what.check
+            for place, offer in enumerate(offers)
+            if isinstance(offer.what, Candidate)
+            and offer.what.check is not None
+            and self._refused(offer.question, offer.what) is None
+        }
+        if not checks:
+            return iter(offers)
+        self._yield.checks += len(checks)
+        replies = self._answers([check.question for check in checks.values()])
+        said = dict(zip(checks, zip(checks.values(), replies, strict=True), strict=True))
+        return (
+            _after(offer, *said[place]) if place in said else offer
+            for place, offer in enumerate(offers)
+        )
+
+    # --- accepting
 
     def _refused(self, question: Question, candidate: Candidate) -> Loss | None:
         """Why a candidate is not accepted, as far as that is known without asking."""
@@ -403,30 +300,20 @@ class _Growth:
             return None
         return Loss("held_out", f"on the side {side} of source.holdout: {candidate.text[:200]}")
 
-    def _settled(
-        self,
-        question: Question,
-        offer: Candidate | Loss,
-        reply: Completion | RowError,
-        verdict: Loss | tuple[str, ...] | None,
-    ) -> Row | None:
+    def _settled(self, offer: _Offer) -> Row | None:
         """The new row; None = it was not accepted, which is in the books."""
-        enough = self._accepted >= self._config.accept
-        loss = Loss("enough", "accept was reached before it") if enough else None
-        if loss is None:
-            loss = offer if isinstance(offer, Loss) else self._refused(question, offer)
-        if loss is None and isinstance(verdict, Loss):
-            loss = verdict
-        if not enough:
-            self._last.append(loss is None)
+        what = offer.what
+        loss: Loss | None
+        if self._yield.is_full:
+            loss = Loss(ENOUGH, "accept was reached before it")
+        else:
+            loss = what if isinstance(what, Loss) else self._refused(offer.question, what)
         if loss is not None:
-            self._lost[loss.reason] += 1
-            self._kit.discard(question.parents[0], loss.reason, loss.detail)
+            self._yield.lose(loss.reason)
+            self._kit.discard(offer.question.parents[0], loss.reason, loss.detail)
             return None
-        assert isinstance(offer, Candidate)  # noqa: S101  a loss was settled
-        assert isinstance(reply, Completion)  # noqa: S101  as was an error
-        keys = (*reply.keys, *(verdict if isinstance(verdict, tuple) else ()))
-        return self._accept(question, offer, keys)
+        assert isinstance(what, Candidate)  # noqa: S101  a loss was settled
+        return self._accept(offer.question, what, offer.keys)
 
     def _fields(self, question: Question, candidate: Candidate) -> dict[str, Json]:
         return {
@@ -438,8 +325,8 @@ class _Growth:
 
     def _accept(self, question: Question, candidate: Candidate, keys: Sequence[str]) -> Row:
         desk = self._kit.desk
-        number = desk.round * ROUND_OFFSET + self._accepted
-        self._accepted += 1
+        number = desk.round * ROUND_OFFSET + self._yield.accepted
+        self._yield.accept()
         row = (
             question.parents[0]
             .child(desk.step, number)
@@ -453,45 +340,23 @@ class _Growth:
         self._pool.add(row)
         return row
 
-    # --- how it goes
 
-    def figures(self) -> dict[str, Json]:
-        """What it came to so far."""
-        candidates = self._accepted + self._lost.total() - self._lost["enough"]
-        left = self._config.accept - self._accepted
-        share = sum(self._last) / len(self._last) if self._last else 0.0
-        a_question = share * candidates / self._questions if self._questions else 0.0
-        return {
-            "asked_for": self._config.accept,
-            "accepted": self._accepted,
-            "waves": self._waves,
-            "questions": self._questions,
-            **({"checks": self._checks} if self._checks else {}),
-            "candidates": candidates,
-            "yield": round(self._accepted / candidates, 4) if candidates else None,
-            "yield_of_last": round(share, 4),
-            "lost": dict(sorted(self._lost.items())),
-            "questions_to_go": round(left / a_question) if a_question else None if left else 0,
-        }
+class _Offer(NamedTuple):
+    """One candidate, or a loss, and where it came from."""
 
-    def _check_yield(self) -> None:
-        full = len(self._last) == self._last.maxlen
-        if full and sum(self._last) < self._config.min_yield * len(self._last):
-            raise self._stopped(
-                f"yield too low: of the last {len(self._last)} candidates {sum(self._last)} were"
-                f" accepted, and min_yield is {self._config.min_yield:g}"
-            )
+    question: Question
+    what: Candidate | Loss
+    keys: tuple[str, ...]
+    """Of the answers that it was made of."""
 
-    def _stopped(self, why: str) -> TooManyLost:
-        """The end before `accept` is reached, with figures and the ways out."""
-        lost = ", ".join(f"{times} {reason}" for reason, times in self._lost.most_common(6))
-        figures = self.figures()
-        to_go = figures["questions_to_go"]
-        forecast = "out of reach" if to_go is None else f"about {to_go:,} questions away"
-        return TooManyLost(
-            f"{self._kit.desk.step}: {why}. Accepted {self._accepted:,} of"
-            f" {self._config.accept:,} rows from {self._questions:,} questions in"
-            f" {self._waves:,} waves; lost: {lost or 'nothing'}; at this yield the rest is"
-            f" {forecast}. What was paid for is kept: run again to go on, mend the prompt, or take"
-            f" what there is with accept: {max(1, self._accepted)}, which asks nothing new"
-        )
+
+def _after(offer: _Offer, check: Check, reply: Completion | RowError) -> _Offer:
+    """The offer as its check leaves it."""
+    if not isinstance(reply, Completion):
+        loss: Loss | None = Loss("check_unanswered", f"{type(reply).__name__}: {reply}")
+    elif (unread := loss_of(reply)) is not None:
+        loss = Loss("check_unread", f"{unread.reason}: {unread.detail}")
+    else:
+        loss = check.says(reply)
+    keys = reply.keys if isinstance(reply, Completion) else ()
+    return offer._replace(what=loss or offer.what, keys=(*offer.keys, *keys))

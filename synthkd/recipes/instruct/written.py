@@ -24,7 +24,9 @@ BLACKLIST = (
     *("draw", "plot", "go to", "video", "audio", "music", "flowchart", "diagram"),
 )
 """Of Self-Instruct's code, as whole words: what needs more than text."""
-_ITEM = re.compile(r"^[ \t]*(\d+)[ \t]*[.):][ \t]*(?:Instruction:|Task:)?[ \t]*", re.MULTILINE)
+_ITEM = re.compile(
+    r"^[ \t]*(\d+)[ \t]*[.):](?!\d)[ \t]*(?:Instruction:|Task:)?[ \t]*", re.MULTILINE
+)
 
 
 class FormSettings(StepSettings):
