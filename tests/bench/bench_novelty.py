@@ -5,7 +5,8 @@
 Three kinds of instructions: real ones (instr_alpaca9k, in a fixed random order); ones with the
 words and pairs of words of the real ones (a chain of pairs, as long as wanted), of which so many
 are accepted; and those of the simulated world `instructions`. Each candidate is looked up, and
-added if it is new: what a generator does. CPU is user + system of the process.
+added if it is new: what a generator does (the simulated world's grammar runs out of new ones at some
+thousands). CPU is user + system of the process.
 
 The floor is the same gate without an index: the fastest comparison that we have (bits of whole
 numbers) with every text of fitting length.
@@ -20,6 +21,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -49,7 +51,7 @@ def chained(texts: list[str], rng: random.Random) -> Iterator[str]:
     follows: defaultdict[str, list[str]] = defaultdict(list)
     for text in texts:
         words = ["", *text.split(), ""]
-        for one, other in zip(words, words[1:], strict=False):
+        for one, other in pairwise(words):
             follows[one].append(other)
     while True:
         said = [rng.choice(follows[""])]
@@ -121,7 +123,7 @@ def main(most: int) -> None:
     kinds = {
         "real": iter(texts),
         "chained from the real ones": chained(texts, random.Random(7)),
-        "simulated": made(random.Random(7)),
+        "simulated": islice(made(random.Random(7)), 20_000),
     }
     for name, candidates in kinds.items():
         print(f"{name}:\n")

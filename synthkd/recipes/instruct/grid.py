@@ -36,6 +36,7 @@ from synthkd.recipes.instruct.waves import (
     Question,
     grow,
     most_questions,
+    new_rows,
 )
 from synthkd.recipes.instruct.written import Form, FormSettings
 from synthkd.recipes.replies import Loss
@@ -199,6 +200,7 @@ class Parents:
     gives=lambda config: (config.instruction, "input", config.into, "origin"),
     supplies=("attributes",),
     asks=lambda config, rows: most_questions(config, 1) if rows else 0,
+    makes=new_rows,
 )
 def grid(table: Table, kit: TableKit, config: GridSettings, /) -> Iterator[Row]:
     """Instructions made to attributes, until there are `accept` of them.

@@ -34,6 +34,7 @@ from synthkd.recipes.instruct.waves import (
     Question,
     grow,
     most_questions,
+    new_rows,
 )
 from synthkd.recipes.instruct.written import Form, FormSettings
 from synthkd.recipes.replies import Loss
@@ -162,6 +163,7 @@ class Turns:
     gives=lambda config: (config.instruction, "input", "origin"),
     supplies=("opening",),
     asks=lambda config, rows: most_questions(config, 1) if rows else 0,
+    makes=new_rows,
 )
 def magpie(table: Table, kit: TableKit, config: MagpieSettings, /) -> Iterator[Row]:
     """Magpie: user turns that an aligned model writes, until there are `accept` of them.

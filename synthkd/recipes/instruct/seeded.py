@@ -24,6 +24,7 @@ from synthkd.recipes.instruct.waves import (
     Question,
     grow,
     most_questions,
+    new_rows,
 )
 from synthkd.recipes.instruct.written import Form, FormSettings, items_of
 from synthkd.recipes.replies import Loss
@@ -120,11 +121,6 @@ class Lister:
 
 def _asks(config: SeededSettings, rows: int) -> int:
     return most_questions(config, config.per_question) if rows else 0
-
-
-def new_rows(config: GrowSettings, rows: int) -> int:
-    """For the forecast."""
-    return config.accept if rows else 0
 
 
 def _gives(config: SeededSettings) -> Iterable[str]:

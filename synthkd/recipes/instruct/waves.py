@@ -49,6 +49,7 @@ __all__ = [
     "Writer",
     "grow",
     "most_questions",
+    "new_rows",
 ]
 
 TRIES = 3
@@ -88,6 +89,11 @@ def most_questions(config: GrowSettings, per_question: int) -> int:
     candidates = config.accept / config.min_yield + config.yield_over
     waves = -(-candidates // (per_question * config.wave)) + 1
     return int(waves) * config.wave
+
+
+def new_rows(config: GrowSettings, rows: int) -> int:
+    """How many rows are made at most, for the forecast."""
+    return config.accept if rows else 0
 
 
 def grow(
