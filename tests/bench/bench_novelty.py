@@ -5,7 +5,7 @@
 Three kinds of instructions: real ones (instr_alpaca9k, in a fixed random order); ones with the
 words and pairs of words of the real ones (a chain of pairs, as long as wanted), of which so many
 are accepted; and those of the simulated world `instructions`. Each candidate is looked up, and
-added if it is new: what a generator does (the simulated world's grammar runs out of new ones at some
+added if it is new: what a generator does (the simulated grammar runs out of new ones at some
 thousands). CPU is user + system of the process.
 
 The floor is the same gate without an index: the fastest comparison that we have (bits of whole
