@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from synthkd.graphs.passages import Span, sentences
 from synthkd.recipes.documents.languages import (
@@ -70,6 +71,32 @@ class Words:
         return any(alike(word, other) for other in self._by_stem.get(word[:LEAST_STEM], ()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What stands in a text that answers are held against, read once for all of them."""
+
+    words: Words
+    numbers: frozenset[Fraction]
+    initials: frozenset[str]
+    """First letters of names, and of parts of names, that have several words: "uk", "nasa"."""
+
+
+@lru_cache(maxsize=64)
+def stated(text: str, language: str) -> Stated:
+    """What stands in the text.
+
+    Raises:
+        ValueError: nothing is known of the language.
+    """
+    words = language_of(language)
+    names = names_in(text, words) if words.capitals else ()
+    return Stated(
+        words=Words(words.content(text)),
+        numbers=frozenset(words.numbers_in(text)),
+        initials=frozenset(_initials(name[a:b]) for name in names for a, b in _parts(name)),
+    )
+
+
 def hold(answer: str, passage: str, *, language: str, question: str = "") -> Held:
     """Hold the answer against the passage.
 
@@ -83,34 +110,31 @@ def hold(answer: str, passage: str, *, language: str, question: str = "") -> Hel
         ValueError: nothing is known of the language.
     """
     words = language_of(language)
-    there, asked = Words(words.content(passage)), Words(words.content(question))
-    new = frozenset(word for word in words.content(answer) if not asked.has(word))
-    numbers = words.numbers_in(answer) - words.numbers_in(question)
-    missing = sorted(numbers - words.numbers_in(passage))
-    found = sum(map(there.has, new))
+    there, asked = stated(passage, language), stated(question, language)
+    new = frozenset(word for word in words.content(answer) if not asked.words.has(word))
+    numbers = words.numbers_in(answer) - asked.numbers
+    found = sum(map(there.words.has, new))
     return Held(
         share=found / len(new) if new else 1.0,
         new=new,
-        numbers=tuple(map(_written, missing)),
-        names=tuple(_names_missing(answer, passage, words, there, asked)),
+        numbers=tuple(map(_written, sorted(numbers - there.numbers))),
+        names=tuple(_names_missing(answer, words, there, asked)),
         adds=bool(new or numbers),
     )
 
 
-def _names_missing(
-    answer: str, passage: str, words: Language, there: Words, asked: Words
-) -> Iterator[str]:
+def _names_missing(answer: str, words: Language, there: Stated, asked: Stated) -> Iterator[str]:
     if not words.capitals:
         return
-    known = initials(passage, words)
     seen: set[str] = set()
     for name in names_in(answer, words):
-        for word in _written_out(name, there):
+        for word in _written_out(name, there.words):
             spelt = folded(word)
             if len(word) < LEAST_NAME or spelt in seen or spelt in words.numbers:
                 continue
             seen.add(spelt)
-            if not (there.has(spelt) or asked.has(spelt) or spelt in known):
+            is_known = there.words.has(spelt) or asked.words.has(spelt)
+            if not is_known and spelt not in there.initials:
                 yield word
 
 
@@ -123,15 +147,6 @@ def _written_out(name: Sequence[str], there: Words) -> Iterator[str]:
         for place in range(start, stop)
     }
     yield from (word for place, word in enumerate(name) if place not in known)
-
-
-def initials(text: str, words: Language) -> set[str]:
-    """First letters of the names, and parts of names, that have several words: "uk", "nasa"."""
-    return {
-        _initials(name[start:stop])
-        for name in names_in(text, words)
-        for start, stop in _parts(name)
-    }
 
 
 def _parts(name: Sequence[str]) -> Iterator[Span]:

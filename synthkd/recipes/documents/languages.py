@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +46,7 @@ _WORD = re.compile(
 )
 
 
+@lru_cache(maxsize=2**14)
 def folded(word: str) -> str:
     """One spelling for a word: case and accents aside."""
     return MARKS.sub("", unicodedata.normalize("NFKD", normalised(word)))

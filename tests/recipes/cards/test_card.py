@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from synthkd.errors import ConfigError
+from synthkd.pipeline_file import read_yaml
+from synthkd.plan import compile_plan
 from synthkd.prompts import shipped_folder
 from synthkd.recipes.cards.answer import AnswerSettings
 from synthkd.recipes.cards.card import Card, load_card
@@ -306,6 +309,16 @@ def test_files_of_cards(tmp_path: Path) -> None:
         load_card("cards/mime", folders)
     with pytest.raises(ValueError, match="is no name of a card"):
         load_card("../mine", folders)
+    pipeline = tmp_path / "p.yaml"
+    pipeline.write_text(
+        "{name: x, teachers: {a: {simulated: {world: instructions}}}, source: {jsonl: x.jsonl},"
+        " steps: [{use: cards.answer, with: {teacher: a, card: cards/mine}}]}",
+        encoding="utf-8",
+    )
+    with pytest.raises(
+        ConfigError, match=r"steps\[0\]\.with\.card: .*mine\.yaml: card 'pairs': out"
+    ):
+        compile_plan(read_yaml(pipeline), pipeline)
     file.write_text("name: [", encoding="utf-8")
     with pytest.raises(ValueError, match=r"mine\.yaml"):
         load_card("cards/mine", folders)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from synthkd.errors import MissingField, PromptError, Rejected, RowError, TooManyLost
-from synthkd.prompts import shipped_folder
+from synthkd.prompts import load_prompt, shipped_folder
 from synthkd.recipes.cards.card import Card, load_card
 from synthkd.recipes.cards.write import WriteSettings
 from synthkd.rows import Fields
@@ -114,6 +114,9 @@ def test_the_simulated_teacher_reads_the_reports_as_gold_does() -> None:
         inputs = {**card.shown, "inputs": json.dumps({key: row[key] for key in ("text", "drugs")})}
         said = cards.answer("cards/answer", inputs, 0.0, random.Random(0))
         assert json.loads(said)["output"] == row["gold"], row["id"]
+        asked = {"instruction": "", "input": card.asked_with({k: row[k] for k in card.inputs})}
+        bare = cards.answer("cards/student", asked, 0.0, random.Random(0))
+        assert bare == card.answered_with(row["gold"])
 
 
 # --- cards.write
@@ -142,6 +145,7 @@ def test_exactly_so_many_of_each_card(tmp_path: Path, output_by: str) -> None:
     }  # the first of equal remainders
     folders = [shipped_folder("prompts")]
     known = {name: load_card(f"cards/{name}", folders) for name in tasks(found)}
+    student = load_prompt("cards/student", folders=folders)
     for row in found.new:
         card: Card = known[str(row.fields["task"])]
         assert row.fields["instruction"] == card.instruction
@@ -149,6 +153,11 @@ def test_exactly_so_many_of_each_card(tmp_path: Path, output_by: str) -> None:
         example = {"inputs": {name: row.fields["input"]}, "output": row.fields["value"]}
         assert list(card.unfit(type(card.examples[0]).model_validate(example))) == []
         assert len(row.made_by) == (1 if output_by == "same" else 2)
+        # A student is asked with the messages that it learns: the export's.
+        assert student.render({**row.fields}) == [
+            {"role": "system", "content": row.fields["instruction"]},
+            {"role": "user", "content": row.fields["input"]},
+        ]
     figures: Any = found.kit.figures["cards"]
     for name, told in figures.items():
         assert told["accepted"] == told["quota"] == tasks(found)[name]
@@ -211,7 +220,7 @@ def test_prompts_that_the_simulated_teacher_cannot_do() -> None:
     with pytest.raises(PromptError, match="cannot do the card"):
         cards.answer("cards/write", {"output_schema": "{}", "n": 1}, 0.0, rng)
     shown: Fields = {"output_schema": '{"urgency": 1}', "n": 1}
-    with pytest.raises(PromptError, match="of cards it does write, inputs, answer"):
+    with pytest.raises(PromptError, match="of cards it does write, inputs, answer, student"):
         cards.answer("cards/poem", shown, 0.0, rng)
 
 

@@ -177,16 +177,19 @@ def answer(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -
     """What the teacher says; the last word of the prompt's name says what is asked.
 
     Raises:
-        PromptError: it is none of write, inputs, answer, or the card is unknown.
+        PromptError: it is none of write, inputs, answer, student, or the card is unknown.
     """
-    kind, task = prompt.rpartition("/")[2], _task(prompt, inputs)
+    kind = prompt.rpartition("/")[2]
+    if kind == "student":
+        return _as_student(str(inputs["input"]), error_rate, rng)
+    task = _task(prompt, inputs)
     if kind == "answer":
         given = orjson.loads(str(inputs["inputs"]))
         return orjson.dumps({"output": _output(task, given, error_rate, rng)}).decode()
     if kind not in {"write", "inputs"}:
         raise PromptError(
             f"the simulated world 'instructions' cannot do the prompt {prompt!r}: of cards it does "
-            "write, inputs, answer"
+            "write, inputs, answer, student"
         )
     made: list[Any] = []
     for _ in range(int(str(inputs["n"]))):
@@ -199,6 +202,17 @@ def answer(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -
         else:
             made.append({"inputs": given, "output": _output(task, given, error_rate, rng)})
     return orjson.dumps(made).decode()
+
+
+def _as_student(asked: str, error_rate: float, rng: random.Random) -> str:
+    """The bare output, for inputs as a student reads them."""
+    if report := re.fullmatch(r"text: (.*)\ndrugs: (.*)", asked, re.DOTALL):
+        task, given = TASKS["events"], {"text": report[1], "drugs": report[2].split(", ")}
+    elif any(f" {currency} " in asked for currency in CURRENCIES):
+        task, given = TASKS["amount"], {"note": asked}
+    else:
+        task, given = TASKS["urgency"], {"message": asked}
+    return orjson.dumps(_output(task, given, error_rate, rng)).decode()
 
 
 def _output(task: Task, given: Mapping[str, Any], error_rate: float, rng: random.Random) -> Any:
