@@ -95,6 +95,7 @@ BUILTIN: Mapping[str, str] = {
     "difficulty.pass_rate": "synthkd.curate.difficulty.pass_rate",
     "difficulty.ifd": "synthkd.curate.difficulty.ifd",
     "difficulty.agreement": "synthkd.curate.difficulty.agreement",
+    "difficulty.together": "synthkd.curate.difficulty.together",
     "difficulty.residual": "synthkd.curate.difficulty.residual",
     "instruct.instances": "synthkd.recipes.instruct.instances",
     "dedup.exact": "synthkd.curate.dedup",

@@ -10,9 +10,10 @@ sums are counted, in thousandths, and turned into means and a correlation at the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from synthkd.kit import Kit
 from synthkd.rows import Json
 
 THOUSAND = 1000
@@ -24,7 +25,22 @@ BIN, SUMS = " from ", (" n", " sum", " squares", " length", " length squares", "
 _MARK = "spread of "
 
 
-def count_spread(kit: Kit, what: str, value: float, *, width: float, text: str = "") -> None:
+class Counts(Protocol):
+    """What counts: the kit of a row."""
+
+    def count(self, what: str, times: int = 1) -> None:
+        """Add to a figure."""
+        ...
+
+
+class _Sums(Counter[str]):
+    """Counts by themselves."""
+
+    def count(self, what: str, times: int = 1) -> None:
+        self[what] += times
+
+
+def count_spread(kit: Counts, what: str, value: float, *, width: float, text: str = "") -> None:
     """Count a number of a row for the figures.
 
     Args:
@@ -40,6 +56,22 @@ def count_spread(kit: Kit, what: str, value: float, *, width: float, text: str =
     x, y = round(THOUSAND * math.log(max(len(text), 1))), round(THOUSAND * value)
     for name, amount in zip(SUMS, (1, y, y * y, x, x * x, x * y), strict=True):
         kit.count(f"{_MARK}{what}{name}", amount)
+
+
+def spread_of(
+    what: str, values: Iterable[tuple[float, str]], *, width: float
+) -> Mapping[str, Json]:
+    """The figure of numbers that are all there, as of a table step; nothing where there are none.
+
+    Args:
+        what: the numbers are.
+        values: each with the text that it is said of.
+        width: of a bin of the histogram.
+    """
+    sums = _Sums()
+    for value, text in values:
+        count_spread(sums, what, value, width=width, text=text)
+    return with_spread(sums)
 
 
 def with_spread(figures: Mapping[str, Json]) -> Mapping[str, Json]:

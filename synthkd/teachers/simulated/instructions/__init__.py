@@ -57,6 +57,7 @@ PROMPTS: Mapping[str, Answer] = {
     "respond/plain": evolving.response,
     "s3ft/own": tagging.own,
     "judges/difficulty": tagging.judged,
+    "judges/together": tagging.judged,
 }
 """Name of a prompt -> who answers, where its folder's part does not."""
 

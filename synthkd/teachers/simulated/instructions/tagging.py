@@ -6,6 +6,7 @@ made harder keep theirs; how hard it is, by its kind and by how much it demands.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Mapping
@@ -52,7 +53,14 @@ def answer(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -
 
 
 def judged(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -> str:
-    """How hard a judge says that an instruction is."""
+    """How hard a judge says that an instruction is, or each of several that it sees together."""
+    shown = inputs.get("instructions")
+    if isinstance(shown, list | tuple):
+        scores: dict[str, int] = {}
+        for place, text in enumerate(shown, 1):
+            told = hardness(prompt, inputs, truth_of(str(text)).hard, error_rate, rng)
+            scores[f"item_{place}"] = next(iter(json.loads(told)["scores"].values()))
+        return json.dumps({"reasoning": "I compared them.", "scores": scores})
     hard = truth_of(text_in(inputs, prompt, WORLD)).hard
     return hardness(prompt, inputs, hard, error_rate, rng)
 
