@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthkd.errors import Rejected, RowError
+from synthkd.fake_teacher import FakeTeacher
+from synthkd.pipeline import Pipeline
 from synthkd.recipes.toolcalls import declared, trajectory_faults
 from synthkd.recipes.tools import ToolsSettings
 from synthkd.teachers.request import ToolCall
@@ -235,3 +238,32 @@ def test_what_is_taken_out_of_a_trajectory_is_missed(names: list[str], data: Any
     del lacking[data.draw(st.integers(1, len(told) - 1))]
     assert trajectory_faults(lacking, tools)
     assert trajectory_faults(told, {"clock": tools["clock"]}) == [] or "weather" in names
+
+
+def lines_of(out: str) -> list[bytes]:
+    return Path(out, "dataset", "train.jsonl").read_bytes().splitlines()
+
+
+async def test_a_server_is_asked_in_its_own_fields_and_only_once(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(orjson.dumps({"id": "r", **ROW}))
+    async with FakeTeacher().serve() as provider:
+        pipeline = {
+            "name": "native",
+            "teachers": {"main": {"endpoint": provider.url, "model": "fake"}},
+            "source": {"jsonl": "rows.jsonl", "id": ["id"]},
+            "steps": [
+                {"use": "tools", "with": {"teacher": "main", "environment": "main", "native": True}}
+            ],
+            "export": {"format": "messages", "messages": "messages", "tools": "tools"},
+        }
+        file = tmp_path / "native.yaml"
+        file.write_bytes(orjson.dumps(pipeline))  # JSON is YAML
+        for _ in range(2):
+            manifest = await Pipeline.load(file, out="out").run()
+            assert (manifest.counts.kept, provider.requests) == (1, 3)
+    (line,) = lines_of("out")
+    row = orjson.loads(line)
+    assert [one["role"] for one in row["messages"]] == ["user", "assistant", "tool", "assistant"]
+    (call,) = row["messages"][1]["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    assert trajectory_faults(row["messages"], declared(row["tools"])) == []
