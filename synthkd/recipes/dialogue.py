@@ -74,6 +74,12 @@ class DialogueSettings(SystemSettings):
         return [self.user, self.assistant]
 
     @property
+    def also_shown(self) -> list[str]:
+        """Fields that a teacher sees inside of what is computed, where a row has them."""
+        opening = [self.opening] if self.opening is not None else []
+        return [self.goal, self.profile, *opening, SYSTEM]
+
+    @property
     def calls_a_row(self) -> int:
         """Questions to each of them about a row, at most; for the forecast."""
         return self.turns + 1

@@ -54,6 +54,12 @@ class RespondSettings(WhomSettings, SystemSettings):
     """The field for the answer; of several, for the first."""
 
     @property
+    def also_shown(self) -> list[str]:
+        """Fields that the teacher sees inside of what is computed, where a row has them."""
+        draft = [self.into] if self.refine else []
+        return [self.instruction, self.input, SYSTEM, *draft]
+
+    @property
     def is_pool(self) -> bool:
         """Whether several answers are asked for, which become candidates."""
         return len(self.asked) * self.samples > 1

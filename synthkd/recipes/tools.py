@@ -86,6 +86,12 @@ class ToolsSettings(SystemSettings):
         return [self.teacher, *([self.environment] if self.environment is not None else [])]
 
     @property
+    def also_shown(self) -> list[str]:
+        """Fields that a teacher sees inside of what is computed, where a row has them."""
+        named = [self.instruction, self.tools, self.results, SYSTEM]
+        return [name for name in named if isinstance(name, str)]
+
+    @property
     def calls_a_row(self) -> int:
         """Questions to each of them about a row, at most; for the forecast."""
         return self.steps + self.repair

@@ -195,8 +195,9 @@ def _quantized(config: Config) -> dict[str, Any]:
 
 def common_system(config: Config, rows: Sequence[Row]) -> str | None:
     """The system message that all rows share, for asking; None = there is none in common."""
-    found = {str(row.fields.get(config.system)) for row in rows} if config.system else set()
-    return found.pop() if len(found) == 1 else None
+    found = {row.fields.get(config.system) for row in rows} if config.system else set()
+    shared = found.pop() if len(found) == 1 else None
+    return shared if isinstance(shared, str) else None
 
 
 def say(learnt: Tokenised, base: Base, tell: Tell) -> None:

@@ -107,8 +107,8 @@ def turns(prompt: str, completion: str) -> list[Message]:
 
 
 def system_of(config: SftConfig | DpoConfig, row: Row) -> list[Message]:
-    """The row's system message, if the settings name a field for it."""
-    if config.system is None:
+    """The row's system message, if the settings name a field for it; null = this row has none."""
+    if config.system is None or row.fields.get(config.system, "") is None:
         return []
     return [{"role": "system", "content": text_of(row, config.system)}]
 

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from synthkd.errors import Rejected, RowError, Unanswered
+from synthkd.outflow import outflows
+from synthkd.pipeline_file import read_yaml
+from synthkd.plan import compile_plan
 from synthkd.recipes.styles import STYLES, style_of
 from synthkd.recipes.systems import SystemSettings
 from tests.recipes.conftest import said
@@ -124,3 +127,17 @@ def test_a_file_of_system_messages_is_looked_at_before_anything_is_asked(tmp_pat
     for name, fault in [("none.yaml", "at least one"), ("gone.yaml", "no such file")]:
         (told,) = SystemSettings(system=name).faults(tmp_path)
         assert fault in told
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("dialogue", {"text", "profile", "system"}),
+        ("tools", {"instruction", "tools", "system"}),
+        ("pairs", {"instruction", "input", "system"}),
+    ],
+)
+def test_what_may_be_in_a_row_is_told_to_leave(name: str, fields: set[str], project: Path) -> None:
+    path = project / "pipelines" / f"{name}.yaml"
+    flow = outflows(compile_plan(read_yaml(path), path))[0]
+    assert {sent.field for sent in flow.fields} == fields

@@ -27,6 +27,7 @@ CHATS = [
     {"chat": [{"role": "user", "content": r["text"]}, {"role": "assistant", "content": r["label"]}]}
     for r in ROWS
 ]
+ROLES = ["user", "assistant"]
 BY_CHAT: dict[str, Any] = {**SHORT, "prompt": None, "completion": None, "messages": "chat"}
 
 
@@ -82,6 +83,16 @@ def test_calls_of_tools_are_not_lost_without_a_word() -> None:
     config = SftConfig.model_validate({**BLOCK, **BY_CHAT})
     with pytest.raises(NothingToLearn, match="calls of tools"):
         list(data.conversations(config, [source_row("rows", ["1"], ordinal=0, fields=fields)]))
+
+
+def test_a_row_may_have_no_system_message() -> None:
+    config = SftConfig.model_validate({**BLOCK, **SHORT, "system": "s"})
+    for system, roles in [("Be brief.", ["system", "user", "assistant"]), (None, ROLES)]:
+        row = source_row("rows", ["1"], ordinal=0, fields={**ROWS[0], "s": system})
+        (talk,) = data.conversations(config, [row])
+        assert [one["role"] for one in talk.messages] == roles
+    with pytest.raises(NothingToLearn, match="no text in 's'"):
+        list(data.conversations(config, [source_row("rows", ["1"], ordinal=0, fields=ROWS[0])]))
 
 
 def test_a_template_that_refuses_a_conversation_is_quoted(base: Path, tmp_path: Path) -> None:
