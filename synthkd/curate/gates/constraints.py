@@ -9,8 +9,10 @@ as IFEval (2311.07911) does: it forgives a word of introduction, and for some ki
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
+import orjson
 from pydantic import ValidationError
 
 from synthkd.curate.fields import excerpt, text_of, value_of
@@ -59,6 +61,9 @@ def constraints_of(row: Row, field: str) -> list[Constraint]:
         RowError: the field holds something else.
     """
     value = value_of(row, field)
+    if isinstance(value, str):  # a dataset has them as JSON text
+        with suppress(ValueError):
+            value = orjson.loads(value)
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise RowError(f"{field} must be a list of constraints {{kind: ...}}, got {value!r:.80}")
     return [_read(field, place, one) for place, one in enumerate(value)]

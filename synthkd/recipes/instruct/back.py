@@ -24,7 +24,7 @@ from synthkd.recipes.replies import Loss
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
 from synthkd.teachers.request import Completion
-from synthkd.text import is_unspaced, normalised
+from synthkd.text import is_unspaced, normalised, without_punctuation
 
 
 class BackSettings(StepSettings):
@@ -38,13 +38,19 @@ class BackSettings(StepSettings):
     """The prompt; the shipped one shows `text`."""
     longer: Count | None = None
     """Tokens: a reply that was cut is asked for again, once, with this `max_tokens`."""
-    copied_words: Annotated[int, Field(ge=2)] = 8
-    """An instruction with so many words in a row from the text gives its answer away."""
+    copied_words: Annotated[int, Field(ge=2)] = 12
+    """An instruction with so many words in a row from the text gives its answer away. Answers take
+    up words of their instruction too: of Alpaca's pairs 1.3 % have twelve, 10 % have eight."""
     template_words: tuple[str, ...] = TEMPLATE_WORDS
     """Words of the prompt: an instruction with one that the text has not is eliminated."""
     instruction: str = "instruction"
     input: str = "input"
     output: str = "output"
+
+    @property
+    def also_shown(self) -> list[str]:
+        """The field that the teacher sees."""
+        return [self.text]
 
 
 @step(
@@ -96,5 +102,5 @@ def copied(instruction: str, text: str, n: int) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    spaced = "".join(f" {sign} " if is_unspaced(sign) else sign for sign in normalised(text))
-    return spaced.split()
+    plain = normalised(without_punctuation(text))
+    return "".join(f" {sign} " if is_unspaced(sign) else sign for sign in plain).split()

@@ -15,9 +15,10 @@ one set, because then the words that the others demand always fit under the smal
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -32,6 +33,7 @@ from synthkd.recipes.instruct.checkers import (
     written,
 )
 from synthkd.recipes.instruct.constraint import Constraint, times_in
+from synthkd.recipes.instruct.elimination import FUNCTION_WORDS
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, StepSettings, step
 from synthkd.text import normalised
@@ -45,7 +47,8 @@ VOCABULARY = (
     *("history", "measure", "journey", "silver", "pattern", "winter", "market", "reason"),
     *("gentle", "engine", "letter", "harvest", "compass", "lantern", "village", "puzzle"),
 )
-"""Words that are demanded or forbidden where `vocabulary` names none: common, and of no topic."""
+"""Words that are demanded where `vocabulary` names none: common, and of no topic."""
+_OWN = re.compile(r"[^\W\d_]{5,40}")
 OPENINGS = ("Here is what matters", "To begin with", "In short", "Let us start at the beginning")
 ENDINGS = ("That is all.", "Is there anything else?", "I hope this helps.", "So much for today.")
 CHOICES = (["yes", "no", "it depends"], ["true", "false", "unknown"])
@@ -59,7 +62,8 @@ EXCLUDE: Mapping[str, frozenset[str]] = {
     - {"words", "keywords", "no_keywords", "keyword", "letter", "no_commas"},
     "quoted": frozenset({"starts_with"}),
     "upper": frozenset({"lower", "capital_words", "language"}),
-    "lower": frozenset({"capital_words", "language"}),
+    # Where a sentence ends is also told by the capital that the next one begins with.
+    "lower": frozenset({"capital_words", "language", "sentences"}),
     # English words in an answer that is in another language: nobody could tell which it is.
     "language": frozenset(
         {"keywords", "no_keywords", "keyword", "starts_with", "ends_with", "sections"}
@@ -72,22 +76,35 @@ EXCLUDE: Mapping[str, frozenset[str]] = {
 SHORT = frozenset({"paragraphs", "title", "postscript"})
 """Where the sentences are limited above, each of these could be counted as one more."""
 
-Draw = Callable[[random.Random, Sequence[str]], Mapping[str, Any]]
+
+class Material(NamedTuple):
+    """Words to draw from."""
+
+    vocabulary: Sequence[str]
+    own: Sequence[str] = ()
+    """Of the instruction itself: what an answer would say if it were not forbidden."""
+
+
+Draw = Callable[[random.Random, Material], Mapping[str, Any]]
 
 
 def _least(*numbers: int) -> Draw:
-    return lambda rng, words: {"min": rng.choice(numbers)}
+    return lambda rng, of: {"min": rng.choice(numbers)}
 
 
 def _exactly(*numbers: int) -> Draw:
-    return lambda rng, words: dict.fromkeys(("min", "max"), rng.choice(numbers))
+    return lambda rng, of: dict.fromkeys(("min", "max"), rng.choice(numbers))
 
 
 def _either(low: Sequence[int], high: Sequence[int]) -> Draw:
-    def draw(rng: random.Random, words: Sequence[str]) -> Mapping[str, Any]:
+    def draw(rng: random.Random, of: Material) -> Mapping[str, Any]:
         return {"min": rng.choice(low)} if rng.random() < 0.5 else {"max": rng.choice(high)}
 
     return draw
+
+
+def _always(**parameters: str) -> Draw:
+    return lambda rng, of: parameters
 
 
 def _some(rng: random.Random, words: Sequence[str]) -> Mapping[str, Any]:
@@ -103,23 +120,23 @@ DRAWS: Mapping[str, Draw] = {
     "highlights": _least(1, 2, 3, 4),
     "capital_words": _least(2, 3, 4, 5, 6),
     "sections": _exactly(2, 3, 4),
-    "keyword": lambda rng, words: {"word": rng.choice(words), "min": rng.randint(2, 4)},
-    "keywords": _some,
-    "no_keywords": _some,
-    "letter": lambda rng, words: {"letter": rng.choice("aeioprst"), "min": rng.choice((5, 10, 20))},
-    "starts_with": lambda rng, words: {"text": rng.choice(OPENINGS)},
-    "ends_with": lambda rng, words: {"text": rng.choice(ENDINGS)},
-    "title": lambda rng, words: {},
-    "postscript": lambda rng, words: {"marker": rng.choice(("P.S.", "P.P.S."))},
-    "quoted": lambda rng, words: {},
-    "upper": lambda rng, words: {},
-    "lower": lambda rng, words: {},
-    "no_commas": lambda rng, words: {},
-    "json": lambda rng, words: {},
-    "choice": lambda rng, words: {"options": rng.choice(CHOICES)},
-    "language": lambda rng, words: {"code": rng.choice(LANGUAGES)},
+    "keyword": lambda rng, of: {"word": rng.choice(of.vocabulary), "min": rng.randint(2, 4)},
+    "keywords": lambda rng, of: _some(rng, of.vocabulary),
+    "no_keywords": lambda rng, of: _some(rng, of.own or of.vocabulary),
+    "letter": lambda rng, of: {"letter": rng.choice("bfgkpvwy"), "min": rng.choice((5, 10, 15))},
+    "starts_with": lambda rng, of: {"text": rng.choice(OPENINGS)},
+    "ends_with": lambda rng, of: {"text": rng.choice(ENDINGS)},
+    "title": _always(),
+    "postscript": lambda rng, of: {"marker": rng.choice(("P.S.", "P.P.S."))},
+    "quoted": _always(),
+    "upper": _always(),
+    "lower": _always(),
+    "no_commas": _always(),
+    "json": _always(),
+    "choice": lambda rng, of: {"options": rng.choice(CHOICES)},
+    "language": lambda rng, of: {"code": rng.choice(LANGUAGES)},
 }
-"""Kind -> what is drawn for it, of a vocabulary where it needs words."""
+"""Kind -> what is drawn for it."""
 BY_DEFAULT = [kind for kind in DRAWS if kind not in {"choice", "language"}]
 """Not those two: few instructions can be answered with yes or no, and a language needs an extra."""
 
@@ -134,7 +151,8 @@ class ConstraintsSettings(StepSettings):
     kinds: list[str] = BY_DEFAULT
     """Which kinds are drawn, all equally often; by default all but `choice` and `language`."""
     vocabulary: Phrases = Field(default=list(VOCABULARY))
-    """Words that are demanded or forbidden; at best such as fit the domain."""
+    """Words that are demanded; at best such as fit the domain. Forbidden ones are taken from the
+    instruction, or from here if it has none of five letters."""
     instruction: str = "instruction"
     """The field with the instruction, which gets the sentences behind an empty line."""
     into: str = "constraints"
@@ -171,7 +189,7 @@ async def constraints(row: Row, kit: Kit, config: ConstraintsSettings, /) -> Asy
     instruction = row.fields[config.instruction]
     if not isinstance(instruction, str) or not instruction.strip():
         raise Rejected("empty_instruction", f"{config.instruction} is {instruction!r:.80}")
-    found = drawn(kit.rng, config)
+    found = drawn(kit.rng, config, instruction)
     for one in found:
         kit.count(f"drawn {one['kind']}")
     told = " ".join(read_constraint(one).sentence() for one in found)
@@ -180,14 +198,23 @@ async def constraints(row: Row, kit: Kit, config: ConstraintsSettings, /) -> Asy
     yield row.with_fields(**made)
 
 
-def drawn(rng: random.Random, config: ConstraintsSettings) -> list[dict[str, Json]]:
+def own_words(instruction: str) -> list[str]:
+    """The words of an instruction that say something, each once."""
+    words = (word.casefold() for word in _OWN.findall(instruction))
+    return [word for word in dict.fromkeys(words) if word not in FUNCTION_WORDS]
+
+
+def drawn(
+    rng: random.Random, config: ConstraintsSettings, instruction: str = ""
+) -> list[dict[str, Json]]:
     """A set of constraints that one answer can keep to, as data."""
+    material = Material(config.vocabulary, own_words(instruction))
     wanted = rng.randint(config.least, config.most)
     found: list[Constraint] = []
     for kind in rng.sample(config.kinds, len(config.kinds)):
         if len(found) == wanted:
             break
-        one = read_constraint({"kind": kind, **DRAWS[kind](rng, config.vocabulary)})
+        one = read_constraint({"kind": kind, **DRAWS[kind](rng, material)})
         if not any(clash(one, other) for other in found):
             found.append(one)
     return [written(one) for one in found]

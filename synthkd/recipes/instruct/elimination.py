@@ -13,7 +13,8 @@ and, of an answer, for the step `instruct.eliminate`: `begs_off` and `no_content
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+import unicodedata
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -33,7 +34,7 @@ TEMPLATE_WORDS = (
 """What texts have that speak of their own prompt, in the shipped prompts' words and usual ones."""
 SORRY_WORDS = 80
 """Evol-Instruct's rule: an answer of fewer words in which the word `sorry` stands begs off."""
-_TAGGED = re.compile(r"<instruction>(.*?)</instruction>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(/?)instruction>", re.IGNORECASE)
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?")
 _FUNCTION_WORDS = (
     "a about after again all also am an and any are as at be because been before but by can could "
@@ -91,13 +92,24 @@ def instruction_in(reply: Completion | TeacherError) -> str | Loss:
     if (loss := loss_of(reply)) is not None:
         return loss
     assert isinstance(reply, Completion)  # noqa: S101  an error is a loss
-    found = [text.strip() for text in _TAGGED.findall(reply.text)]
+    found = [text.strip() for text in between_tags(reply.text)]
     if not found:
         reason = "cut" if reply.finish == "length" else "no_instruction"
         return Loss(reason, f"nothing between <instruction> and </instruction>: {tail(reply.text)}")
     if len(found) > 1:
         return Loss("several_instructions", f"{len(found)} of them: {tail(reply.text)}")
     return found[0] if found[0] else Loss("no_instruction", "nothing stands between the tags")
+
+
+def between_tags(text: str) -> Iterator[str]:
+    """What stands between each opening tag and the next closing one, of the tag `instruction`."""
+    start = None
+    for tag in _TAG.finditer(text):
+        if tag[1] and start is not None:
+            yield text[start : tag.start()]
+            start = None
+        elif not tag[1] and start is None:
+            start = tag.end()
 
 
 def eliminated(
@@ -130,8 +142,10 @@ def leaked(text: str, formers: Iterable[str], words: Iterable[str]) -> str | Non
 
 
 def has_content(text: str) -> bool:
-    """Whether any word of it says something by itself."""
-    return any(word.casefold() not in FUNCTION_WORDS for word in _WORD.findall(text))
+    """Whether any word of it, or any pictorial sign such as an emoji, says something by itself."""
+    if any(word.casefold() not in FUNCTION_WORDS for word in _WORD.findall(text)):
+        return True
+    return any(unicodedata.category(sign) == "So" for sign in text)
 
 
 def begs_off(answer: str, sorry_words: int = SORRY_WORDS) -> bool:

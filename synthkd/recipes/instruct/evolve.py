@@ -59,6 +59,11 @@ class RewritingSettings(StepSettings):
     output: str = "output"
     """The field for the answer; emptied, because it answers the former wording."""
 
+    @property
+    def also_shown(self) -> list[str]:
+        """The fields that the teacher sees; the prompts' inputs are made of them."""
+        return [self.instruction, self.input]
+
 
 class EvolveSettings(RewritingSettings):
     """Settings of `instruct.evolve`."""

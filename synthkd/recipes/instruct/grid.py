@@ -81,6 +81,11 @@ class GridSettings(GrowSettings):
                 raise ValueError(f"attributes.{name} has a value twice")
         return self
 
+    @property
+    def also_shown(self) -> list[str]:
+        """The fields that the teacher sees, as values of attributes."""
+        return self.fields
+
     def faults(self, folder: Path) -> Iterable[str]:
         """See `StepSettings.faults`."""
         if (fault := too_many(self.attributes, self.cover)) is not None:

@@ -84,6 +84,11 @@ class MagpieSettings(GrowSettings):
         return self
 
     @property
+    def also_shown(self) -> list[str]:
+        """The field that the teacher sees, inside of the opening."""
+        return [] if self.system is None else [self.system]
+
+    @property
     def pieces(self) -> TurnTemplate:
         """The template's."""
         return KNOWN[self.template] if isinstance(self.template, str) else self.template

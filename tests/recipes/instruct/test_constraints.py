@@ -23,10 +23,11 @@ from synthkd.recipes.instruct.constraints import (
     drawn,
     kind_of,
 )
+from synthkd.recipes.instruct.elimination import between_tags
 from synthkd.rows import Json
 from synthkd.steps import find_step
 from tests.curate.gates.passing import passes
-from tests.recipes.conftest import run_step
+from tests.recipes.conftest import run_step, said
 
 ANSWERS: list[tuple[dict[str, Any], list[str], list[str]]] = [
     ({"kind": "words", "min": 2, "max": 3}, ["two words", "one, two: three"], ["one", "a b c d"]),
@@ -129,6 +130,20 @@ async def test_what_is_no_constraint_says_why(data: Any, fault: str) -> None:
         await passes("gate.constraints", {}, output="a", constraints=[data])
 
 
+def test_hostile_answers_are_checked_in_linear_time() -> None:
+    """Quadratic, each of these would run into the time limit of a test."""
+    pieces = ("*a", "* ", "[a", "<<a", "\n ", "- ", "Section ", "A ", "{", '"', "```\n", "a.b! ")
+    answers = [piece * 40_000 for piece in pieces]
+    for data, _, _ in ANSWERS:
+        if data["kind"] in {"words", "sentences"}:
+            continue  # theirs is tried where it lives
+        one = read_constraint(data)
+        for answer in answers:
+            one.holds(answer)
+    reply = said("<instruction>" * 40_000 + "</instruction" * 40_000)
+    assert list(between_tags(reply.text)) == []
+
+
 def test_loose_forgives_a_first_and_a_last_line_and_asterisks() -> None:
     answer = "Sure, here you are:\n**- a\n- b\nAnything else?"
     assert loose(answer)[:2] == (answer, "**- a\n- b\nAnything else?")
@@ -172,13 +187,18 @@ def witness(found: list[dict[str, Any]]) -> str:
 
 
 @settings(max_examples=60)
-@given(st.randoms(use_true_random=False), st.integers(1, 5), st.booleans())
+@given(
+    st.randoms(use_true_random=False),
+    st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from(["", "Describe the harvest in a section about all letters, that is all."]),
+)
 def test_whatever_is_drawn_there_is_an_answer_that_keeps_to_it(
-    rng: random.Random, most: int, everything: bool
+    rng: random.Random, most: int, everything: bool, instruction: str
 ) -> None:
     kinds = [kind for kind in DRAWS if kind != "language"]  # its check is the identifier's
     more = {"kinds": kinds} if everything else {}
-    found = drawn(rng, ConstraintsSettings(most=most, **more))
+    found = drawn(rng, ConstraintsSettings(most=most, **more), instruction)
     read = [read_constraint(one) for one in found]
     assert 1 <= len(read) <= most
     assert clashes(read) == []
@@ -243,6 +263,8 @@ async def test_the_gate() -> None:
     assert await passes("gate.constraints", {}, output="Any, really", constraints=[])
     with pytest.raises(Rejected, match=r"constraint_broken: Use at most 3 words\. Do not use any"):
         await passes("gate.constraints", {}, output="One, two, three, four", constraints=two)
+    as_text = '[{"kind": "words", "max": 3}]'
+    assert await passes("gate.constraints", {}, output="Two words", constraints=as_text)
     odd: Json
     for odd in ("words", None, {"kind": "words"}):
         with pytest.raises(RowError, match="must be a list of constraints"):

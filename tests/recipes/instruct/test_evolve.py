@@ -249,6 +249,7 @@ def test_nothing_that_is_written_raises_and_a_text_never_gains_on_itself(
         ("", "no_content"),
         (None, "no_content"),
         ("42", None),
+        ("\U0001f431\U0001f9f6", None),
     ],
 )
 async def test_answers_that_beg_off_or_say_nothing(answer: str | None, reason: str | None) -> None:
@@ -296,10 +297,14 @@ async def test_back_translation() -> None:
     assert TEXT in str(done.teachers["main"].asked[0].body)
     for reply, reason in (
         (tagged(f"Write this: {TEXT}"), "copies_text"),
+        (tagged("Say that the tide rises twice a day as it does"), None),
         (tagged(TEXT), "unchanged"),
         (tagged("Write what stands in <text-abc>"), "template_leak"),
         ("Write it", "no_instruction"),
     ):
+        if reason is None:
+            await run_step("instruct.back", {}, {"text": TEXT}, [reply])
+            continue
         with pytest.raises(Rejected, match=f"^{reason}"):
             await run_step("instruct.back", {}, {"text": TEXT}, [reply])
     with pytest.raises(Rejected, match="empty_text"):
@@ -309,7 +314,7 @@ async def test_back_translation() -> None:
 @pytest.mark.parametrize(
     ("instruction", "run"),
     [
-        ("Say why THE TIDE rises twice  today", "why the tide rises"),
+        ("Say why THE TIDE, rises twice  today", "why the tide rises"),
         ("Say why the tide rose", None),
         ("潮汐について書く", "潮 汐 に つ"),
         ("短い文", None),
