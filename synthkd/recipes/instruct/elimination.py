@@ -53,16 +53,18 @@ class EliminateSettings(StepSettings):
 
     field: str = "output"
     """The answer."""
-    sorry_words: Annotated[int, Field(ge=0)] = SORRY_WORDS
-    """Shorter answers with the word `sorry` beg off; 0 = none does."""
+    sorry_words: Annotated[int, Field(ge=0)] = 0
+    """Shorter answers with the word `sorry` beg off; the paper has 80. 0 = none does: of 18 answers
+    to AlpacaEval that 80 would reject 8 were good ones, and `gate.refusal` finds seven times as
+    many refusals (docs/log.md)."""
 
 
 @step("instruct.eliminate", needs=lambda config: [config.field])
 async def eliminate(row: Row, kit: Kit, config: EliminateSettings, /) -> AsyncIterator[Row]:
     """Evol-Instruct's two rules for answers: what cannot be answered was evolved too far.
 
-    Rejects `begs_off` (a short answer with the word `sorry`) and `no_content` (nothing but function
-    words and punctuation, or no text at all).
+    Rejects `no_content` (nothing but function words and punctuation, or no text at all) and, if
+    `sorry_words` says so, `begs_off` (a short answer with the word `sorry`).
     """
     answer = row.fields[config.field]
     if not isinstance(answer, str) or not has_content(answer):
