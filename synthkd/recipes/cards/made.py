@@ -102,7 +102,10 @@ def checked(card: Card, whole: Any) -> Made | Loss:
 
 
 def _unfit(card: Card, whole: Any) -> Loss | None:
-    read = card.whole_schema.read(orjson.dumps(whole).decode())
+    try:
+        read = card.whole_schema.read(orjson.dumps(whole).decode())
+    except TypeError as error:  # orjson reads more levels than it writes
+        return Loss("not_in_schema", f"too many levels: {error}")
     if not read.faults:
         return None
     outside = next(_outside(whole, card.whole_schema.wire, card.whole_schema.wire, ()), None)

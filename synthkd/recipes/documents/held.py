@@ -15,7 +15,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 
 from synthkd.graphs.passages import Span, sentences
@@ -76,7 +75,7 @@ class Stated:
     """What stands in a text that answers are held against, read once for all of them."""
 
     words: Words
-    numbers: frozenset[Fraction]
+    numbers: frozenset[str]
     initials: frozenset[str]
     """First letters of names, and of parts of names, that have several words: "uk", "nasa"."""
 
@@ -117,7 +116,7 @@ def hold(answer: str, passage: str, *, language: str, question: str = "") -> Hel
     return Held(
         share=found / len(new) if new else 1.0,
         new=new,
-        numbers=tuple(map(_written, sorted(numbers - there.numbers))),
+        numbers=tuple(sorted(numbers - there.numbers)),
         names=tuple(_names_missing(answer, words, there, asked)),
         adds=bool(new or numbers),
     )
@@ -195,7 +194,7 @@ def evidence(answer: str, passage: str, *, language: str, question: str = "") ->
         Start and end in characters of the passage; empty = no sentence has any of its words.
     """
     words = language_of(language)
-    left = words.content(answer) | {str(number) for number in words.numbers_in(answer)}
+    left = words.content(answer) | words.numbers_in(answer)
     asked = words.content(question)
     spans = [(span, Words(_said(passage[span[0] : span[1]], words))) for span in sentences(passage)]
     chosen: list[Span] = []
@@ -214,8 +213,4 @@ def evidence(answer: str, passage: str, *, language: str, question: str = "") ->
 
 
 def _said(sentence: str, words: Language) -> set[str]:
-    return words.content(sentence) | {str(number) for number in words.numbers_in(sentence)}
-
-
-def _written(number: Fraction) -> str:
-    return str(number.numerator) if number.denominator == 1 else f"{float(number):g}"
+    return words.content(sentence) | words.numbers_in(sentence)

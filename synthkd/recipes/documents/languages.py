@@ -4,7 +4,7 @@
     >>> sorted(language.content("It has twelve doors, built in 1930."))
     ['built', 'doors']
     >>> sorted(language.numbers_in("It has twelve doors, built in 1,930."))
-    [Fraction(12, 1), Fraction(1930, 1)]
+    ['12', '1930']
 
 The lists are data (`languages.yaml`); a language is added by a block there. A script without spaces
 between words is read as pairs of neighbouring characters, since one alone says little.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -84,12 +83,20 @@ class Language(Settings):
         """Whether the word, as it is written, says nothing: "us" does not, "US" does."""
         return folded(word) in self.function and not (len(word) > 1 and word.isupper())
 
-    def numbers_in(self, text: str) -> set[Fraction]:
-        """The numbers, in digits or in one word each."""
+    def numbers_in(self, text: str) -> set[str]:
+        """The numbers, in digits or in one word each, each in one spelling: "12", "1250.5"."""
         digits = (match["number"] for match in _WORD.finditer(text))
         named = (self.numbers.get(folded(word)) for word in words_of(text))
-        found = {Fraction(number.replace(",", "")) for number in digits if number is not None}
-        return found | {Fraction(number) for number in named if number is not None}
+        found = {_plain(number) for number in digits if number is not None}
+        return found | {str(number) for number in named if number is not None}
+
+
+def _plain(number: str) -> str:
+    """One spelling, of digits of any script and of any length."""
+    ascii_digits = "".join(c if c in ",." else str(unicodedata.decimal(c)) for c in number)
+    whole, _, part = ascii_digits.replace(",", "").partition(".")
+    whole, part = whole.lstrip("0") or "0", part.rstrip("0")
+    return f"{whole}.{part}" if part else whole
 
 
 def words_of(text: str) -> Iterator[str]:

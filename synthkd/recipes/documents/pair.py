@@ -57,7 +57,7 @@ class DocumentSettings(StepSettings):
     judge: JudgeSettings | None = None
     """Who is asked, too, whether the passage bears the answer out; null = nobody."""
     judge_prompt: str = "documents/judge"
-    """What the judge is asked with; gets text, question, answer, and replies `supported`."""
+    """What the judge is asked with; gets passage, question, answer, and replies `supported`."""
     instruction: str = "instruction"
     """The field for what is asked."""
     output: str = "output"

@@ -30,7 +30,7 @@ class PairsSettings(DocumentSettings):
     """Settings of `documents.pairs`."""
 
     prompt: str = "documents/pairs"
-    """Asks for pairs; gets text and count."""
+    """Asks for pairs; gets passage and count."""
 
     @property
     def calls_a_row(self) -> int:
@@ -42,7 +42,7 @@ class PairsSettings(DocumentSettings):
     "documents.pairs",
     needs=lambda config: [config.text],
     gives=gives,
-    supplies=("text", "count", "question", "answer"),
+    supplies=("passage", "count", "question", "answer"),
     fans_out=True,
 )
 async def pairs(row: Row, kit: Kit, config: PairsSettings, /) -> AsyncIterator[Row]:
@@ -64,7 +64,7 @@ async def pairs(row: Row, kit: Kit, config: PairsSettings, /) -> AsyncIterator[R
 async def _found(reading: Reading, config: PairsSettings) -> list[Pair]:
     kit, names = reading.kit, reading.kit.prompts[config.prompt].inputs
     texts = [reading.document[start:end] for start, end in reading.spans]
-    inputs = [inputs_of(reading.row, names, text=text, count=config.count) for text in texts]
+    inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
     replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher])
     found: list[Pair] = []
     seen: set[str] = set()

@@ -18,6 +18,8 @@ from functools import cache
 from synthkd.recipes.documents.languages import Language, folded, language_of, words_of
 from synthkd.text import is_unspaced
 
+BEGINNING = 1_000
+"""Characters of a text in which a word without an antecedent is looked for."""
 _FIRST_WORDS = re.compile(r"\s*([\w-]+)?")
 
 
@@ -63,24 +65,28 @@ def _is_bound(rest: str, words: Language) -> bool:
 
 
 def _without_antecedent(text: str, words: Language, phrases: _Phrases, before: str) -> str | None:
-    """A word such as "she" or "this method" for which nothing before it can stand."""
+    """A word such as "she" or "this method" for which nothing before it can stand.
+
+    Only where a text begins: later, something stands before everything.
+    """
+    text = text[:BEGINNING]
     for match in phrases.persons.finditer(text) if phrases.persons else ():
+        if words.content(f"{before} {text[: match.start()]}"):
+            break
         found = _FIRST_WORDS.match(text, match.end())
-        following = folded(found[1]) if found and found[1] else ""
-        if following not in words.impersonal and not words.content(
-            f"{before} {text[: match.start()]}"
-        ):
+        if folded(found[1] if found and found[1] else "") not in words.impersonal:
             return match[0]
     for match in phrases.deictic.finditer(text) if phrases.deictic else ():
         found = _FIRST_WORDS.match(text, match.end())
-        following = folded(found[1]) if found and found[1] else ""
+        following = folded(found[1] if found and found[1] else "")
         earlier = f"{before} {text[: match.start()]}"
-        said = {folded(word) for word in words_of(earlier)}
         is_first = not words.content(earlier)
+        if not is_first and "." in earlier:
+            break
         if following in words.function or not following:
             if is_first:
                 return match[0]
-        elif following not in said and (is_first or "." not in earlier):
+        elif following not in map(folded, words_of(earlier)):
             return f"{match[0]} {found[1]}" if found else match[0]
     return None
 

@@ -49,12 +49,12 @@ class QuestionsSettings(DocumentSettings):
     """Settings of `documents.questions`."""
 
     prompt: str = "documents/questions"
-    """Asks for questions; gets text and count."""
+    """Asks for questions; gets passage and count."""
     answer: Way = "free"
     """`span`: an answer is copied out of the passage; `free`: it is written, and most of its words,
     all its numbers and names must stand there."""
     answer_prompt: str = "documents/answer"
-    """Asks for the answer; gets text and question. For spans by default documents/span."""
+    """Asks for the answer; gets passage and question. For spans by default documents/span."""
     unanswered: str | None = None
     """The answer of a row whose question the passage does not answer, such as "The text does not
     say."; null = there is no such row. Only with `input: passage`."""
@@ -84,7 +84,7 @@ class QuestionsSettings(DocumentSettings):
     "documents.questions",
     needs=lambda config: [config.text],
     gives=gives,
-    supplies=("text", "count", "question", "answer"),
+    supplies=("passage", "count", "question", "answer"),
     fans_out=True,
 )
 async def questions(row: Row, kit: Kit, config: QuestionsSettings, /) -> AsyncIterator[Row]:
@@ -109,7 +109,7 @@ async def _asked(reading: Reading, config: QuestionsSettings) -> list[_Asked]:
     """The questions that can be asked alone."""
     kit, texts = reading.kit, [reading.document[start:end] for start, end in reading.spans]
     names = kit.prompts[config.prompt].inputs
-    inputs = [inputs_of(reading.row, names, text=text, count=config.count) for text in texts]
+    inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
     replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher])
     found: list[_Asked] = []
     seen: set[str] = set()
@@ -136,7 +136,7 @@ async def _answered(
     for number, question, _ in asked:
         start, end = reading.spans[number]
         text = reading.document[start:end]
-        inputs.append(inputs_of(reading.row, names, text=text, question=question))
+        inputs.append(inputs_of(reading.row, names, passage=text, question=question))
     replies = await kit.ask_each(config.answer_prompt, inputs, teachers=[config.teacher])
     pairs: list[Pair] = []
     for one, reply in zip(asked, replies, strict=True):

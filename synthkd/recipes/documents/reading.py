@@ -87,7 +87,9 @@ async def borne_out(
     judged = [pair for pair in pairs if not pair.abstains]
     names = reading.kit.prompts[config.judge_prompt].inputs
     inputs: list[dict[str, Json]] = [
-        inputs_of(reading.row, names, text=pair.text, question=pair.instruction, answer=pair.answer)
+        inputs_of(
+            reading.row, names, passage=pair.text, question=pair.instruction, answer=pair.answer
+        )
         for pair in judged
     ]
     if not judged:

@@ -217,6 +217,7 @@ def test_dropped_items_leave_the_others_and_the_schema_is_asked_again() -> None:
         ({"kind": "one", "found": [1]}, "not_in_schema"),
         ({"kind": "one", "found": [], "more": 1}, "not_in_schema"),
         ("one", "not_in_schema"),
+        (json.loads("[" * 400 + "]" * 400), "not_in_schema"),
     ],
 )
 def test_what_breaks_the_schema(output: Any, reason: str) -> None:

@@ -216,7 +216,7 @@ def test_a_teacher_that_cannot_is_left(tmp_path: Path, reply: str, reason: str) 
 def test_prompts_that_the_simulated_teacher_cannot_do() -> None:
     rng = random.Random(0)
     with pytest.raises(PromptError, match="of documents it does questions, answer, span"):
-        documents.answer("documents/poem", {"text": "x"}, 0.0, rng)
+        documents.answer("documents/poem", {"passage": "x"}, 0.0, rng)
     with pytest.raises(PromptError, match="cannot do the card"):
         cards.answer("cards/write", {"output_schema": "{}", "n": 1}, 0.0, rng)
     shown: Fields = {"output_schema": '{"urgency": 1}', "n": 1}
@@ -228,15 +228,15 @@ def test_faults_of_the_simulated_reader_are_those_that_words_can_and_cannot_show
     text = "Ada Falk was born in Senlis. In 1930, Ada Falk founded Halden Mills."
     said = Counter[str]()
     for seed in range(200):
-        inputs = {"text": text, "question": "What did Ada Falk found?"}
+        inputs = {"passage": text, "question": "What did Ada Falk found?"}
         answer = documents.answer("documents/answer", inputs, 1.0, random.Random(seed))
         said[json.loads(answer)["answer"]] += 1
     assert "Halden Mills founded Ada Falk." in said  # which only a judge can see
     assert "The passage says that Ada Falk founded Halden Mills." in said
-    judged: Fields = {"text": text, "question": "", "answer": "Halden Mills founded Ada Falk."}
+    judged: Fields = {"passage": text, "question": "", "answer": "Halden Mills founded Ada Falk."}
     verdict = documents.answer("documents/judge", judged, 0.0, random.Random(0))
     assert json.loads(verdict) == {"supported": False}
-    asked: Fields = {"text": text, "question": "In which year did Ada Falk found Halden Mills?"}
+    asked: Fields = {"passage": text, "question": "In which year did Ada Falk found Halden Mills?"}
     assert json.loads(documents.answer("documents/span", asked, 0.0, random.Random(0))) == {
         "answer": "1930"
     }

@@ -40,7 +40,7 @@ class Reader:
         if isinstance(said, TeacherError):
             raise said
         if kind in {"questions", "pairs"}:
-            said = {kind: said["Clockmaker" in str(inputs["text"])]}
+            said = {kind: said["Clockmaker" in str(inputs["passage"])]}
         elif kind == "judge":
             said = {"supported": said(inputs["answer"])}
         else:
@@ -83,7 +83,7 @@ async def test_questions_and_their_answers() -> None:
         ("questions-2", "answer-4"),
     ]
     assert [reason for reason, _ in kit.discards] == ["repeated_question", "points_outside"]
-    assert [request.inputs["text"] for request in reader.asked[:2]] == [FIRST, SECOND]
+    assert [request.inputs["passage"] for request in reader.asked[:2]] == [FIRST, SECOND]
     assert dict(kit.counts)["passages"] == 2
 
 
@@ -142,7 +142,11 @@ async def test_a_judge_has_the_last_word() -> None:
     rows, kit, reader = await read("documents.questions", says, judge={"teacher": "j"})
     assert [row.fields["instruction"] for row in rows] == [BORN]
     assert [reason for reason, _ in kit.discards] == ["not_borne_out"]
-    assert reader.asked[-1].inputs == {"text": SECOND, "question": WROTE, "answer": ANSWERS[WROTE]}
+    assert reader.asked[-1].inputs == {
+        "passage": SECOND,
+        "question": WROTE,
+        "answer": ANSWERS[WROTE],
+    }
 
 
 async def test_pairs_of_a_raw_text() -> None:

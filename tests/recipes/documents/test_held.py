@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +19,8 @@ def test_words_and_numbers() -> None:
     english = language_of("en")
     text = "It has twelve doors, B12, 1,250.50 in the 1930s; the 3rd cost 7."
     assert english.content(text) == {"doors", "b12", "cost"}
-    wanted = {Fraction(12), Fraction("1250.5"), Fraction(1930), Fraction(3), Fraction(7)}
-    assert english.numbers_in(text) == wanted
+    assert english.numbers_in(text) == {"12", "1250.5", "1930", "3", "7"}
+    assert english.numbers_in(f"00{'9' * 5000}, \u0663 and 0.50") == {"9" * 5000, "3", "0.5"}
     assert list(words_of("北京大学 is old")) == ["北京", "京大", "大学", "is", "old"]
     assert set(languages()) >= {"en", "de", "fr", "es", "zh"}
     with pytest.raises(ValueError, match="nothing is known of the language 'eng'; there are en"):

@@ -71,7 +71,7 @@ def answer(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -
 
 
 def _questions(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
-    found = list(known(str(inputs["text"])))
+    found = list(known(str(inputs["passage"])))
     drawn = rng.sample(found, min(int(str(inputs["count"])), len(found)))
     return {"questions": [_asked(one, error_rate, rng) for one in drawn]}
 
@@ -109,7 +109,7 @@ def _span(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
 def _meant(inputs: Fields) -> Known | None:
     """What is asked, if the passage answers it."""
     asked = str(inputs["question"])
-    for one in known(str(inputs["text"])):
+    for one in known(str(inputs["passage"])):
         if asked in (one.question, f"Is it true that {one.answer.removesuffix('.')}?"):
             return one
     return None
@@ -127,7 +127,7 @@ def _wrong(one: Known, rng: random.Random) -> str:
 
 
 def _pairs(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
-    found = list(known(str(inputs["text"])))
+    found = list(known(str(inputs["passage"])))
     drawn = rng.sample(found, min(int(str(inputs["count"])), len(found)))
     return {
         "pairs": [
@@ -143,7 +143,7 @@ def _pairs(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
 def _judge(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
     """Whether the passage states what the answer does."""
     true = any(
-        str(inputs["answer"]) in (one.answer, one.span) for one in known(str(inputs["text"]))
+        str(inputs["answer"]) in (one.answer, one.span) for one in known(str(inputs["passage"]))
     )
     return {"supported": true != (rng.random() < error_rate)}
 
