@@ -28,6 +28,7 @@ def rows(file: str) -> list[dict[str, str]]:
         ("facts.jsonl", 60, ["id", "text", "triples"]),
         ("events.jsonl", 20, ["id", "head"]),
         ("tool_tasks.jsonl", 24, ["id", "instruction", "tools"]),
+        ("problems.jsonl", 200, ["id", "instruction", "output", "level", "gold"]),
         ("fact_documents.jsonl", 10, ["id", "text", "triples"]),
         ("card_seeds.jsonl", 12, ["id", "card", "input"]),
         ("drug_reports.jsonl", 12, ["id", "text", "drugs", "gold"]),

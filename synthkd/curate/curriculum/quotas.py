@@ -1,11 +1,14 @@
 """`curriculum.quotas`: how many rows each class of task has.
 
-- use: curriculum.quotas
-  with: {ratios: {Math: 0.4, Reasoning: 0.4, Others: 0.2}, rows: 2000, by: generate}
+    - use: curriculum.quotas
+      with: {rows: 2000, by: generate}
 
-resample    a class with too many rows loses some by chance, one with too few gets copies
-generate    the same, but rows are told how many new ones to write like them: the field `wanted`,
-            which a step that expands rows obeys
+By default the shares are TAPIR's (arXiv 2405.13448, as its code has them), of those classes that
+occur: a sixth for mathematics, a sixth for reasoning, a sixth for code.
+
+    resample    a class with too many rows loses some by chance, one with too few gets copies
+    generate    the same, but rows are told how many new ones to write like them: the field
+                `wanted`, which `curriculum.expand` obeys
 """
 
 from __future__ import annotations
@@ -18,12 +21,11 @@ from pydantic import Field, PositiveInt, model_validator
 from synthkd.curate.curriculum.rows import Places, copies, times_each
 from synthkd.curate.curriculum.shares import quotas as quotas_of
 from synthkd.io.spool import Table
+from synthkd.recipes.tasks import OTHERS, TasksSetting
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
 
 Ratio = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-OTHERS = "Others"
-"""The class of rows whose class has no ratio, where it has one."""
 
 
 class QuotasSettings(StepSettings):
@@ -31,9 +33,13 @@ class QuotasSettings(StepSettings):
 
     field: str = "task"
     """The field with the class."""
-    ratios: Mapping[str, Ratio]
-    """Class -> its share; they need not sum to 1. Rows of another class count as `Others` where
-    that has a share, and are rejected where it has none."""
+    ratios: Mapping[str, Ratio] | None = None
+    """Class -> its share; they need not sum to 1. null = as `tasks` says."""
+    tasks: TasksSetting = Field(default="tag/tasks", validate_default=True)
+    """The classes with their shares: the name of a file of them, a list of names, or the whole of
+    it. The default has TAPIR's 32 classes."""
+    other: str = OTHERS
+    """What rows of another class count as, where that has a share; else they are rejected."""
     rows: PositiveInt | None = None
     """Rows that shall come of it; null = as many as come in."""
     by: Literal["resample", "generate"] = "resample"
@@ -43,9 +49,15 @@ class QuotasSettings(StepSettings):
 
     @model_validator(mode="after")
     def _some_ratio(self) -> QuotasSettings:
-        if not any(self.ratios.values()):
+        if self.ratios is not None and not any(self.ratios.values()):
             raise ValueError("ratios: at least one must be above 0")
         return self
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Class -> its share, those above 0."""
+        given = self.tasks.shares if self.ratios is None else self.ratios
+        return {name: share for name, share in given.items() if share > 0}
 
 
 @table_step(
@@ -66,7 +78,7 @@ def quotas(table: Table, kit: TableKit, config: QuotasSettings, /) -> Iterator[R
     classes = _classes(table, config)
     sizes = {name: len(places) for name, places in classes.items()}
     wanted = sum(sizes.values()) if config.rows is None else config.rows
-    given = quotas_of(wanted, config.ratios, sizes) if sizes else {}
+    given = quotas_of(wanted, config.shares, sizes) if sizes else {}
     times: dict[int, int] = {}
     for name, places in classes.items():
         times |= times_each(places, given.get(name, 0), kit.rng)
@@ -91,10 +103,10 @@ def quotas(table: Table, kit: TableKit, config: QuotasSettings, /) -> Iterator[R
 
 def _classes(table: Table, config: QuotasSettings) -> dict[str, list[int]]:
     """Class -> the places of its rows; only classes with a ratio above 0."""
-    known = {name for name, ratio in config.ratios.items() if ratio > 0}
+    known = config.shares
     classes: dict[str, list[int]] = {}
     for found, places in Places(table, config.field).of.items():
-        name = found if found in known else OTHERS
+        name = found if found is not None and found in known else config.other
         if name in known:
             classes.setdefault(name, []).extend(places)
     return {name: sorted(places) for name, places in classes.items()}
@@ -113,5 +125,5 @@ def _figures(
         }
         for name in given
     }
-    absent = sorted(name for name, ratio in config.ratios.items() if ratio and name not in sizes)
+    absent = len(config.shares.keys() - sizes.keys())
     return {**told, "rows": sum(given.values()), "classes without rows": absent}

@@ -1,12 +1,12 @@
-"""`gate.gold` and `gate.votes`: whether an answer is right, and whether the answers agree."""
+"""`gate.answer`, `gate.gold`, `gate.votes`: is there an answer, is it right, do answers agree."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from synthkd.answers import AnswerSettings, choices_of, gold_of, same
+from synthkd.answers import AnswerSettings, choices_of, gold_of, read, same
 from synthkd.config import Share
-from synthkd.curate.fields import value_of
+from synthkd.curate.fields import text_of, value_of
 from synthkd.errors import Rejected, RowError
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
@@ -14,6 +14,35 @@ from synthkd.text import same_answer
 
 ROUNDING = 1e-9
 """A share of votes is a quotient of small integers; it is not rejected for its last bit."""
+
+
+class AnswerConfig(StepSettings):
+    """A reply, and what its answer looks like."""
+
+    field: str = "output"
+    """The field with the reply."""
+    answer: AnswerSettings = AnswerSettings()
+    """How the answer is found, and its type."""
+    into: str = "answer"
+    """The field for the answer."""
+
+
+def _reads(config: AnswerConfig) -> Iterable[str]:
+    return [name for name in (config.field, config.answer.choices) if name is not None]
+
+
+@step("gate.answer", needs=_reads, gives=lambda config: [config.into])
+async def answer(row: Row, kit: Kit, config: AnswerConfig, /) -> AsyncIterator[Row]:
+    """Gives the answer that stands in a reply, in the spelling of its type.
+
+    Rejects a reply without one, by how it was read: `no_cue`, `several_cues`, `several_answers`,
+    `bad_label`.
+    """
+    choices = choices_of(row.fields, config.answer)
+    found = read(text_of(row, config.field), config.answer, choices=choices)
+    if found.answer is None:
+        raise Rejected(found.status, found.detail)
+    yield row.with_fields(**{config.into: found.answer})
 
 
 class GoldConfig(StepSettings):
@@ -41,17 +70,17 @@ async def gold(row: Row, kit: Kit, config: GoldConfig, /) -> AsyncIterator[Row]:
     With `answer`, what its type calls the same is equal, and gold that is no answer of the type is
     `bad_gold`.
     """
-    answer, right = value_of(row, config.field), value_of(row, config.gold)
+    given, right = value_of(row, config.field), value_of(row, config.gold)
     if config.answer is None:
-        equal = same_answer(answer, right)
+        equal = same_answer(given, right)
     else:
         choices = choices_of(row.fields, config.answer)
         if gold_of(row.fields, config.gold, config.answer, choices) is None:
             raise Rejected("bad_gold", f"{config.gold} is null")
-        equal = same(answer, right, config.answer, choices)
+        equal = same(given, right, config.answer, choices)
     if not equal:
         raise Rejected(
-            "wrong_answer", f"{config.field} is {answer!r:.200}, {config.gold} is {right!r:.200}"
+            "wrong_answer", f"{config.field} is {given!r:.200}, {config.gold} is {right!r:.200}"
         )
     yield row
 

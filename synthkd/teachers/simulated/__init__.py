@@ -14,6 +14,7 @@ them proves code, not method.
     instructions/   instructions and what belongs to them
     events.py       what people do, and what comes with it
     forms.py        what invoices say
+    problems.py     small problems as hard as one likes, and more like them
     pool.py         real examples by class, handed out on demand
     judging.py      how they judge answers
 """
@@ -39,6 +40,7 @@ from synthkd.teachers.simulated.forms import Forms
 from synthkd.teachers.simulated.instructions import Instructions
 from synthkd.teachers.simulated.mentions import Mentions
 from synthkd.teachers.simulated.pool import Pool
+from synthkd.teachers.simulated.problems import Problems
 from synthkd.teachers.simulated.tickets import Tickets
 from synthkd.teachers.simulated.world import World
 from synthkd.teachers.wire import parse_chat
@@ -48,6 +50,7 @@ WORLDS: Mapping[str, Callable[[float], World]] = {
     "arithmetic": Arithmetic,
     "facts": Facts,
     "mentions": Mentions,
+    "problems": Problems,
     "instructions": Instructions,
     "commonsense": Events,
     "forms": Forms,

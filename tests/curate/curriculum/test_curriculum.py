@@ -27,9 +27,11 @@ from synthkd.desk import Desk
 from synthkd.errors import Rejected
 from synthkd.feedback import Example, Feedback
 from synthkd.io.spool import RowSpool, Table
+from synthkd.kit import Kit
 from synthkd.rows import Fields, Row, source_row
-from synthkd.steps import TableStep, find_step
+from synthkd.steps import Step, TableStep, find_step
 from synthkd.table_kit import TableKit
+from synthkd.teachers.simulated import problems
 
 NUMBERS = st.lists(st.integers(-3, 9).map(float), min_size=1, max_size=30)
 
@@ -253,7 +255,7 @@ def test_quotas_by_copies_and_by_writing() -> None:
     kept = Counter(row.fields["task"] for row in out)
     assert (kept["Math"], kept["Art"], kept["Cooking"] + kept[None]) == (8, 4, 2)
     assert not lost
-    assert figures["classes without rows"] == ["Law"]
+    assert figures["classes without rows"] == 1
     out, lost, figures = run("curriculum.quotas", TASKS, ratios=ratios, rows=7, by="generate")
     assert (figures["rows"], figures["Math"]["lost"], lost) == (7, 2, {"over_quota": 3})
     assert sum(1 + wanted for wanted in column(out, "wanted")) == 7
@@ -335,3 +337,49 @@ def test_replay_of_a_few() -> None:
 def test_settings_that_make_no_sense(use: str, with_: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         find_step(f"curriculum.{use}").config.model_validate(with_)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(problems.TASKS), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_the_world_of_problems_solves_what_it_writes(task: str, level: int, rng: Any) -> None:
+    found = problems.solve(problems.write(task, level, rng))
+    assert found is not None
+    assert (found.task, found.level) == (task, level)
+    assert found.answer not in found.wrong
+    assert found.wrong
+    world = problems.Problems()
+    text: dict[str, Any] = {"instruction": problems.write(task, level, rng), "criteria": None}
+    right = world.answer("respond/stepwise", text, rng)
+    good, bad = (
+        world.answer("judges/digit", {**text, "candidate": answer}, rng)
+        for answer in (right, "Answer: none")
+    )
+    assert int(good) > int(bad)
+    shown = {"instructions": [text["instruction"]], "first": 2, "n": 3}
+    new = world.answer("instruct/expand", shown, rng).splitlines()
+    assert [line.split(".")[0] for line in new] == ["2", "3", "4"]
+    like = [problems.solve(line.partition(". ")[2]) for line in new]
+    assert all(one and one.task == task and level <= one.level <= level + 1 for one in like)
+
+
+def test_quotas_are_tapirs_unless_others_are_named() -> None:
+    config: Any = find_step("curriculum.quotas").config
+    shares = config.model_validate({}).shares
+    assert len(shares) == 32
+    assert sum(shares.values()) == pytest.approx(1)
+    assert config.model_validate({"tasks": ["a", "b"]}).shares == {"a": 0.5, "b": 0.5}
+
+
+async def test_the_answer_in_a_reply() -> None:
+    step = find_step("gate.answer")
+    assert isinstance(step, Step)
+    config = step.config.model_validate({"answer": {"type": "number"}})
+    for output, said in {"2 + 3 = 5\nAnswer: 5": "5", "Five, I think.": None}.items():
+        row = source_row("s", [0], ordinal=0, fields={"output": output})
+        kit = Kit(Desk(step="gate.answer"), row.id)
+        if said is None:
+            with pytest.raises(Rejected, match="no_cue"):
+                [one async for one in step.run(row, kit, config)]
+        else:
+            (one,) = [one async for one in step.run(row, kit, config)]
+            assert one.fields["answer"] == said
