@@ -355,7 +355,7 @@ def test_the_world_of_problems_solves_what_it_writes(task: str, level: int, rng:
         for answer in (right, "Answer: none")
     )
     assert int(good) > int(bad)
-    shown = {"instructions": [text["instruction"]], "first": 2, "n": 3}
+    shown: dict[str, Any] = {"instructions": [text["instruction"]], "first": 2, "n": 3}
     new = world.answer("instruct/expand", shown, rng).splitlines()
     assert [line.split(".")[0] for line in new] == ["2", "3", "4"]
     like = [problems.solve(line.partition(". ")[2]) for line in new]
