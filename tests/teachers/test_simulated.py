@@ -132,7 +132,7 @@ def test_what_changes_an_answer_is_part_of_who_answers() -> None:
 
 
 def test_an_unknown_world_is_the_users_mistake() -> None:
-    said = "no simulated world 'go'; there are arithmetic, .*facts, .*pool, tickets"
+    said = "no simulated world 'go'; there are arithmetic, .*facts, .*pool, .*tickets"
     with pytest.raises(UserError, match=said):
         open_world(SimulatedConfig(world="go"))
 
