@@ -111,6 +111,8 @@ def _of_step(
     # Besides what its prompt names, such as the answer that a student is asked to score.
     also = [*getattr(bound.config, "also_shown", ())]
     others = [name for name in bound.needs if name not in {*kept, *also}]
+    # And what rows may lack, such as the input of an instruction.
+    others += [name for name in getattr(bound.config, "may_show", ()) if name not in others]
     sent = tuple(
         Sent(
             field=name,

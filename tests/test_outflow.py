@@ -114,3 +114,17 @@ def test_what_a_judge_puts_together_may_hold_what_it_needs(tmp_path: Path) -> No
         ("response", "generate", False),
     }
     assert "no privacy step before it; perhaps" in last.in_words()
+
+
+def test_what_rows_may_lack_is_told_as_perhaps(tmp_path: Path) -> None:
+    tag = {"use": "tag", "with": {"teacher": "main", "question": "text"}}
+    mfd = {
+        "use": "difficulty.mfd",
+        "with": {"student": "main", "judge": "main", "question": "text", "field": "text"},
+    }
+    for step in (tag, mfd):
+        (only,) = flows(tmp_path, teachers=AFAR, steps=[step])
+        assert [(sent.field, sent.surely) for sent in only.fields] == [
+            ("text", False),
+            ("input", False),
+        ]

@@ -22,7 +22,7 @@ from synthkd.config import Share
 from synthkd.errors import Rejected
 from synthkd.recipes.instructions import asked_in
 from synthkd.recipes.languages import is_installed, letters_of, probabilities, prose_of
-from synthkd.recipes.objects import own_objects
+from synthkd.recipes.objects import begins_object, own_objects
 from synthkd.recipes.replies import Loss, give_up, loss_of
 from synthkd.recipes.spread import count_spread, with_spread
 from synthkd.recipes.tasks import Tasks, TasksSetting
@@ -105,6 +105,11 @@ class TagSettings(StepSettings):
         """All fields that are written."""
         said = [f"{self.field_of('task')}_said"] if "task" in self.kinds else []
         return [*map(self.field_of, self.kinds), *said]
+
+    @property
+    def may_show(self) -> list[str]:
+        """Fields that the teacher is shown where a row has them."""
+        return [self.input] if self.input is not None else []
 
     @property
     def calls_a_row(self) -> int:
@@ -237,8 +242,10 @@ def read_tags(text: str, config: TagSettings) -> dict[Kind, Said]:
     for kind in config.wanted:
         value = told.get(kind)
         if kind == "task":
-            # Without an object, the class is whatever one the words name.
-            read[kind] = read_task(value if objects else text, config.tasks, config.outside)
+            # Without an object, the class is the one that the words name; but one that was begun
+            # and is no JSON may be cut, or hold a quotation.
+            plain = None if begins_object(text) else text
+            read[kind] = read_task(value if objects else plain, config.tasks, config.outside)
         elif kind == "domain":
             read[kind] = read_domain(value, config.domains)
         elif kind == "difficulty":

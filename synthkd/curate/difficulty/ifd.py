@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from synthkd.config import TeacherConfig
 from synthkd.curate.difficulty.measured import DifficultySettings, measured, no_student
 from synthkd.curate.fields import text_of
-from synthkd.errors import Rejected, RowError
+from synthkd.errors import Rejected, RequestRefused, RowError
 from synthkd.recipes.spread import with_spread
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
@@ -99,7 +99,8 @@ async def ifd(row: Row, kit: Kit, config: IfdSettings, /) -> AsyncIterator[Row]:
     Gives `difficulty` and `difficulty_parts`: scale, loss_given, loss_alone (mean, a token), tokens
     that were compared. Where the teacher is the student of the round before and there is none, as
     in round 0, it is null. Rejects `empty_output`, `cut`, `instruction_does_not_help`,
-    `tokens_differ` (the two passes are not about the same tokens), `too_easy`.
+    `tokens_differ` (the two passes are not about the same tokens), `no_likelihood` (too long for
+    the model, or too short), `too_easy`.
     """
     question, answer = config.asked_in(row), text_of(row, config.field).strip()
     if not answer:
@@ -110,8 +111,12 @@ async def ifd(row: Row, kit: Kit, config: IfdSettings, /) -> AsyncIterator[Row]:
         yield no_student(row, kit, config, by=BY)
         return
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs, question=question)
-    given = await kit.likelihood(config.prompt, inputs, answer, teacher=config.teacher)
-    alone = await kit.likelihood(config.prompt, inputs, answer, teacher=config.teacher, alone=True)
+    whom: Any = {"teacher": config.teacher}
+    try:
+        given = await kit.likelihood(config.prompt, inputs, answer, **whom)
+        alone = await kit.likelihood(config.prompt, inputs, answer, alone=True, **whom)
+    except RequestRefused as error:  # longer than the model's context, or too short to be scored
+        raise Rejected("no_likelihood", f"HTTP {error.status}: {error.message}"[:300]) from None
     both = compared(given.places, alone.places)
     if both is None:
         told = [[place.token for place in one.places[:5]] for one in (given, alone)]

@@ -45,6 +45,11 @@ class DifficultySettings(StepSettings):
         """The field with what the number is made of."""
         return f"{self.into}_parts"
 
+    @property
+    def may_show(self) -> list[str]:
+        """Fields that whoever is asked is shown where a row has them."""
+        return [self.input] if self.input is not None else []
+
     def asked_in(self, row: Row) -> str:
         """What the row asks: see `synthkd.recipes.instructions`."""
         return asked_in(row, self.question, self.input)

@@ -17,7 +17,7 @@ from synthkd.curate.difficulty.ifd import IfdSettings, Losses, compared, ratio
 from synthkd.curate.difficulty.pass_rate import PassRateSettings
 from synthkd.curate.difficulty.residual import ResidualSettings, residual
 from synthkd.desk import Desk
-from synthkd.errors import Rejected, RowError, Unanswered
+from synthkd.errors import Rejected, RequestRefused, RowError, Unanswered
 from synthkd.io.spool import RowSpool, Table
 from synthkd.recipes.spread import with_spread
 from synthkd.rows import Json, source_row
@@ -88,6 +88,10 @@ async def test_rows_that_no_ifd_can_be_told_of() -> None:
         voices = {"small": small(1, 2)}
         with pytest.raises(Rejected, match=reason):
             await measure("difficulty.ifd", {**IFD, "finish": "finish"}, row, voices)
+    with pytest.raises(Rejected, match="no_likelihood: HTTP 400: too long"):
+        await measure(
+            "difficulty.ifd", IFD, ROW, {"small": lambda _: RequestRefused(400, "too long")}
+        )
     nobody = await measure("difficulty.ifd", IFD, ROW, {"small": small(1, 2)}, missing="small")
     assert nobody.fields["difficulty"] is None
 
