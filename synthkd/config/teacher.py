@@ -113,8 +113,8 @@ class PoolConfig(Settings):
     jsonl: str | None = None
     text: str
     """The column with the text."""
-    label: str
-    """The column with its label."""
+    label: str | None = None
+    """The column with its label; none where whole lists are asked for, and no class."""
     skip: Annotated[int, Field(ge=0)] = 0
     """Leave out the first so many rows, where a pipeline reads those."""
 

@@ -171,3 +171,19 @@ def test_another_pool_is_another_teacher(tmp_path: Path) -> None:
         for block in blocks
     }
     assert len(who) == 2
+
+
+def test_a_pool_without_labels_goes_on_with_lists(tmp_path: Path) -> None:
+    inputs: Fields = {"instructions": ["Feed a cow."], "first": 2, "last": 6}
+    said = pool(tmp_path, label=None).answer("instruct/self", inputs, random.Random(0))
+    lines = [line.split(". ", 1) for line in said.splitlines()]
+    assert [number for number, _ in lines] == list("23456")
+    assert len({text for _, text in lines}) == 5
+    shown = pool(tmp_path, 1.0, label=None).answer("instruct/self", inputs, random.Random(0))
+    assert shown.count("Feed a cow.") == 5
+    with pytest.raises(PromptError, match="name the column"):
+        pool(tmp_path, label=None).answer(
+            "examples/like", {"label": "dog", "text": "", "n": 1}, random.Random(0)
+        )
+    with pytest.raises(PromptError, match="goes on with lists"):
+        pool(tmp_path).answer("instruct/classification", {"instruction": "x"}, random.Random(0))

@@ -4,6 +4,11 @@ A teacher that writes new examples is simulated by one that has a pool of them: 
 of a class like a given text, it gives near ones of that class in the pool (cosine of TF-IDF),
 chosen by chance, the nearer the likelier. Its examples are real and rightly labelled, up to the
 error rate: what is measured with it is the way of asking, not how well a model writes.
+
+Asked to go on with a list (the prompts in instruct/), it hands out texts of the pool drawn evenly,
+in different answers the same ones now and then, as a model comes back to what it has said: so
+recorded instructions are given as if the teacher wrote them now. At the error rate an item is one
+that it was shown.
 """
 
 from __future__ import annotations
@@ -57,14 +62,20 @@ class Pool:
         self._vectors: Any = None
 
     def answer(self, prompt: str, inputs: Fields, rng: random.Random) -> str:
-        """JSON: `{"examples": [{"text": ..., "label": ...}, ...]}`."""
-        role_of(prompt, ("examples",), "pool")
+        """JSON: `{"examples": [{"text": ..., "label": ...}, ...]}`; or a numbered list."""
+        if role_of(prompt, ("examples", "instruct"), "pool") == "instruct":
+            return self._list(prompt, inputs, rng)
         for name in ("label", "text", "n"):
             if name not in inputs:
                 raise PromptError(
                     f"the simulated world 'pool' reads the inputs label, text and n; the prompt"
                     f" {prompt!r} has {', '.join(sorted(inputs))}"
                 )
+        if not any(self.labels):
+            raise PromptError(
+                f"the simulated world 'pool' is asked for a class by the prompt {prompt!r}, and its"
+                " texts have none: name the column in simulated.pool.label"
+            )
         label, n = str(inputs["label"]), int(str(inputs["n"]))
         if label not in self.labels:
             raise PromptError(
@@ -76,6 +87,23 @@ class Pool:
             for place in self._near(str(inputs["text"]), label, n, rng)
         ]
         return orjson.dumps({"examples": examples}).decode()
+
+    def _list(self, prompt: str, inputs: Fields, rng: random.Random) -> str:
+        """The items from `first` to `last` of a list of which some are shown."""
+        shown = inputs.get("instructions")
+        if not isinstance(shown, list | tuple) or not {"first", "last"} <= inputs.keys():
+            raise PromptError(
+                f"the simulated world 'pool' goes on with lists, and reads the inputs instructions,"
+                f" first and last; the prompt {prompt!r} has {', '.join(sorted(inputs))}"
+            )
+        first, last = (int(str(inputs[name])) for name in ("first", "last"))
+        drawn = rng.sample(self.texts, min(last - first + 1, len(self.texts)))
+        items = [
+            rng.choice(shown) if shown and rng.random() < self.error_rate else one for one in drawn
+        ]
+        return "\n".join(
+            f"{number}. {' '.join(str(one).split())}" for number, one in enumerate(items, first)
+        )
 
     def run_on(self, prompt: str, rng: random.Random) -> str:
         """See `World`."""
@@ -113,20 +141,21 @@ class Pool:
 
 def _read(config: PoolConfig, path: Path) -> tuple[Sequence[str], Sequence[str]]:
     reader = jsonl_reader(path) if config.jsonl is not None else parquet_reader(path)
+    names = [config.text, *([] if config.label is None else [config.label])]
     texts, labels = [], []
     for number, record in reader.records({}):
         if number <= config.skip:
             continue
         if isinstance(record, str):
             raise UserError(f"simulated.pool: {path}, {reader.unit} {number}: {record}")
-        values = [record.get(name) for name in (config.text, config.label)]
+        values = [record.get(name) for name in names]
         if not all(isinstance(value, str | int) for value in values):
             raise UserError(
-                f"simulated.pool: {path}, {reader.unit} {number}: has no text in {config.text!r}"
-                f" and {config.label!r}, got {values!r:.80}; it has {', '.join(record)}"
+                f"simulated.pool: {path}, {reader.unit} {number}: has no text in"
+                f" {' and '.join(map(repr, names))}, got {values!r:.80}; it has {', '.join(record)}"
             )
         texts.append(str(values[0]))
-        labels.append(str(values[1]))
+        labels.append(str(values[-1]) if config.label is not None else "")
     if not texts:
         raise UserError(f"simulated.pool: {path} has no row after the first {config.skip}")
     return texts, labels

@@ -11,14 +11,27 @@ import orjson
 import pytest
 import yaml
 
-from synthkd.config import HoldoutConfig
-from synthkd.errors import BudgetReached, NotInLedger, TooManyLost, Unanswered, UserError
+from synthkd.config import HoldoutConfig, Price
+from synthkd.desk import Desk
+from synthkd.errors import (
+    BudgetReached,
+    NotInLedger,
+    TooManyLost,
+    Unanswered,
+    UserError,
+    Waiting,
+)
 from synthkd.io.sources import side_of
+from synthkd.io.spool import RowSpool, Table
 from synthkd.pipeline import Pipeline
-from synthkd.rows import Fields
+from synthkd.recipes.instruct.seeded import SelfSettings, self_instruct
+from synthkd.recipes.instruct.yields import Yield
+from synthkd.rows import Fields, source_row
 from synthkd.table_kit import Question
+from synthkd.teachers.open import OpenTeacher
+from synthkd.teachers.request import Completion, Request, Usage
 from synthkd.teachers.simulated.instructions.grammar import instruction
-from tests.recipes.instruct.growing import Grown, grown
+from tests.recipes.instruct.growing import Grown, Told, completion, grown
 from tests.runs import tree_bytes
 
 SEEDS: list[Fields] = [
@@ -224,3 +237,69 @@ def test_a_run_that_was_stopped_anywhere_ends_with_the_same_bytes(tmp_path: Path
     manifest = pipeline(tmp_path / "cut", "p").run_sync()
     assert tree_bytes(tmp_path / "cut" / "out" / "dataset") == wanted
     assert manifest.spend.requests == asked
+
+
+def test_a_run_of_which_nothing_comes_stops_and_pays_for_nothing_twice(tmp_path: Path) -> None:
+    empty = {"main": {"simulated": {"world": "instructions", "malformed_rate": 1.0}}}
+    for _ in range(2):
+        with pytest.raises(TooManyLost, match="yield too low: of the last 200") as stopped:
+            pipeline(tmp_path, "p", teachers=empty).run_sync()
+        assert stopped.value.exit_code == 4
+        assert "from 27 questions in 9 waves; lost: 189 not_given, 27 no_list" in str(stopped.value)
+        assert "no end of questions to go" in str(stopped.value)
+    told = orjson.loads((tmp_path / "out" / "stopped" / "stopped.json").read_bytes())
+    assert told["spend"]["requests"] == 27
+
+
+def test_where_answers_are_under_way_in_a_batch_nothing_more_is_asked(tmp_path: Path) -> None:
+    """What comes after a wave depends on its answers: the run ends here, and all rows wait."""
+
+    def waits(question: Question) -> Waiting:
+        found.waiting = Waiting("in a batch")
+        return found.waiting
+
+    desk = Desk(step="instruct.self", work=tmp_path)
+    found = Told(desk, waits)
+    config = SelfSettings.model_validate({"teacher": "main", **SMALL, "seeds": "drop"})
+    rows = [source_row("t", [n], ordinal=n, fields=each) for n, each in enumerate(SEEDS)]
+    with RowSpool.of(tmp_path / "rows.spool", rows) as spool:
+        assert list(self_instruct(Table(spool), found, config)) == []
+    assert len(found.waves) == 1
+    assert (found.take_gone(), found.take_discards()) == ([], [])
+
+
+def test_the_books_tell_what_the_rest_will_take() -> None:
+    price = Price(prompt=1, completion=2)  # dollars a million tokens
+    teacher = OpenTeacher(
+        name="t",
+        model="m",
+        params={},
+        max_tokens=None,
+        simulated=False,
+        stack=Nobody(),
+        price=price,
+    )
+    books = Yield(30, 4, teacher)
+    assert books.figures()["questions_to_go"] is None
+    usage = Usage(prompt_tokens=500, completion_tokens=250)
+    books.asked([completion("x", usage=usage)] * 5)
+    books.wave(5)
+    for accepted in (True, False, True, True, False, True, True, True, False, True):
+        books.accept() if accepted else books.lose("dull")
+    figures = books.figures()
+    # Of the last four three were accepted, and each question had two candidates.
+    assert figures["questions_to_go"] == round((30 - 7) / 1.5)
+    assert figures["usd_a_row"] == pytest.approx(0.005 / 7, abs=1e-6)
+    assert figures["usd_to_go"] == pytest.approx(0.001 * 15)
+    assert books.in_words() == (
+        "7 of 30 accepted, yield 75%, about 15 questions and 0.01 USD to go"
+    )
+    assert books.too_low(0.75) is None
+    assert "of the last 4 candidates 3 were accepted" in str(books.too_low(0.8))
+
+
+class Nobody:
+    """A teacher that is never asked."""
+
+    async def complete(self, request: Request) -> Completion:
+        raise NotImplementedError
