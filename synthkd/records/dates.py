@@ -46,16 +46,16 @@ _PATTERNS = tuple(
         r"""(?<!\d)(?P<year>\d{4})\s?[\u5e74\ub144]\s?
         (?P<m>\d{1,2})\s?[\u6708\uc6d4]\s?(?P<d>\d{1,2})(?!\d)""",
         rf"""(?<!\d)(?P<d>\d{{1,2}})(?:st|nd|rd|th|er)?\.?(?:\s+(?:of|de)\s+|[\s-]*)
-        {_MONTH}\.?(?:\s+(?:de|del)\s+|[\s,-]*){_YEAR}""",
+        {_MONTH}\.?(?:\s+(?:de|del|in|of)\s+|[\s,-]*){_YEAR}""",
         rf"""(?<![a-z]){_MONTH}\.?\s*
-        (?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:\s*,\s*|\s+){_YEAR}""",
+        (?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:\s*[.,]\s*|\s+|\s+(?:in|of)\s+){_YEAR}""",
         r"""(?<![\d.])(?P<one>\d{1,2})(?P<sign>[-/.])\s?
         (?P<two>\d{1,2})(?P=sign)\s?(?P<year>\d{4}|\d{2})(?!\d)""",
-        r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<m>[01]\d)(?P<d>[0-3]\d)(?!\d)",
+        r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<gap>[ ]?)(?P<m>[01]\d)(?P=gap)(?P<d>[0-3]\d)(?!\d)",
     )
 )
 """Year first; in the way of East Asia; with the month's name, behind or before the day; numbers
-alone; and eight digits."""
+alone; and eight digits, perhaps with blanks."""
 
 
 def date_in(words: str, order: DayFirst | None) -> str:

@@ -103,7 +103,9 @@ class RecordField(BaseModel):
 
     @model_validator(mode="after")
     def _of_its_type(self) -> RecordField:
-        given = self.model_fields_set & frozenset().union(*OF_TYPE.values())
+        usual = {name: one.default for name, one in type(self).model_fields.items()}
+        own = frozenset().union(*OF_TYPE.values())
+        given = {name for name in own if getattr(self, name) != usual[name]}
         if other := sorted(given - OF_TYPE[self.type]):
             kinds = [kind for kind, names in OF_TYPE.items() if other[0] in names]
             raise ValueError(f"{other[0]} is for type {kinds[0]}, not for {self.type}")

@@ -18,13 +18,15 @@ MOST_PLACES = 50
 """Of one quote in one document: so many are looked at for the value."""
 
 
-def grounded(leaf: Leaf, field: RecordField, text: str) -> Leaf:
+def grounded(leaf: Leaf, field: RecordField, text: str, *, repair: bool = False) -> Leaf:
     """The leaf with the place of its evidence, or lost.
 
     Args:
         leaf: of a value; others stay as they are.
         field: its field.
         text: the document.
+        repair: whether a value whose quote stands nowhere is looked for itself: where one line of
+            the document alone says it, that line is its evidence.
 
     Returns:
         With `span` in code points of the text; or `lost` for `no_evidence`, `not_in_text` (the
@@ -32,11 +34,13 @@ def grounded(leaf: Leaf, field: RecordField, text: str) -> Leaf:
     """
     if leaf.state != "value" or leaf.value == []:
         return leaf
-    if leaf.evidence is None or not leaf.evidence.strip():
-        return _lost(leaf, "no_evidence", f"{leaf.value!r:.80} comes without a quote")
-    found = occurrences(leaf.evidence, text)[:MOST_PLACES]
+    quote = (leaf.evidence or "").strip()
+    found = occurrences(quote, text)[:MOST_PLACES]
+    if not found and repair and field.is_literal:
+        found = _lines_that_say(leaf.value, field, text)
     if not found:
-        return _lost(leaf, "not_in_text", leaf.evidence)
+        detail = quote or f"{leaf.value!r:.80} comes without a quote"
+        return _lost(leaf, "not_in_text" if quote else "no_evidence", detail)
     place = next((one for one in found if _says(leaf.value, field, text, one)), None)
     if place is None:
         said = text[found[0].start : found[0].end]
@@ -64,6 +68,18 @@ def says(value: Json, field: RecordField, passage: str) -> bool:
         names = [said for said, choice in field.spellings.items() if choice == value]
         return any(stands_in(name, passage) for name in names)
     return stands_in(str(value), passage)
+
+
+def _lines_that_say(value: Json, field: RecordField, text: str) -> list[Place]:
+    """The one line that says the value; none where several do, or no line."""
+    found: list[Place] = []
+    at = 0
+    for line in text.splitlines(keepends=True):
+        if says(value, field, line):
+            start = at + len(line) - len(line.lstrip())
+            found.append(Place(start=start, end=at + len(line.rstrip()), how="value"))
+        at += len(line)
+    return found if len(found) == 1 else []
 
 
 def _says(value: Json, field: RecordField, text: str, place: Place) -> bool:

@@ -12,6 +12,7 @@ from synthkd.fake_teacher.schemas import instance
 from synthkd.plan import compile_plan
 from synthkd.records.loading import load_schema
 from synthkd.records.reading import read_record
+from synthkd.records.schema import RecordSchema
 
 ROOT = Path(__file__).parent.parent.parent
 INVOICE = str(ROOT / "data" / "invoice.yaml")
@@ -68,6 +69,11 @@ def test_the_error_is_told_when_the_plan_is_made(tmp_path: Path) -> None:
     plan = compile_plan(raw, tmp_path / "p.yaml")
     assert plan.config.evaluate is not None
     assert plan.config.evaluate.record == {"fields": {"total": {"type": "money"}}}
+
+
+def test_a_schema_that_was_written_down_is_the_same_when_it_is_read() -> None:
+    schema = load_schema(INVOICE, ROOT)
+    assert RecordSchema.model_validate_json(schema.model_dump_json()) == schema
 
 
 def test_what_the_teacher_is_told() -> None:

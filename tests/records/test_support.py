@@ -80,6 +80,35 @@ def test_the_place_that_says_the_value_is_taken() -> None:
     assert found.span == {"start": 13, "end": 23, "how": "spelling"}
 
 
+@pytest.mark.parametrize(
+    ("value", "field", "evidence", "told"),
+    [
+        ("05.03.2024", DATE, "the date of the bill", "Datum: 05.03.2024, zahlbar bis 04.04.2024"),
+        ("7", {"type": "text"}, None, "Rechnung Nr. 7"),
+        ("128", {"type": "number"}, "?", "合計：１２８円、山田商店"),
+        ("129", {"type": "number"}, "?", "!not_in_text"),
+        ("04.03.2024", DATE, None, "!no_evidence"),
+        ("06.03.2024", DATE, "Datum: 05.03.2024", "!evidence_lacks_value"),  # the quote stands
+        ("open", {"type": "enum", "choices": ["open"]}, "?", "!not_in_text"),  # nothing to look for
+    ],
+)
+def test_a_quote_may_be_repaired(
+    value: Json, field: dict[str, Any], evidence: str | None, told: str
+) -> None:
+    of = RecordField.model_validate(field)
+    leaf = Leaf(path=("x",), state="value", value=normal(value, of), evidence=evidence)
+    found = grounded(leaf, of, TEXT, repair=True)
+    if found.span is None:
+        assert f"!{found.reason}" == told
+    else:
+        start, end = found.span["start"], found.span["end"]
+        assert isinstance(start, int)
+        assert isinstance(end, int)
+        assert (TEXT[start:end].lstrip("\ufeff"), found.span["how"]) == (told, "value")
+    twice = f"{TEXT}\nDatum: 05.03.2024"
+    assert grounded(leaf, of, twice, repair=True).span is None or told != TEXT.splitlines()[1]
+
+
 def test_what_has_no_value_stays_as_it_is() -> None:
     for leaf in (
         Leaf(path=("x",), state="null"),

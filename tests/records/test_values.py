@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from synthkd.records.faults import NotNormal
 from synthkd.records.schema import RecordField
+from synthkd.records.support import says
 from synthkd.records.values import normal
 from synthkd.rows import Json
 
@@ -44,6 +45,11 @@ MARCH = "2024-03-05"
         ("31.12.99", None, "1999-12-31"),
         ("31.12.68", None, "2068-12-31"),
         ("12 Dec '23", None, "2023-12-12"),
+        ("born on the 15th of March in 1932", None, "1932-03-15"),
+        ("March 15th in 1932", None, "1932-03-15"),
+        ("February the 27th, 1987", None, "1987-02-27"),
+        ("September 1st. 1969", None, "1969-09-01"),
+        ("1930 01 20", None, "1930-01-20"),
         ("05/03/2024", "dmy", MARCH),
         ("03/05/2024", "mdy", MARCH),
         ("03-05-24", "mdy", MARCH),
@@ -174,6 +180,18 @@ def test_money_that_is_none(words: Json, told: Json) -> None:
 )
 def test_numbers(words: Json, settings: dict[str, Any], told: Json) -> None:
     assert outcome(words, type="number", **settings) == told
+
+
+def test_the_words_of_a_value_say_it() -> None:
+    tables = {"date": test_dates, "money": test_money, "number": test_numbers}
+    for kind, table in tables.items():
+        for words, told, *_ in table.pytestmark[0].args[1]:
+            key = {"date": "order", "money": "currency"}.get(kind)
+            settings = told if isinstance(told, dict) else {key: told} if key and told else {}
+            field = RecordField.model_validate({"type": kind, **settings})
+            value = outcome(words, type=kind, **settings)
+            if isinstance(words, str) and not str(value).startswith("!"):
+                assert says(value, field, words), words
 
 
 ENUM = {"type": "enum", "choices": {"open": ["unpaid", "未払"], "paid": [], "none": []}}

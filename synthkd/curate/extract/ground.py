@@ -27,6 +27,10 @@ class GroundSettings(RecordSettings):
 
     text: str = "text"
     """The field with the document."""
+    repair: bool = False
+    """Whether a value whose quote stands nowhere is looked for itself: where one line alone says
+    it, that line is its evidence (`how: value`). Off: what it brings was measured on a simulated
+    teacher only."""
 
 
 @step(
@@ -46,7 +50,7 @@ async def ground(row: Row, kit: Kit, config: GroundSettings, /) -> AsyncIterator
     def looked_up(leaf: Leaf) -> Leaf:
         if leaf.name not in fields:
             return leaf
-        found = grounded(leaf, fields[leaf.name], text)
+        found = grounded(leaf, fields[leaf.name], text, repair=config.repair)
         if found.state == "lost" and leaf.state == "value":
             kit.discard(found.reason, f"{leaf.name}: {found.detail}")
         return found
