@@ -55,6 +55,9 @@ class DialogueSettings(SystemSettings):
     """What the user says when the goal is reached; it is no part of the conversation."""
     least: Count | None = None
     """A conversation that is spoilt after so many exchanges is kept up to there; null = never."""
+    longest: Count | None = None
+    """Characters of a user's turn; a longer one is refused (`long_turn`): a user who answers in the
+    assistant's place does so at length. null = any."""
     user_prompt: str = "dialogue/user"
     assistant_prompt: str = "dialogue/assistant"
     longer: Count | None = None
@@ -110,7 +113,7 @@ async def dialogue(row: Row, kit: Kit, config: DialogueSettings, /) -> AsyncIter
     the assistant's turns, from 0, ask before they advise) and `ended`: `stop`, `turns`, or what
     spoilt it after `least` exchanges. Rejects `no_goal`, `no_talk`, `no_advice`, `asked_nothing`,
     `empty_turn`, `truncated`, `plays_both`, `role_confusion`, `user_as_assistant`, `repeated_turn`,
-    `refused`, `content_filter`, `repetition`, `not_text`, `called_tools`.
+    `long_turn`, `refused`, `content_filter`, `repetition`, `not_text`, `called_tools`.
     """
     goal = answer_text(row.fields.get(config.goal))
     if goal is None or not goal.strip():
@@ -197,6 +200,8 @@ async def _user(
         return None  # thanks before it would want an answer
     if (fault := turn_fault(words, "user", said)) is not None:
         raise Rejected(*fault)
+    if config.longest is not None and len(words) > config.longest:
+        raise Rejected("long_turn", f"{len(words)} characters, longest is {config.longest}")
     return words
 
 

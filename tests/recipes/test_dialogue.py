@@ -138,6 +138,12 @@ async def test_what_spoils_a_conversation(user: Any, assistant: Any, reason: str
         await talk(user, assistant)
 
 
+async def test_a_user_who_goes_on_and_on_is_refused() -> None:
+    with pytest.raises(Rejected, match="long_turn: 9 characters"):
+        await talk(["It drips."], ["Hm."], longest=8, turns=1)
+    assert (await talk(["It drips."], ["Hm."], longest=9, turns=1)).rows
+
+
 async def test_what_was_said_before_may_be_kept() -> None:
     done = await talk(["It drips.", "As an AI, I am fine."], ["Change it."], least=1)
     assert (turns(done), done.fields["ended"]) == (
