@@ -119,7 +119,7 @@ def _fields_of_results(config: PipelineConfig) -> Iterable[tuple[str, str]]:
     """What export and student read from the final rows, and which setting says so."""
     if config.export.format != "rows":
         texts = ("prompt", "completion", "system", "chosen", "rejected")
-        for setting in (*texts, "messages", "tools"):
+        for setting in (*texts, "input", "messages", "tools"):
             name = getattr(config.export, setting)
             if name is not None:
                 yield f"export.{setting}", name

@@ -132,6 +132,8 @@ class ExportConfig(Settings):
     )
     prompt: str | None = None
     """The field with what the user says."""
+    input: str | None = None
+    """For `alpaca`: the field with what the instruction is about; by default there is nothing."""
     completion: str | None = None
     """The field with what the assistant answers."""
     system: str | None = None
@@ -150,6 +152,11 @@ class ExportConfig(Settings):
     def _fields_of_format(self) -> ExportConfig:
         if self.messages is not None or self.tools is not None:
             self._fields_of_conversations()
+        if self.input is not None and self.format != "alpaca":
+            raise ValueError(
+                f"input is of format 'alpaca', not {self.format!r}: elsewhere it belongs to the"
+                " prompt, as in the field `prompt` that the step `respond` gives"
+            )
         if self.format == "rows":
             return self
         taken = COLUMNS_OF_FORMAT[self.format]

@@ -246,7 +246,7 @@ def _values_of_format(row: Row, config: ExportConfig) -> dict[str, Any]:
         }
     texts = {
         "prompt-completion": (prompt, _text(row, config.completion)),
-        "alpaca": (prompt, "", _text(row, config.completion)),
+        "alpaca": (prompt, _text(row, config.input) or "", _text(row, config.completion)),
         "preference": (prompt, _text(row, config.chosen), _text(row, config.rejected)),
     }[config.format]
     values = dict(zip(COLUMNS_OF_FORMAT[config.format], texts, strict=True))

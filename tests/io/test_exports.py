@@ -121,6 +121,14 @@ TEXTS: dict[str, Json] = {"q": "Why?", "a": "So.", "s": "Be brief.", "bad": "No.
             {"instruction": "Why?", "input": "", "output": "So.", "system": "Be brief."},
         ),
         (
+            {"format": "alpaca", "prompt": "q", "completion": "a", "input": "bad"},
+            {"instruction": "Why?", "input": "No.", "output": "So."},
+        ),
+        (
+            {"format": "alpaca", "prompt": "q", "completion": "a", "input": "none"},
+            {"instruction": "Why?", "input": "", "output": "So."},
+        ),
+        (
             {"format": "preference", "prompt": "q", "chosen": "a", "rejected": "bad"},
             {"prompt": "Why?", "chosen": "So.", "rejected": "No."},
         ),
@@ -230,6 +238,7 @@ def test_what_is_no_conversation_is_said_beforehand() -> None:
         assert told is None if says is None else says in (told or "")
     for config_of, fault in [
         ({"format": "rows", "messages": "m"}, "are of format 'messages'"),
+        ({**WHOLE, "input": "i"}, "input is of format 'alpaca'"),
         ({"format": "alpaca", "messages": "m"}, "are of format 'messages'"),
         ({"format": "messages", "tools": "t"}, "tools need messages"),
         ({**WHOLE, "prompt": "q"}, "whole conversations"),
