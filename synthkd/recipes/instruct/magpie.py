@@ -146,11 +146,13 @@ class Turns:
     def _question(self, row: Row) -> Question:
         system = None if self._config.system is None else row.fields.get(self._config.system)
         text = system if isinstance(system, str) and system.strip() else None
+        # Of a row that is no system message, nothing is true of the new one.
+        known = {} if self._config.system is None else row.fields
         return Question(
             prompt=self._config.prompt,
             inputs={"opening": self._config.pieces.opened(text)},
             parents=[row],
-            about={**row.fields, "input": ""},
+            about={**{name: known[name] for name in known if name != "output"}, "input": ""},
         )
 
     def read(self, question: Question, reply: Completion) -> Iterable[Candidate | Loss]:
@@ -174,9 +176,9 @@ def magpie(table: Table, kit: TableKit, config: MagpieSettings, /) -> Iterator[R
     """Magpie: user turns that an aligned model writes, until there are `accept` of them.
 
     Gives the instruction, an empty input, `origin`, and the fields of the row whose system message
-    was sent. Discards `empty_turn`, `several_turns`, `template_leak`, `cut`, `too_short`,
-    `too_long`, `starts_with_punctuation`, `held_out`, `too_similar`, `enough`, or for what is wrong
-    with the reply. Memory: all that is accepted.
+    was sent, but for its `output`. Discards `empty_turn`, `several_turns`, `template_leak`, `cut`,
+    `too_short`, `too_long`, `starts_with_punctuation`, `held_out`, `too_similar`, `enough`, or for
+    what is wrong with the reply. Memory: all that is accepted.
 
     Raises:
         UserError: the prompt is one of messages.

@@ -131,6 +131,14 @@ def test_instructions_are_made_to_every_pair(tmp_path: Path) -> None:
     assert len(combos) == 8
 
 
+def test_a_later_round_goes_on_where_the_earlier_one_has_no_rows(tmp_path: Path) -> None:
+    six = {**GRID, "fields": [], "attributes": {"task": list("abcdef")}, "wave": 3, "accept": 3}
+    first = grown("instruct.grid", six, PEOPLE, made_to, tmp_path)
+    second = grown("instruct.grid", six, PEOPLE, made_to, tmp_path, earlier=first.new, number=1)
+    tasks = [str(row.fields["attributes"]) for row in (*first.new, *second.new)]
+    assert len(set(tasks)) == 6
+
+
 def test_a_value_that_gets_no_row_is_warned_of(tmp_path: Path) -> None:
     def says(question: Question) -> str:
         return "I would rather not." if "plan" in str(question.inputs) else made_to(question)

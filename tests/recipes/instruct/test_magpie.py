@@ -111,6 +111,20 @@ def test_exactly_so_many_turns_by_sample_and_system_message(tmp_path: Path) -> N
     assert [error for _, error in done.gone] == [None, None]
 
 
+def test_rows_that_are_no_system_messages_say_nothing_of_the_new_ones(tmp_path: Path) -> None:
+    seeds: list[Fields] = [{"instruction": asked(500), "output": "old", "task": "sums"}]
+    settings = {"template": "chatml", "accept": 2, "seeds": "keep"}
+    replies = Counting(asked(500))
+    done = grown("instruct.magpie", settings, seeds, replies, tmp_path)
+    assert done.reasons[:1] == ["too_similar"]  # what came in is known
+    assert [set(row.fields) for row in done.new] == [{"instruction", "input", "origin"}] * 2
+    steered = {**settings, "system": "system"}
+    rows: list[Fields] = [{"system": "You cook.", "output": "old", "task": "food"}]
+    done = grown("instruct.magpie", steered, rows, Counting(), tmp_path)
+    assert {row.fields["task"] for row in done.new} == {"food"}
+    assert not any("output" in row.fields for row in done.new)
+
+
 def test_a_run_for_fewer_is_the_beginning_of_a_run_for_more(tmp_path: Path) -> None:
     few, more = (
         grown("instruct.magpie", {**SETTINGS, "accept": n}, SYSTEMS, Counting(), tmp_path)
