@@ -21,6 +21,8 @@ MOST = 1e6
 """Of a number: sums of squares stay exact, whatever the number of rows."""
 ROUNDING = 1e-9
 """A number on the edge of a bin belongs to the upper one, whatever its last bit."""
+MOST_BINS = 50
+"""On either side of 0: the last has all that is farther out."""
 BIN, SUMS = " from ", (" n", " sum", " squares", " length", " length squares", " products")
 _MARK = "spread of "
 
@@ -51,7 +53,7 @@ def count_spread(kit: Counts, what: str, value: float, *, width: float, text: st
         text: what it is said of, whose length in characters it is correlated with.
     """
     value = min(max(value, -MOST), MOST)
-    place = math.floor(value / width + ROUNDING)
+    place = min(max(math.floor(value / width + ROUNDING), -MOST_BINS), MOST_BINS)
     kit.count(f"{_MARK}{what}{BIN}{round(place * width, 10):g}")
     x, y = round(THOUSAND * math.log(max(len(text), 1))), round(THOUSAND * value)
     for name, amount in zip(SUMS, (1, y, y * y, x, x * x, x * y), strict=True):

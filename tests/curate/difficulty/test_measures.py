@@ -79,6 +79,8 @@ async def test_rows_that_no_ifd_can_be_told_of() -> None:
     with pytest.raises(Rejected, match="instruction_does_not_help: loss 2 with"):
         await ifd(2.0, 2.0)
     assert (await ifd(4.0, 2.0, helps=False)).fields["difficulty"] == 2.0
+    far = await ifd(40.0, 2.0, helps=False, scale="perplexity")
+    assert far.figures["difficulty"]["histogram"] == {"5": 1}  # and all that is farther out
     with pytest.raises(RowError, match="certain to the model"):
         await ifd(0.0, 0.0, helps=False)
     for row, reason in (
