@@ -30,9 +30,10 @@ from synthkd.io.rows_file import read_rows
 from synthkd.io.spool import RowSpool, Table
 from synthkd.pipeline import Pipeline
 from synthkd.prompts import load_prompt, shipped_folder
-from synthkd.recipes.commonsense.events import EventsSettings, events
+from synthkd.recipes.commonsense.events import EventsSettings, EventsWriter, events
 from synthkd.recipes.commonsense.infer import InferSettings, Question, tail_fault, tail_of
 from synthkd.recipes.commonsense.listed import read_list
+from synthkd.recipes.instruct.waves import Candidate
 from synthkd.rows import Row, source_row
 from synthkd.table_kit import TableKit
 from synthkd.teachers.open import OpenTeacher
@@ -217,6 +218,22 @@ async def test_new_events_descend_from_all_that_were_shown() -> None:
     assert len(new["PersonX sings"].roots) == 2
     lost = {"cut": 1, "not_begins": 2, "odd_signs": 1, "too_similar": 3}
     assert {name: kit.figures["lost"][name] for name in lost} == lost  # type: ignore[call-overload,index]
+
+
+@pytest.mark.parametrize(
+    ("event", "fault"),
+    [
+        *((event, None) for event in (HEAD, "PersonX's cat runs", "PersonX pays $5.50 for ___")),
+        *((event, "not_begins") for event in ("PersonX", "PersonXs run", "PersonX .", "It", "")),
+        *((f"PersonX {rest}", "odd_signs") for rest in ("eats. And drinks", "walks/runs", "(a)")),
+        ("PersonX " + "very " * 11 + "much", "too_long"),
+        ("PersonX 写信给PersonY", None),
+    ],
+)  # fmt: skip
+def test_what_is_an_event(event: str, fault: str | None) -> None:
+    writer = EventsWriter(EventsSettings(teacher="a", accept=1))
+    loss = writer.gate(Candidate(text=event))
+    assert (None if loss is None else loss.reason) == fault
 
 
 # --- inferences

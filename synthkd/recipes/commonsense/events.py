@@ -35,7 +35,7 @@ from synthkd.steps import TableKit, table_step
 from synthkd.teachers.request import Completion
 from synthkd.text import tail
 
-_ODD = re.compile(r"[^\w\s,'\"\u2019$-]|_(?!_)")
+_ODD = re.compile(r"[^\w\s,.'\"\u2019$-]|\.\s")
 """What no event has: brackets, slashes, several sentences."""
 
 
