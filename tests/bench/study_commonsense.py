@@ -160,15 +160,17 @@ def area(scores: Floats, right: Floats, weights: Floats) -> float:
 
 
 def within(scores: Floats, tails: Sequence[Tail]) -> Floats:
-    """(n_tails,) the rank of each in its relation, 0 to 1: all relations are kept alike.
+    """(n_tails,) the rank of each in its relation and part, 0 to 1: all are kept alike.
 
-    Gold is written in other words by some relations than by others, so that a critic gains much by
-    the relation alone; this is what is left.
+    By some relations gold has far more of what a teacher says than by others, so that a critic
+    gains much by the relation alone; this is what is left. By part too, since a part with few right
+    tails is judged by a critic that has seen many.
     """
     ranks = np.zeros(len(scores))
-    _, relation = np.unique([one.relation for one in tails], return_inverse=True)
-    for number in range(int(relation.max()) + 1):
-        mine = np.flatnonzero(relation == number)
+    groups = [f"{one.part} {one.relation}" for one in tails]
+    _, where = np.unique(groups, return_inverse=True)
+    for number in range(int(where.max()) + 1):
+        mine = np.flatnonzero(where == number)
         _, group, counts = np.unique(scores[mine], return_inverse=True, return_counts=True)
         ranks[mine] = (np.cumsum(counts) - counts / 2)[group] / len(mine)
     return ranks
