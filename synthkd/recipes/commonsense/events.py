@@ -28,6 +28,7 @@ from synthkd.recipes.instruct.waves import (
     Question,
     grow,
     most_questions,
+    new_rows,
 )
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Row
@@ -106,6 +107,7 @@ class EventsWriter:
     gives=lambda config: [config.instruction, "origin"],
     supplies=("examples", "count"),
     asks=lambda config, rows: most_questions(config, config.per_question) if rows else 0,
+    makes=new_rows,
 )
 def events(table: Table, kit: TableKit, config: EventsSettings, /) -> Iterator[Row]:
     """The given events, and exactly `accept` new ones, each a row that has the event alone.
