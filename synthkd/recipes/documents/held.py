@@ -20,6 +20,7 @@ from functools import lru_cache
 from synthkd.graphs.passages import Span, sentences
 from synthkd.recipes.documents.languages import (
     LEAST_STEM,
+    SPACED,
     Language,
     alike,
     folded,
@@ -30,7 +31,9 @@ from synthkd.recipes.documents.languages import (
 MOST_EVIDENCE = 3
 """Sentences that are named as the evidence of an answer."""
 
-_NAME = re.compile(r"[^\W\d_][\w\u2019']*")
+_NAME = re.compile(rf"(?<![^\W_])(?!\d){SPACED}+")
+_JOINTS = frozenset({" ", "-", "'", "\u2019"})
+"""Between two words of one name."""
 MOST_WORDS = 12
 """Of a name with initials: what is longer is a line in capitals."""
 LEAST_NAME = 2
@@ -172,13 +175,13 @@ def names_in(text: str, words: Language) -> Iterator[list[str]]:
         stop = begins = start
         for match in _NAME.finditer(text, start, end):
             is_name = match[0][0].isupper() and not words.is_function(match[0])
-            if name and not (is_name and text[stop : match.start()] in {" ", "-"}):
+            if name and not (is_name and text[stop : match.start()] in _JOINTS):
                 if name[1:] or begins > start:
                     yield name
                 name = []
             if is_name:
                 begins = begins if name else match.start()
-                name.append(re.sub(r"['\u2019]s$", "", match[0]))
+                name.append(match[0])
             stop = match.end()
         if name and (name[1:] or begins > start):
             yield name

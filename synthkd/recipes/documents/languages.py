@@ -36,12 +36,14 @@ MARKS = re.compile("[\u0300-\u036f]")
 STEM = 0.6
 """And so large a share of the longer one: "created" and "creation" are one word."""
 
+SPACED = rf"(?:(?![{UNSPACED_CLASS}])[^\W_])"
+"""A letter or digit of a script with spaces, inside of a regular expression."""
 _ABBREVIATION = re.compile(r"\b([^\W\d_])\.(?=[^\W\d_]\b)")
 """The dots within "U.S.", which is "US"."""
 _WORD = re.compile(
     r"(?P<number>(?<![^\W_])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:(?:st|nd|rd|th|s)\b)?"
     rf"|(?P<run>[{UNSPACED_CLASS}]+)"
-    rf"|(?P<word>(?:(?![{UNSPACED_CLASS}])[^\W_])+)"
+    rf"|(?P<word>{SPACED}+)"
 )
 
 

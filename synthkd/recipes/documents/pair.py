@@ -55,9 +55,11 @@ class DocumentSettings(StepSettings):
     task: str | None = None
     """The row's task class; null = `closed_qa` with the passage as input and `open_qa` without."""
     judge: JudgeSettings | None = None
-    """Who is asked, too, whether the passage bears the answer out; null = nobody."""
+    """Who is asked, too, whether the passage bears the answer out and the pair can be understood
+    alone; null = nobody."""
     judge_prompt: str = "documents/judge"
-    """What the judge is asked with; gets passage, question, answer, and replies `supported`."""
+    """What the judge is asked with; gets passage, question and answer, and replies `supported` and
+    `alone`."""
     instruction: str = "instruction"
     """The field for what is asked."""
     output: str = "output"

@@ -81,7 +81,7 @@ def usual_calls(config: DocumentSettings, a_passage: int) -> int:
 async def borne_out(
     reading: Reading, config: DocumentSettings, pairs: Sequence[Pair]
 ) -> list[Pair]:
-    """Those that the judge lets pass; without a judge, all. Loses `not_borne_out`."""
+    """Those that the judge lets pass; without a judge, all. Loses `not_borne_out`, `not_alone`."""
     if config.judge is None:
         return list(pairs)
     judged = [pair for pair in pairs if not pair.abstains]
@@ -100,11 +100,15 @@ async def borne_out(
     refused: set[int] = set()
     for pair, reply in zip(judged, replies, strict=True):
         value, _ = reading.value(reply)
-        if value is None or not value["supported"]:
+        said = f"{pair.answer:.200} (to: {pair.instruction:.120})"
+        if value is None:  # a pair that nobody could judge is no pair; why stands in the losses
             refused.add(id(pair))
-        if value is not None and not value["supported"]:
-            said = f"{pair.answer:.200} (to: {pair.instruction:.120})"
+        elif not value["supported"]:
+            refused.add(id(pair))
             reading.losses.append(Loss("not_borne_out", said))
+        elif not value["alone"]:
+            refused.add(id(pair))
+            reading.losses.append(Loss("not_alone", said))
     return [pair for pair in pairs if id(pair) not in refused]
 
 

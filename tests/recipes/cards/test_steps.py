@@ -235,7 +235,7 @@ def test_faults_of_the_simulated_reader_are_those_that_words_can_and_cannot_show
     assert "The passage says that Ada Falk founded Halden Mills." in said
     judged: Fields = {"passage": text, "question": "", "answer": "Halden Mills founded Ada Falk."}
     verdict = documents.answer("documents/judge", judged, 0.0, random.Random(0))
-    assert json.loads(verdict) == {"supported": False}
+    assert json.loads(verdict) == {"supported": False, "alone": True}
     asked: Fields = {"passage": text, "question": "In which year did Ada Falk found Halden Mills?"}
     assert json.loads(documents.answer("documents/span", asked, 0.0, random.Random(0))) == {
         "answer": "1930"

@@ -42,7 +42,7 @@ class Reader:
         if kind in {"questions", "pairs"}:
             said = {kind: said["Clockmaker" in str(inputs["passage"])]}
         elif kind == "judge":
-            said = {"supported": said(inputs["answer"])}
+            said = dict(zip(("supported", "alone"), said(inputs["answer"]), strict=True))
         else:
             said = {"answer": said[inputs["question"]]}
         key = f"{kind}-{len(self.asked)}"
@@ -137,11 +137,14 @@ async def test_a_judge_has_the_last_word() -> None:
     says = {
         "questions": [[BORN], [WROTE]],
         "answer": ANSWERS,
-        "judge": lambda answer: "Senlis" in answer,
+        "judge": lambda answer: ("Senlis" in answer, True),
     }
     rows, kit, reader = await read("documents.questions", says, judge={"teacher": "j"})
     assert [row.fields["instruction"] for row in rows] == [BORN]
     assert [reason for reason, _ in kit.discards] == ["not_borne_out"]
+    alone = {**says, "judge": lambda answer: (True, "Senlis" in answer)}
+    _, kit, _ = await read("documents.questions", alone, judge={"teacher": "j"})
+    assert [reason for reason, _ in kit.discards] == ["not_alone"]
     assert reader.asked[-1].inputs == {
         "passage": SECOND,
         "question": WROTE,

@@ -90,6 +90,7 @@ def test_evidence_is_the_sentences_with_most_of_the_words() -> None:
             "He knows Al-Shamal, and the U.S. Air Force.",
             [["Al", "Shamal"], ["US"], ["Air", "Force"]],
         ),
+        ("It is O'Brien's, not 1A'.", [["O", "Brien"]]),
         ("", []),
         ("VERY " * 13 + "long", [["VERY"] * 13]),
     ],

@@ -30,7 +30,7 @@ FORMS: Mapping[str, tuple[str, str]] = {
 }
 """Of each relation the question for the tail, and the answer."""
 WHEN = ("In which year did {head} found {tail}?", "{head} founded {tail} in {year}.")
-CUES = ("According to the passage, {}", "As mentioned above, {}", "In the author's words: {}")
+CUES = ("According to the passage, {}", "As mentioned above, {}", "In the reading: {}")
 
 
 class Known(NamedTuple):
@@ -110,7 +110,8 @@ def _meant(inputs: Fields) -> Known | None:
     """What is asked, if the passage answers it."""
     asked = str(inputs["question"])
     for one in known(str(inputs["passage"])):
-        if asked in (one.question, f"Is it true that {one.answer.removesuffix('.')}?"):
+        true = f"Is it true that {one.answer.removesuffix('.')}?"
+        if asked == true or asked.endswith(one.question):  # a cue may stand before it
             return one
     return None
 
@@ -141,11 +142,11 @@ def _pairs(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
 
 
 def _judge(inputs: Fields, error_rate: float, rng: random.Random) -> Fields:
-    """Whether the passage states what the answer does."""
-    true = any(
-        str(inputs["answer"]) in (one.answer, one.span) for one in known(str(inputs["passage"]))
-    )
-    return {"supported": true != (rng.random() < error_rate)}
+    """Whether the passage states what the answer does, and neither part speaks of a passage."""
+    said = str(inputs["answer"])
+    true = any(said in (one.answer, one.span) for one in known(str(inputs["passage"])))
+    alone = not re.search(r"passage|above|author|reading", f"{inputs['question']} {said}")
+    return {"supported": true != (rng.random() < error_rate), "alone": alone}
 
 
 PARTS: Mapping[str, Callable[[Fields, float, random.Random], Fields]] = {
