@@ -5,11 +5,17 @@ It holds no date, no hits and no seconds: a run that is repeated writes the same
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from synthkd.manifest import Counts, StepCounts
 from synthkd.plan import Plan
+from synthkd.rows import Row
+from synthkd.steps import StepSettings
+from synthkd.students.curriculum import ORDER, STAGE, WEIGHT
 from synthkd.teachers.students import taught_by
 
 # `load_dataset` must not guess between the two files of the same rows.
@@ -23,8 +29,50 @@ configs:
 """
 
 
+class Planned:
+    """What the rows say about when, and how much, each is learnt."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._stages: Counter[int] = Counter()
+        self._ordered = 0
+        self._weights: tuple[float, float] | None = None
+
+    def see(self, row: Row) -> None:
+        """Take a final row into account."""
+        self._rows += 1
+        stage, order, weight = (row.fields.get(name) for name in (STAGE, ORDER, WEIGHT))
+        if isinstance(stage, int):
+            self._stages[stage] += 1
+        self._ordered += isinstance(order, int)
+        if isinstance(weight, int | float):
+            least, most = self._weights or (weight, weight)
+            self._weights = min(least, weight), max(most, weight)
+
+    def lines(self, plan: Plan) -> list[str]:
+        """The section of the card; none where nothing is planned."""
+        steps = [bound for bound in plan.steps if bound.step.name.startswith("curriculum.")]
+        if not (steps or self._stages or self._ordered or self._weights):
+            return []
+        told = [f"- `{bound.label}`: `{_settings(bound.config)}`" for bound in steps]
+        if self._stages:
+            told.append(f"- `{STAGE}`: learnt one after the other, in each epoch")
+        told += [f"  - {stage}: {rows} rows" for stage, rows in sorted(self._stages.items())]
+        if self._ordered:
+            told.append(f"- `{ORDER}`: {self._ordered} rows have a place in their stage")
+        if self._weights:
+            least, most = self._weights
+            told.append(f"- `{WEIGHT}`: the loss of a row counts {least:.4g} to {most:.4g}")
+        where = "These columns stand in `rows/`, and in the dataset where `export.keep` names them."
+        return ["## Curriculum", "", *told, "", *[where, ""] * (len(told) > len(steps))]
+
+
 def dataset_card(
-    plan: Plan, counts: Counts, funnel: Mapping[str, StepCounts], dataset: Mapping[str, Any]
+    plan: Plan,
+    counts: Counts,
+    funnel: Mapping[str, StepCounts],
+    dataset: Mapping[str, Any],
+    planned: Planned,
 ) -> str:
     """The README.md of dataset/."""
     config = plan.config
@@ -56,12 +104,18 @@ def dataset_card(
         "",
         "`id` leads to the row in `rows/`: its source rows, and the ledger keys of every answer.",
         "",
+        *planned.lines(plan),
         "## Prompts",
         "",
         *[f"- `{name}` (SHA-256 {prompt.sha256})" for name, prompt in sorted(plan.prompts.items())],
         "",
     ]
     return HEADER + "\n".join(lines)
+
+
+def _settings(config: StepSettings) -> str:
+    """What differs from the defaults, as JSON."""
+    return orjson.dumps(config.model_dump(mode="json", exclude_defaults=True)).decode()
 
 
 def teacher_in_words(plan: Plan, name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.account import Account, Kind
-from synthkd.cards import dataset_card
+from synthkd.cards import Planned, dataset_card
 from synthkd.config import PipelineConfig
 from synthkd.errors import RunStopped, UserError
 from synthkd.evaluate.card import HEADING, section, with_section
@@ -19,7 +19,7 @@ from synthkd.io.rows_file import ROWS, open_rows
 from synthkd.io.spool import RowSpool
 from synthkd.manifest import Counts, Evaluation, Manifest, Progress, RoundRecord, Stopped
 from synthkd.plan import BoundRowStep, Plan
-from synthkd.rows import Json
+from synthkd.rows import Json, Row
 from synthkd.students.artefact import Student
 from synthkd.teachers.prices import price_record
 from synthkd.teachers.students import is_simulated
@@ -41,10 +41,16 @@ def write_results(
     """Write dataset/, rows/ and the losses; returns what the manifest says of the dataset."""
     (into / "dataset").mkdir()
     (into / "rows").mkdir()
-    with open_rows(into / ROWS) as also:
+    planned = Planned()
+    with open_rows(into / ROWS) as add:
+
+        def also(row: Row) -> None:
+            add(row)
+            planned.see(row)
+
         dataset = export_dataset(spool, plan.config.export, into / "dataset", also)
     funnel = {step: tally.counts() for step, tally in account.funnel.items()}
-    card = dataset_card(plan, counts, funnel, dataset)
+    card = dataset_card(plan, counts, funnel, dataset, planned)
     (into / "dataset" / "README.md").write_text(card, encoding="utf-8")
     write_losses(account, into)
     return dataset

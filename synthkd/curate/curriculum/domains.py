@@ -36,9 +36,9 @@ class DomainsSettings(StepSettings):
     rows of each are kept or copied."""
     rows: PositiveInt | None = None
     """Of `quotas`: rows that shall come of it; null = as many as come in."""
-    student: Mapping[str, Share] | None = None
+    student_accuracy: Mapping[str, Share] | None = None
     """Domain -> the student's accuracy; null = on the dev rows, of the round before."""
-    teacher: Mapping[str, Share] = {}
+    teacher_accuracy: Mapping[str, Share] = {}
     """Domain -> the teacher's accuracy; one that is not named errs never."""
     alpha: Share = 0.5
     """How much the gaps count; the rest is shared out evenly, so that each of N domains has at
@@ -102,14 +102,14 @@ def domains(table: Table, kit: TableKit, config: DomainsSettings, /) -> Iterator
 def _gaps(names: list[str], kit: TableKit, config: DomainsSettings) -> list[float]:
     """The gap of each domain."""
     feedback = kit.desk.feedback
-    if config.student is not None:
-        student: Mapping[str, float] = config.student
+    if config.student_accuracy is not None:
+        student: Mapping[str, float] = config.student_accuracy
     elif feedback is not None:
         student = {name: domain.accuracy for name, domain in feedback.domains.items()}
     else:
         student = {}
     return [
-        gap(student[name], config.teacher.get(name, 1.0), config.epsilon)
+        gap(student[name], config.teacher_accuracy.get(name, 1.0), config.epsilon)
         if name in student
         else 1.0
         for name in names

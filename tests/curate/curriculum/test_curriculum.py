@@ -28,6 +28,7 @@ from synthkd.errors import Rejected
 from synthkd.feedback import Example, Feedback
 from synthkd.io.spool import RowSpool, Table
 from synthkd.kit import Kit
+from synthkd.pipeline import Pipeline
 from synthkd.rows import Fields, Row, source_row
 from synthkd.steps import Step, TableStep, find_step
 from synthkd.table_kit import TableKit
@@ -294,12 +295,17 @@ def test_domains_by_the_gap_of_the_last_student() -> None:
     for name, told in figures.items():
         assert weights[name] * told["rows"] / 10 == pytest.approx(told["share"], abs=1e-6)
     out, lost, figures = run(
-        "curriculum.domains", rows, feedback=known, give="quotas", rows=20, teacher={"b": 0.5}
+        "curriculum.domains",
+        rows,
+        feedback=known,
+        give="quotas",
+        rows=20,
+        teacher_accuracy={"b": 0.5},
     )
     assert len(out) == 20 == sum(told["quota"] for told in figures.values())
     assert figures["b"]["gap"] == 1, "the teacher errs as often"
     out, lost, _ = run(
-        "curriculum.domains", rows, student={"a": 0, "b": 1, "c": 1}, give="quotas", rows=5
+        "curriculum.domains", rows, student_accuracy={"a": 0, "b": 1, "c": 1}, give="quotas", rows=5
     )
     assert len(out) == 5
     assert lost["over_quota"] >= 3
@@ -383,3 +389,25 @@ async def test_the_answer_in_a_reply() -> None:
         else:
             (one,) = [one async for one in step.run(row, kit, config)]
             assert one.fields["answer"] == said
+
+
+def test_the_card_says_what_is_learnt_when_and_how_much_it_counts(tmp_path: Path) -> None:
+    lines = [f'{{"t": "row {n}", "difficulty": {n}, "domain": "{n % 3}"}}' for n in range(9)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "plain.yaml").write_text("name: plain\nsource: {jsonl: rows.jsonl}\n")
+    steps = """steps:
+  - {use: curriculum.stages, with: {first: hard, stages: 2, order: true}}
+  - {use: curriculum.domains, with: {student_accuracy: {"0": 0.5, "1": 0.9}}}
+"""
+    (tmp_path / "planned.yaml").write_text(f"name: planned\nsource: {{jsonl: rows.jsonl}}\n{steps}")
+    for name in ("plain", "planned"):
+        Pipeline.load(tmp_path / f"{name}.yaml", out=name, ledger=f"{name}.db").run_sync()
+    plain, card = (
+        (tmp_path / name / "dataset" / "README.md").read_text(encoding="utf-8")
+        for name in ("plain", "planned")
+    )
+    assert "Curriculum" not in plain
+    assert '- `curriculum.stages`: `{"first":"hard","stages":2,"order":true}`' in card
+    assert "  - 1: 5 rows\n  - 2: 4 rows\n" in card
+    assert "- `order`: 9 rows have a place in their stage" in card
+    assert "- `weight`: the loss of a row counts 0." in card

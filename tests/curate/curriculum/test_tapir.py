@@ -56,6 +56,8 @@ def test_shares_are_met_and_each_round_is_told(tmp_path: Path) -> None:
         collapse = record.figures["figures.collapse"]
         assert collapse["rows"] == record.rows_so_far
         assert collapse["synthetic"] == mix["hard"]
+    card = (tmp_path / "out" / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert '- `curriculum.mix`: `{"field":"expanded"}`' in card
     rows = list(read_rows(tmp_path / "out" / ROWS))
     assert (
         sum(bool(row.fields["expanded"]) for row in rows) == third.figures["curriculum.mix"]["hard"]
