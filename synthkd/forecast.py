@@ -242,7 +242,7 @@ def _all_asking(plan: Plan, found: Survey) -> Iterator[_Asking]:
             )
         made.update(bound.gives)
         if isinstance(bound, BoundRowStep) and bound.step.fans_out:
-            rows *= _samples(bound)
+            rows *= _rows_a_row(bound)
         if isinstance(bound, BoundTableStep) and bound.step.makes is not None:
             rows += bound.step.makes(bound.config, rows)
     evaluate = plan.config.evaluate
@@ -265,6 +265,11 @@ def _samples(bound: BoundRowStep | BoundTableStep) -> int:
 def _calls_a_row(bound: BoundRowStep | BoundTableStep) -> int:
     """Of each teacher, at most: a step that asks several questions of a row says how many."""
     return int(getattr(bound.config, "calls_a_row", _samples(bound)))
+
+
+def _rows_a_row(bound: BoundRowStep) -> int:
+    """At most, of a step that fans out: one that makes several of a sample says how many."""
+    return int(getattr(bound.config, "rows_a_row", _samples(bound)))
 
 
 def _warnings(plan: Plan) -> Iterator[str]:

@@ -265,6 +265,9 @@ async def test_tails_come_back_with_persons_once_each(ask: Ask) -> None:
     opening, examples = str(request.inputs["opening"]), request.inputs["examples"]
     assert opening.endswith(" wants") and not persons_in(opening + "".join(examples))  # noqa: PT018
     assert len(examples) == 5
+    fewer = await ask("commonsense.infer", settings(per_reply=2), {"head": HEAD}, {"a": [first]})
+    assert len(fewer.rows) == 1
+    assert [reason for reason, _ in fewer.kit.discards] == ["more_than_asked"] * 2
     statement = asked.rows[0].fields["statement"]
     assert statement == f"{opening} to thank them."
 
@@ -441,7 +444,10 @@ async def test_the_pipeline_leaks_no_head_and_its_flags_are_nested(tmp_path: Pat
     data = f"source.jsonl={ROOT / 'data' / 'events.jsonl'}"
     short = ["steps.commonsense.infer.with.relations=[xWant, xReact]"]
     file = ROOT / "pipelines" / "commonsense.yaml"
-    manifest = await Pipeline.load(file, overrides=[data, *short], out=tmp_path / "out").run()
+    pipeline = Pipeline.load(file, overrides=[data, *short], out=tmp_path / "out")
+    told = {call.step: call.calls for call in pipeline.plan().calls}
+    assert told["commonsense.judge"] == 35 * 2 * 4  # 20 events and 15 new, relations, tails
+    manifest = await pipeline.run()
     rows = [dict(row.fields) for row in read_rows(tmp_path / "out" / "rows" / "rows.parquet")]
     assert len(rows) > 150
     assert len({(row["head"], row["relation"], head_key(str(row["tail"]))) for row in rows}) == len(

@@ -61,7 +61,7 @@ class InferSettings(StepSettings):
     samples: Samples = 2
     """Replies of each teacher to each question."""
     per_reply: Annotated[int, Field(ge=1, le=100)] = 5
-    """Tails that a reply is to have."""
+    """Tails that a reply is to have; what it has beyond them is discarded."""
     names: list[str] = Field(default=[*NAMES])
     """First names for PersonX and the others; at least three for each example and the event."""
     most_words: Count = 12
@@ -104,6 +104,11 @@ class InferSettings(StepSettings):
         """Questions to each teacher about a row; for the forecast."""
         return self.samples * len(self.relations)
 
+    @property
+    def rows_a_row(self) -> int:
+        """Rows that come of one, at most; for the forecast."""
+        return self.calls_a_row * len(self.teachers) * self.per_reply
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -140,8 +145,9 @@ async def infer(row: Row, kit: Kit, config: InferSettings, /) -> AsyncIterator[R
 
     Gives `relation`, `tail`, `statement` (both in words, with names), `support` (the share of the
     replies that have it) and `teachers`. Discards `cut`, `no_list`, `too_short`, `too_long`,
-    `no_inference` ("none"), `other_name` (of an example), `says_the_event`; rejects `no_event`,
-    `names_taken`, and `no_list` or `no_tails` where no question has an answer or a tail.
+    `no_inference` ("none"), `other_name` (of an example), `says_the_event`, `more_than_asked`;
+    rejects `no_event`, `names_taken`, and `no_list` or `no_tails` where no question has an answer
+    or a tail.
     """
     event = row.fields.get(config.head)
     if not isinstance(event, str) or not head_key(event):
@@ -226,8 +232,10 @@ def _tails(
         if listed.cut or not listed.is_list:
             losses.append(Loss("cut" if listed.cut else "no_list", reply.text[-200:]))
         lists += listed.is_list
+        if more := len(listed.items) - config.per_reply:
+            losses += [Loss("more_than_asked", reply.text[-200:])] * max(0, more)
         fresh: set[str] = set()
-        for text in listed.items:
+        for text in listed.items[: config.per_reply]:
             tail = tail_of(text, question)
             fault = tail_fault(tail, question, config.most_words)
             if fault is not None:
