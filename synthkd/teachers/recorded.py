@@ -25,7 +25,7 @@ from synthkd.errors import NotRecorded, UserError
 from synthkd.hints import near
 from synthkd.rows import canonical, clean
 from synthkd.teachers.request import Completion, Identity, Request, Usage
-from synthkd.teachers.wire import chat_reply, parse_chat
+from synthkd.teachers.wire import chat_reply, parse_reply, raw_reply
 
 NO_TOKENS = Usage(prompt_tokens=0, completion_tokens=0)
 BATCH_ROWS = 1024
@@ -81,12 +81,13 @@ class RecordedTeacher:
                 f"(counted from 0) was asked for"
             )
         model = request.body.get("model")
-        reply = chat_reply(
+        raw = request.api == "completions"
+        reply = (raw_reply if raw else chat_reply)(
             texts[request.sample],
             model=model if isinstance(model, str) else "recorded",
             usage=NO_TOKENS,
         )
-        return parse_chat(reply)
+        return parse_reply("completions" if raw else "chat", reply)
 
     def _read(self, config: RecordedConfig) -> dict[bytes, list[str]]:
         answers: dict[bytes, list[str]] = {}

@@ -76,18 +76,22 @@ def chat_reply(
     finish: str = "stop",
     usage: Usage,
 ) -> bytes:
-    """A reply as a server would send it, for teachers that are no server."""
+    """A chat reply as a server would send it, for teachers that are no server."""
+    message = {"role": "assistant", "content": text}
+    return _own_reply("chat.completion", {"message": message}, model, finish, usage)
+
+
+def raw_reply(text: str, *, model: str, finish: str = "stop", usage: Usage) -> bytes:
+    """The same to raw text that was continued."""
+    return _own_reply("text_completion", {"text": text}, model, finish, usage)
+
+
+def _own_reply(kind: str, said: Mapping[str, Any], model: str, finish: str, usage: Usage) -> bytes:
     return orjson.dumps(
         {
-            "object": "chat.completion",
+            "object": kind,
             "model": model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": finish,
-                }
-            ],
+            "choices": [{"index": 0, **said, "finish_reason": finish}],
             "usage": {
                 "prompt_tokens": usage.prompt_tokens,
                 "completion_tokens": usage.completion_tokens,

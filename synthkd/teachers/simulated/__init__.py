@@ -43,7 +43,7 @@ from synthkd.teachers.simulated.pool import Pool
 from synthkd.teachers.simulated.problems import Problems
 from synthkd.teachers.simulated.tickets import Tickets
 from synthkd.teachers.simulated.world import World
-from synthkd.teachers.wire import parse_chat
+from synthkd.teachers.wire import parse_reply
 
 WORLDS: Mapping[str, Callable[[float], World]] = {
     "tickets": Tickets,
@@ -88,7 +88,7 @@ def open_world(config: SimulatedConfig, base: Path = Path()) -> SimulatedTeacher
 
 
 class SimulatedTeacher:
-    """One attempt at a time, in the shape of an OpenAI-compatible chat endpoint."""
+    """One attempt at a time, in the shape of an OpenAI-compatible endpoint."""
 
     def __init__(self, config: SimulatedConfig, world: World) -> None:
         self.config = config
@@ -109,7 +109,8 @@ class SimulatedTeacher:
         if self.config.latency_s:
             await asyncio.sleep(self.config.latency_s)
         self._maybe_429(key)
-        return parse_chat(self._reply(request, key, rng))
+        raw = request.api == "completions"
+        return parse_reply("completions" if raw else "chat", self._reply(request, key, rng))
 
     def _maybe_429(self, key: str) -> None:
         rng = random.Random(_seed(self.config.seed, key, "429"))  # noqa: S311  reproducible on purpose
@@ -129,16 +130,19 @@ class SimulatedTeacher:
         finish = "stop"
         if request.max_tokens is not None and _tokens(text) > request.max_tokens:
             text, finish = text[: request.max_tokens * CHARS_PER_TOKEN], "length"
-        asked = _tokens(orjson.dumps(request.body.get("messages")).decode())
+        raw = request.api == "completions"
+        asked = _tokens(orjson.dumps(request.body.get("prompt" if raw else "messages")).decode())
         told = _tokens(text) + _tokens(refusal or "")
         usage = {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told}
         message = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
+        # Raw text has no field for a refusal: there it is words like any other.
+        said = {"text": refusal or text} if raw else {"message": message}
         return orjson.dumps(
             {
                 "id": f"simulated-{key[:16]}",
-                "object": "chat.completion",
+                "object": "text_completion" if raw else "chat.completion",
                 "model": f"simulated-{self.config.world}",
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+                "choices": [{"index": 0, **said, "finish_reason": finish}],
                 "usage": usage,
             }
         )

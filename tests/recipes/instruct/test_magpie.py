@@ -11,7 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from synthkd.errors import ConfigError, PromptError, TeacherRefused, UserError
+from synthkd.config import RecordedConfig
+from synthkd.errors import BudgetReached, ConfigError, PromptError, TeacherRefused, UserError
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.io.rows_file import ROWS, read_rows
 from synthkd.pipeline import Pipeline
@@ -20,9 +21,13 @@ from synthkd.recipes.instruct.magpie import MagpieSettings
 from synthkd.recipes.instruct.turns import KNOWN, TurnTemplate, turn_in
 from synthkd.rows import Fields
 from synthkd.table_kit import Question
+from synthkd.teachers.recorded import RecordedTeacher
 from synthkd.teachers.refusals import Refusals
+from synthkd.teachers.request import Request
 from synthkd.teachers.simulated.instructions import Instructions
+from synthkd.teachers.wire import parse_reply
 from tests.recipes.instruct.growing import completion, grown
+from tests.runs import tree_bytes
 
 CHATML, LLAMA3 = KNOWN["chatml"], KNOWN["llama3"]
 SYSTEMS: list[Fields] = [{"system": "You cook.", "domain": "food"}, {"system": None, "domain": ""}]
@@ -173,6 +178,37 @@ async def test_over_a_socket_raw_text_goes_out_and_a_turn_comes_back(tmp_path: P
     assert again.figures == manifest.figures
     # the stop string ended the reply, so that nothing of the assistant's turn came
     assert {str(row.fields["instruction"])[:8] for row in rows} == {"What is "}
+
+
+async def test_a_run_that_was_stopped_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
+    teacher = {"simulated": {"world": "instructions", "error_rate": 0.2}, "concurrency": 3}
+    file = written(tmp_path, teacher, accept=8)
+
+    async def run(out: str, ledger: str, *limits: str) -> int:
+        loaded = Pipeline.load(file, out=out, ledger=str(tmp_path / ledger), overrides=limits)
+        return (await loaded.run()).teachers["main"].attempts
+
+    whole = await run("whole", "one.db")
+    with pytest.raises(BudgetReached):
+        await run("parts", "other.db", "budget.requests=5")
+    # and from the ledger alone a raw reply is read as it was when it came
+    assert await run("parts", "other.db", "budget.requests=100") == whole - 5
+    assert await run("again", "other.db") == 0
+    datasets = {out: tree_bytes(tmp_path / out / "dataset") for out in ("whole", "parts", "again")}
+    assert datasets["whole"] == datasets["parts"] == datasets["again"]
+
+
+async def test_recorded_answers_to_raw_text_are_replayed_too(tmp_path: Path) -> None:
+    (tmp_path / "said.jsonl").write_text('{"opening": "Once", "said": "upon a time"}\n')
+    config = RecordedConfig(jsonl="said.jsonl", match="opening", text="said")
+    request = Request(
+        api="completions",
+        body={"model": "m", "prompt": "Once"},
+        prompt="magpie/turn",
+        inputs={"opening": "Once"},
+    )
+    reply = (await RecordedTeacher(config, tmp_path / "said.jsonl").complete(request)).reply
+    assert parse_reply("completions", reply).text == "upon a time"
 
 
 def test_a_server_without_raw_text_stops_the_run_and_says_why() -> None:
