@@ -16,7 +16,7 @@
 Examples:
       - inputs: {message: My parcel has not come and I leave today.}
         output: {urgency: high, why: leaves today}
-    student: {prompt: cards/student, metrics: [exact_match]}
+    student: {prompt: cards/student, metrics: [record_exact, record_f1]}
 
 A file `cards/ticket_urgency.yaml` is named `cards/ticket_urgency` and looked for beside the
 pipeline, then where prompts are. A card that nothing could fit, or whose own examples do not, is
