@@ -9,5 +9,6 @@ units.py     numbers with their unit
 values.py    one spelling for each value of a field, or why there is none
 reading.py   a record out of what somebody wrote: fenced, cut, or with other names for its fields
 support.py   whether a passage says a value
+faults.py    why a value has no spelling
 agreeing.py  several readings of one document as one record
 """

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 from typing import Literal
 
@@ -82,7 +83,7 @@ def date_in(words: str, order: DayFirst | None) -> str:
 
 
 def dates_in(words: str, order: DayFirst | None) -> list[tuple[str, ...]]:
-    """Every date in the words, each with what it can be read as: day first, then month first."""
+    """Every date in the words, each with what it can be read as."""
     text = _plain(words[:LONGEST])
     found: list[tuple[int, tuple[str, ...]]] = []
     for pattern in _PATTERNS:
@@ -103,9 +104,7 @@ def _plain(words: str) -> str:
 
 def _ways(match: re.Match[str], order: DayFirst | None) -> Iterator[str]:
     said = match.groupdict()
-    year = int(said["year"].lstrip("'"))
-    if year < 100:
-        year += 1900 if year >= 69 else 2000
+    year = _full(int(said["year"].lstrip("'")))
     if said.get("one") is None:
         month = said.get("m") or MONTHS[said["month"]]
         pairs = [(int(said["d"]), int(month))]
@@ -116,8 +115,17 @@ def _ways(match: re.Match[str], order: DayFirst | None) -> Iterator[str]:
         is_open = max(one, two) <= 12
         if known is not None and is_open:
             pairs = [pairs[known == "mdy"]]
-    for day, month_number in pairs:
-        try:
-            yield date(year, month_number, day).isoformat()
-        except ValueError:
-            continue
+        if known is None and len(said["year"]) == 2:  # 24-03-05 may begin with its year
+            yield from _dates(_full(one), [(int(said["year"]), two)])
+    yield from _dates(year, pairs)
+
+
+def _full(year: int) -> int:
+    return year if year >= 100 else year + (1900 if year >= 69 else 2000)
+
+
+def _dates(year: int, pairs: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """Those of the (day, month) that there are."""
+    for day, month in pairs:
+        with suppress(ValueError):
+            yield date(year, month, day).isoformat()

@@ -41,14 +41,29 @@ _SHARED = {
     "kr": ("", "SEK", "NOK", "DKK", "ISK"),
 }
 """Signs of several currencies; the first is meant where the schema names none of them."""
+_COMMON = (
+    "eur",
+    "usd",
+    "gbp",
+    "chf",
+    "jpy",
+    "sek",
+    "nok",
+    "dkk",
+    "pln",
+    "inr",
+    "cny",
+    "cad",
+    "aud",
+)
 _WORDY = sorted((sign for sign in [*_SIGNS, *_SHARED] if sign[-1].isalpha()), key=len, reverse=True)
 _SIGNED = sorted((sign for sign in [*_SIGNS, *_SHARED] if sign not in _WORDY), key=len)[::-1]
 _CURRENCY = re.compile(
     rf"(?<![A-Za-z])(?:{'|'.join(sorted(CODES))})(?![A-Za-z])"
-    rf"|(?<![A-Za-z])(?:{'|'.join(map(re.escape, _WORDY))})(?![A-Za-z])"
-    rf"|(?:{'|'.join(map(re.escape, _SIGNED))})",
-    re.IGNORECASE,
+    rf"|(?<![A-Za-z])(?i:{'|'.join(map(re.escape, [*_WORDY, *_COMMON]))})(?![A-Za-z])"
+    rf"|(?i:{'|'.join(map(re.escape, _SIGNED))})"
 )
+"""Codes in capitals alone, but for the common ones: "all" and "try" are words."""
 
 
 def money_in(words: str, currency: str | None) -> Json:

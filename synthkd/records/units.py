@@ -85,11 +85,13 @@ UNITS = _units()
 """By every name."""
 _FOLDED: dict[str, Unit | None] = {}
 for _name, _unit in UNITS.items():
+    if len(_name) == 1:
+        continue  # "3 a day" is no current
     _key = _name.casefold()
     _FOLDED[_key] = _unit if _FOLDED.get(_key, _unit) == _unit else None  # mW and MW
-_WORD = r"[^\W\d_]+\.?[23]?"
+_WORD = r"[^\W\d_]+[23]?(?![-\w])"
 _NAME = re.compile(
-    rf"\s?((?:%|\u00b0\s?[CFcf]\b|[\u03a9\u2126]|{_WORD}(?:/[^\W\d_]+)?)(?:\s[^\W\d_]+)?)"
+    rf"\s?((?:%|\u00b0\s?[CFcf]\b|[\u03a9\u2126]|{_WORD}\.?(?:/[^\W\d_]+)?)(?:\s[^\W\d_]+)?)"
 )
 
 
@@ -152,7 +154,10 @@ def _unit_at(text: str, at: int) -> Unit | None:
     """The unit that stands there, in two words or one."""
     if (match := _NAME.match(text, at)) is None:
         return None
-    return unit_named(match[1]) or unit_named(match[1].split()[0])
+    first, *more = match[1].split()
+    if first == "in" and more:  # "5 in all" is no length
+        return None
+    return unit_named(match[1]) or unit_named(first)
 
 
 def _brought(number: Fraction, found: Unit | None, wanted: Unit, words: str) -> Json:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from rich.console import Console
 
 from synthkd.errors import MissingField, Rejected, RowError, TeacherError
+from synthkd.evaluate.predictions import read_predictions
 from synthkd.pipeline import Pipeline
+from synthkd.records.loading import load_schema
 from synthkd.rows import Json
+from synthkd.scoreboard import evaluation_view
 from tests.recipes.conftest import said
 
 Ask = Callable[..., Any]
@@ -181,3 +186,8 @@ async def test_the_pipeline_is_scored_field_by_field(
     panel = next(one for one in manifest.evaluation.contestants if one.role == "panel")
     assert panel.metrics["record_f1"].value > 0.8
     assert list(panel.fields)[-2:] == ["lines.item", "lines.pieces"]
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(evaluation_view(manifest.evaluation))
+    assert console.export_text().count("lines.pieces") == 1  # not of the most frequent label
+    kept = read_predictions(tmp_path / "out" / "predictions.parquet")
+    assert kept.about.record == load_schema(str(ROOT / "data" / "invoice.yaml"), ROOT)

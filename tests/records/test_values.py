@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ def outcome(value: Json, **settings: Any) -> Json:
 
 
 MARCH = "2024-03-05"
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,10 @@ MARCH = "2024-03-05"
         ("03/05/2024", "mdy", MARCH),
         ("03-05-24", "mdy", MARCH),
         ("13/05/2024", "mdy", "2024-05-13"),  # nothing else it could be
+        ("24-03-05", None, "!ambiguous_date"),  # 5 March 2024, or 24 March 2005
+        ("24-03-05", "dmy", "2005-03-24"),
+        ("05/03/24", None, "!ambiguous_date"),
+        ("13/05/99", None, "1999-05-13"),
         ("05/05/2024", None, "2024-05-05"),
         ("05.03.2024", None, MARCH),
         ("03.05.2024", "mdy", MARCH),
@@ -99,6 +108,8 @@ def test_dates(words: Json, order: str | None, told: str) -> None:
         ("−5,00 €", None, -5, "EUR"),
         ("(1,234.56) CHF", None, -1234.56, "CHF"),
         ("5,- €", None, 5, "EUR"),
+        ("in all 20 eur, try it", None, 20, "EUR"),  # ALL and TRY are currencies
+        ("CHF 5.\N{EN DASH}", None, 5, "CHF"),
         ("Total: 5 EUR (5.00 EUR)", None, 5, "EUR"),
         ("0.5 usd", None, 0.5, "USD"),
         ("12.50", "EUR", 12.5, "EUR"),
@@ -146,6 +157,14 @@ def test_money_that_is_none(words: Json, told: Json) -> None:
         ("-5 °C", {"unit": "any"}, {"number": -5, "unit": "°C"}),
         ({"number": 7, "unit": "kg"}, {"unit": "any"}, {"number": 7, "unit": "kg"}),
         ("12 apples", {"unit": "any"}, "!no_unit"),
+        ("5 in all", {"unit": "any"}, "!no_unit"),
+        ("5 in", {"unit": "any"}, {"number": 5, "unit": "in"}),
+        ("3 a day", {"unit": "any"}, "!no_unit"),
+        ("12 t-shirts", {"unit": "any"}, "!no_unit"),
+        ("5 A4 sheets", {"unit": "any"}, "!no_unit"),
+        ("5k", {"unit": "any"}, "!no_unit"),
+        ("5 min.", {"unit": "any"}, {"number": 5, "unit": "min"}),
+        ("5-10 kg", {"unit": "any"}, "!several_values"),
         ("500 g", {"unit": "kg"}, 0.5),
         ("10 lbs", {"unit": "kg"}, 4.5359237),
         ("5 inches", {"unit": "cm"}, 12.7),
@@ -222,6 +241,36 @@ ENUM = {"type": "enum", "choices": {"open": ["unpaid", "未払"], "paid": [], "n
 )
 def test_other_types(value: Json, settings: dict[str, Any], told: Json) -> None:
     assert outcome(value, **settings) == told
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["EUR", "€"]), st.booleans())
+def test_an_amount_is_the_same_in_every_notation(
+    cents: int, currency: str, is_before: bool
+) -> None:
+    english = f"{cents // 100:,}.{cents % 100:02}"
+    swapped = english.translate(str.maketrans(",.", ".,"))
+    wide = "".join(chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in english)
+    ways = [english, swapped, english.replace(",", "'"), swapped.replace(".", "\u202f"), wide]
+    told = [
+        outcome(f"{currency} {way}" if is_before else f"{way} {currency}", type="money")
+        for way in ways
+    ]
+    assert told == [{"amount": cents / 100, "currency": "EUR"}] * len(ways)
+
+
+@given(st.dates(min_value=date(1000, 1, 1)))
+def test_a_date_is_the_same_in_every_way_of_writing(day: date) -> None:
+    month = MONTHS[day.month - 1]
+    ways = [
+        f"{day:%Y}/{day.month}/{day.day}",
+        f"{day:%d.%m.%Y}",
+        f"{day.day} {month} {day:%Y}",
+        f"{month[:3]} {day.day}, {day:%Y}",
+        f"{day:%Y}年{day.month}月{day.day}日",
+    ]
+    assert {str(outcome(way, type="date")) for way in ways} == {day.isoformat()}
+    for order, numbers in (("dmy", f"{day:%d/%m/%Y}"), ("mdy", f"{day:%m/%d/%Y}")):
+        assert outcome(numbers, type="date", order=order) == day.isoformat()
 
 
 FIELDS = st.sampled_from(
