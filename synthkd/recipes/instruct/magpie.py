@@ -49,9 +49,9 @@ CHAT_ONLY = frozenset(
         *("api.mistral.ai", "api.groq.com"),
     }
 )
-"""Hosts whose models take messages alone, as their documentation has it."""
+"""Hosts known to take messages alone; of any other the first question tells."""
 WITH_COMPLETIONS = frozenset({"gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"})
-"""The models there that still take raw text."""
+"""Models there that take raw text all the same."""
 
 
 class MagpieSettings(GrowSettings):
