@@ -85,7 +85,7 @@ class DialogueSettings(SystemSettings):
     @property
     def calls_a_row(self) -> int:
         """Questions to each of them about a row, at most; for the forecast."""
-        return self.turns + 1
+        return self.turns
 
 
 def _needs(config: DialogueSettings) -> Iterable[str]:
@@ -159,8 +159,8 @@ def messages_of(done: Sequence[Exchange], system: str | None) -> list[Message]:
     return said
 
 
-def _profile(row: Row, kit: Kit, config: DialogueSettings) -> str | None:
-    own = answer_text(row.fields.get(config.profile))
+def _profile(row: Row, kit: Kit, config: DialogueSettings) -> Json:
+    own = row.fields.get(config.profile)  # an object is shown as JSON
     if own is None and config.profiles is not None:
         return kit.rng.choice(config.profiles)
     return own

@@ -79,7 +79,7 @@ async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterat
 
     Gives the answer (`into`), `prompt` (instruction and input in one, for a student to be asked
     with), its `style`, the `system` message that it was written under (null = none), `finish`, and
-    of several answers the pool `candidates`. Rejects `no_instruction`,
+    of several answers the pool `candidates`. Rejects `no_instruction`, `bad_input`,
     `no_draft`, `truncated`, `refused`, `content_filter`, `repetition`, `not_text`, `called_tools`,
     `empty_answer`. Figures: answers of each style; with `refine` those that stayed as they were.
     """
@@ -91,7 +91,10 @@ async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterat
         raise Rejected("no_draft", f"there is nothing in {config.into!r} to write anew")
     style = style_of(row.fields.get(config.task), config.styles, config.other)
     system = system_for(row, kit, config)
-    about = answer_text(row.fields.get(config.input)) or ""
+    given = row.fields.get(config.input)
+    about = "" if given is None else answer_text(given)
+    if about is None:
+        raise Rejected("bad_input", f"{config.input} must be a text, got {given!r:.120}")
     prompt: str = getattr(config, f"{style}_prompt")
     known: dict[str, Json] = {
         "instruction": instruction,

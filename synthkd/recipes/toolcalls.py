@@ -41,6 +41,10 @@ class Tool:
 
     def faults(self, arguments: str) -> tuple[str, ...]:
         """What is wrong with arguments in JSON; empty = they fit."""
+        try:
+            orjson.loads(arguments)  # a fence around them is read in answers, and no JSON in a call
+        except orjson.JSONDecodeError as error:
+            return (f"they are not JSON: {error}",)
         read = self.schema.read(arguments)
         if read.faults:
             return read.faults

@@ -85,6 +85,8 @@ async def test_it_ends_after_so_many_turns_and_may_begin_with_a_field() -> None:
         await talk([], [], row={**ROW, "first": ""}, opening="first")
     drawn = await talk(["a"], ["b"], {"instruction": "x"}, turns=1, profiles=["a nurse"])
     assert drawn.fields["profile"] == "a nurse"
+    whole = await talk(["a"], ["b"], {"instruction": "x", "profile": {"age": 7}}, turns=1)
+    assert '{"age":7}' in whole.teachers["u"].asked[0].body["messages"][0]["content"]
 
 
 async def test_the_assistant_must_ask_before_it_advises() -> None:

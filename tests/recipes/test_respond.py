@@ -92,6 +92,7 @@ async def test_several_answers_are_a_pool(ask: Callable[..., Any]) -> None:
         ({}, {"instruction": " "}, "x", "no_instruction"),
         ({}, {"instruction": ["x"]}, "x", "no_instruction"),
         ({"refine": True}, {**ROW, "output": None}, "x", "no_draft"),
+        ({}, {**ROW, "input": ["2", "3"]}, "x", "bad_input"),
         ({}, ROW, said("Fi", finish="length"), "truncated"),
         ({}, ROW, said("", refusal="no"), "refused"),
         ({}, ROW, "  ", "empty_answer"),

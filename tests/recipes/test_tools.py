@@ -197,6 +197,8 @@ XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
         ([USER, {**calls("1"), "content": None}, result("1"), END], []),
         ([USER, calls("1", "weather", {"city": "Oslo"}), result("1"), END], []),
         ([USER, calls("1", "weather", "{"), result("1"), END], ["bad_arguments"]),
+        ([USER, calls("1", arguments="```json\n{}\n```"), result("1"), END], ["bad_arguments"]),
+        ([USER, calls("1", arguments="[]"), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", "wether"), result("1"), END], ["unknown_tool"]),
         ([USER, calls("1"), END], ["call_without_result"]),
         ([USER, result("1"), END], ["result_without_call"]),
