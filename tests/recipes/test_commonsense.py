@@ -382,9 +382,9 @@ async def test_a_part_of_the_heads_is_judged(ask: Ask) -> None:
     row = {"head": HEAD, "statement": "Alex lends Chris a bike. Alex wants it back."}
     judged = {"share": 1.0}
     for reply, valid, lost in [
-        ('{"label": "valid", "confidence": 0.8}', True, []),
-        ("invalid", False, []),
-        ("who knows", None, ["bad_label"]),
+        ('{"label": "holds", "confidence": 0.8}', True, []),
+        ("Fails.", False, []),
+        ("It does not hold.", None, ["bad_label"]),
     ]:
         asked = await ask("commonsense.judge", judged, row, [reply])
         assert asked.fields["valid"] is valid

@@ -22,7 +22,8 @@ from synthkd.recipes.replies import loss_of
 from synthkd.rows import Row
 from synthkd.steps import Kit, StepSettings, step
 
-HOLDS, FAILS = "valid", "invalid"
+HOLDS, FAILS = "holds", "fails"
+"""No words that "not" turns into the other: "it is not valid" names the label valid."""
 
 
 class JudgeSettings(StepSettings):
@@ -31,7 +32,7 @@ class JudgeSettings(StepSettings):
     teacher: str
     """Whom to ask."""
     prompt: str = "commonsense/holds"
-    """The prompt; asks for `valid` or `invalid`."""
+    """The prompt; asks for `holds` or `fails`."""
     head: str = "head"
     """The field by which rows are judged together."""
     share: Share = 0.2

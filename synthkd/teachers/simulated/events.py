@@ -148,7 +148,7 @@ class Events:
             right = holds(str(inputs["statement"]))
             right = not right if rng.random() < self._error_rate else right
             labels = inputs.get("labels")
-            words = labels if isinstance(labels, Sequence) else ("valid", "invalid")
+            words = labels if isinstance(labels, Sequence) else ("holds", "fails")
             return orjson.dumps({"label": words[0 if right else 1], "confidence": 0.9}).decode()
         count = int(str(inputs.get("count", 5)))
         if "opening" in inputs:
