@@ -58,6 +58,7 @@ HOLDS = "name, about, instruction, inputs, output; see docs/recipes/cards.md"
 TEXT = "string"
 DEFINITIONS = ("$defs", "definitions")
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
 _NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 
@@ -86,7 +87,7 @@ class Card(Settings):
     """What the task is for."""
     instruction: Sentence
     """What the student is asked to do; the same in every row."""
-    inputs: Annotated[Mapping[str, dict[str, Any]], Field(min_length=1)]
+    inputs: Annotated[Mapping[InputName, dict[str, Any]], Field(min_length=1)]
     """Name -> JSON Schema, with a `description`."""
     output: dict[str, Any]
     """A JSON Schema; `{type: string}` = free text."""

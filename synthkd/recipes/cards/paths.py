@@ -107,7 +107,8 @@ def unknown(path: Sequence[str], schema: Mapping[str, Any]) -> str | None:
                 return f"{there} is no list"
             at = at.get("items", True)
             continue
-        properties = at.get("properties") or {}
+        told = at.get("properties")
+        properties = told if isinstance(told, Mapping) else {}
         if step in properties:
             at = properties[step]
         elif at.get("type", "object") != "object" or at.get("additionalProperties") is False:
@@ -121,8 +122,9 @@ def unknown(path: Sequence[str], schema: Mapping[str, Any]) -> str | None:
 def _resolved(part: Any, schema: Mapping[str, Any]) -> Any:
     for _ in range(100):  # a reference to a reference; one that goes round may be anything
         target = part.get("$ref") if isinstance(part, Mapping) else None
-        if target is None:
+        if target is None or str(target).count("/") < 2:
             return part
         _, where, name = str(target).split("/", 2)
-        part = (schema.get(where) or {}).get(name)
+        there = schema.get(where)
+        part = there.get(name) if isinstance(there, Mapping) else True
     return True

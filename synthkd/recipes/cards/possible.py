@@ -9,7 +9,7 @@ A teacher that is asked for the impossible is asked for ever, so this is said be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synthkd.rows import Json
@@ -42,7 +42,7 @@ def impossible(schema: Mapping[str, Any]) -> Iterator[str]:
     """
     yield from _in(schema, "")
     for place in ("$defs", "definitions"):
-        for name, part in dict(schema.get(place, {})).items():
+        for name, part in _named(schema.get(place)).items():
             yield from _in(part, f"{place}.{name}")
             if _needs_itself(f"#/{place}/{name}", part, schema, set()):
                 yield f"{place}.{name}: needs a value of its own kind inside of it, without end"
@@ -53,16 +53,16 @@ def _in(schema: Any, place: str) -> Iterator[str]:
         return
     where = place or "the whole"
     yield from (f"{where}: {fault}" for fault in (*_bounds(schema), *_values(schema)))
-    properties = schema.get("properties") or {}
+    properties = _named(schema.get("properties"))
     if schema.get("additionalProperties") is False:
-        for name in schema.get("required") or ():
+        for name in _listed(schema.get("required")):
             if name not in properties:
                 yield f"{where}: {name!r} is required, and is no property, and no other is allowed"
-    for name, part in dict(properties).items():
+    for name, part in properties.items():
         yield from _in(part, f"{place}.{name}".lstrip("."))
     yield from _in(schema.get("items"), f"{place}[]")
     yield from _in(schema.get("additionalProperties"), f"{place}.*".lstrip("."))
-    for number, part in enumerate(schema.get("anyOf") or ()):
+    for number, part in enumerate(_listed(schema.get("anyOf"))):
         yield from _in(part, f"{place}.anyOf[{number}]".lstrip("."))
 
 
@@ -100,13 +100,22 @@ def _has_integer(schema: Mapping[str, Any]) -> bool:
 def _values(schema: Mapping[str, Any]) -> Iterator[str]:
     """Lists of values without any, or with none of the type."""
     for word in ("enum", "anyOf"):
-        if word in schema and not schema[word]:
+        if schema.get(word) == []:
             yield f"{word} is empty: list at least one"
-    values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+    values = _listed(schema.get("enum")) or ([schema["const"]] if "const" in schema else [])
     kinds = schema.get("type")
-    named = [kinds] if isinstance(kinds, str) else list(kinds or ())
-    if values and named and not any(_is(value, kind) for value in values for kind in named):
-        yield f"none of {values!r:.80} is of the type {' or '.join(named)}"
+    named = [kinds] if isinstance(kinds, str) else _listed(kinds)
+    if values and named and not any(_is(value, str(kind)) for value in values for kind in named):
+        yield f"none of {values!r:.80} is of the type {' or '.join(map(str, named))}"
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """A list; what is none is a fault that `Schema.of` tells."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _named(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _is(value: Json, kind: str) -> bool:
@@ -122,14 +131,15 @@ def _needs_itself(name: str, part: Any, schema: Mapping[str, Any], seen: set[str
     if (target := part.get("$ref")) is not None:
         if target == name:
             return True
-        if target in seen:
+        if target in seen or str(target).count("/") < 2:
             return False
         _, where, other = str(target).split("/", 2)
-        return _needs_itself(name, (schema.get(where) or {}).get(other), schema, {*seen, target})
-    inside = [(part.get("properties") or {}).get(each) for each in part.get("required") or ()]
+        return _needs_itself(name, _named(schema.get(where)).get(other), schema, {*seen, target})
+    properties = _named(part.get("properties"))
+    inside = [properties.get(each) for each in _listed(part.get("required"))]
     if isinstance(part.get("minItems"), int) and part["minItems"] > 0:
         inside.append(part.get("items"))
-    ways = part.get("anyOf")
+    ways = _listed(part.get("anyOf"))
     if ways and all(_needs_itself(name, way, schema, seen) for way in ways):
         return True
     return any(_needs_itself(name, each, schema, seen) for each in inside)

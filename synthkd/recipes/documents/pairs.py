@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from synthkd.kit import Kit
 from synthkd.recipes.documents.pair import DocumentSettings, Pair, asked_wrongly, fault_of, told
 from synthkd.recipes.documents.reading import (
+    PAIRS,
     Reading,
     borne_out,
     ended,
@@ -65,7 +66,7 @@ async def _found(reading: Reading, config: PairsSettings) -> list[Pair]:
     kit, names = reading.kit, reading.kit.prompts[config.prompt].inputs
     texts = [reading.document[start:end] for start, end in reading.spans]
     inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
-    replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher])
+    replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher], schema=PAIRS)
     found: list[Pair] = []
     seen: set[str] = set()
     for number, reply in enumerate(replies):

@@ -24,6 +24,8 @@ from synthkd.recipes.documents.pair import (
     told,
 )
 from synthkd.recipes.documents.reading import (
+    ANSWER,
+    QUESTIONS,
     Reading,
     borne_out,
     ended,
@@ -110,7 +112,7 @@ async def _asked(reading: Reading, config: QuestionsSettings) -> list[_Asked]:
     kit, texts = reading.kit, [reading.document[start:end] for start, end in reading.spans]
     names = kit.prompts[config.prompt].inputs
     inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
-    replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher])
+    replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher], schema=QUESTIONS)
     found: list[_Asked] = []
     seen: set[str] = set()
     for number, reply in enumerate(replies):
@@ -137,7 +139,9 @@ async def _answered(
         start, end = reading.spans[number]
         text = reading.document[start:end]
         inputs.append(inputs_of(reading.row, names, passage=text, question=question))
-    replies = await kit.ask_each(config.answer_prompt, inputs, teachers=[config.teacher])
+    replies = await kit.ask_each(
+        config.answer_prompt, inputs, teachers=[config.teacher], schema=ANSWER
+    )
     pairs: list[Pair] = []
     for one, reply in zip(asked, replies, strict=True):
         value, keys = reading.value(reply)

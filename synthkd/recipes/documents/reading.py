@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,35 @@ from synthkd.kit import Kit
 from synthkd.recipes.documents.pair import DocumentSettings, Pair
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Json, Row
+from synthkd.schemas import Schema
 from synthkd.steps import inputs_of
 from synthkd.teachers.request import Completion
+
+
+def _asked_for(name: str, properties: Mapping[str, Any]) -> Schema:
+    """The schema that goes out with a question, whatever prompt asks it."""
+    return Schema.of(
+        f"documents_{name}",
+        {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        },
+    )
+
+
+_TEXT = {"type": "string", "minLength": 1}
+_PAIR = {
+    "type": "object",
+    "properties": {"instruction": _TEXT, "response": _TEXT},
+    "required": ["instruction", "response"],
+    "additionalProperties": False,
+}
+QUESTIONS = _asked_for("questions", {"questions": {"type": "array", "items": _TEXT}})
+ANSWER = _asked_for("answer", {"answer": {"type": ["string", "null"]}})
+PAIRS = _asked_for("pairs", {"pairs": {"type": "array", "items": _PAIR}})
+VERDICT = _asked_for("judge", {"supported": {"type": "boolean"}, "alone": {"type": "boolean"}})
 
 USUAL_PASSAGES = 4
 """Of a document of about 700 words, for the forecast, which knows no document."""
@@ -95,7 +122,7 @@ async def borne_out(
     if not judged:
         return list(pairs)
     replies = await reading.kit.ask_each(
-        config.judge_prompt, inputs, teachers=[config.judge.teacher]
+        config.judge_prompt, inputs, teachers=[config.judge.teacher], schema=VERDICT
     )
     refused: set[int] = set()
     for pair, reply in zip(judged, replies, strict=True):

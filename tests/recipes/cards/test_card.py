@@ -263,6 +263,11 @@ def test_the_fields_of_a_row() -> None:
         ({"accept": [{"rule": "run", "of": "output.kind"}]}, "'stands_in', 'in_list', 'words'"),
         ({"inputs": {}}, "at least 1"),
         ({"inputs": {"text": {"type": "text"}}}, "type must be one of string"),
+        ({"inputs": {"a.b": {"type": "string"}}}, "should match pattern"),
+        ({"output": {"type": "object", "properties": ["a"], "required": 3}}, "output: "),
+        ({"output": {"enum": "abc"}}, "enum must be a list"),
+        ({"output": {"$ref": "nowhere"}}, "names none of $defs"),
+        ({"output": {"type": "array", "anyOf": 1, "items": 2}}, "output: "),
         ({"output": {"type": "object", "minProperties": 1}}, "'minProperties' cannot be checked"),
         (
             {"examples": [{"inputs": {"text": "a", "names": []}, "output": {"kind": "one"}}]},
