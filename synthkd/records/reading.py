@@ -178,7 +178,7 @@ def _read_one(said: Json, one: RecordField, path: Path, found: ReadRecord) -> No
         found.leaves.append(Leaf(path=path, state="missing", evidence=evidence))
         return
     try:
-        plain = normal(value, one)
+        plain = normal(_alone(value), one)
     except NotNormal as error:
         lost = Leaf(path=path, state="lost", reason=error.reason, detail=error.detail[:200])
         found.leaves.append(replace(lost, evidence=evidence))
@@ -221,8 +221,8 @@ def _apart(said: Json) -> tuple[Json, str | None]:
     if not isinstance(said, Mapping):
         return said, None
     named = {key_of(key): part for key, part in said.items()}
-    quotes = (named[key] for key in _EVIDENCES if isinstance(named.get(key), str))
-    evidence = next((str(quote) for quote in quotes), None)
+    quotes = (_text_of(named[key]) for key in _EVIDENCES if key in named)
+    evidence = next((quote for quote in quotes if quote is not None), None)
     if VALUE in named:
         return named[VALUE], evidence
     if evidence is not None:
@@ -235,6 +235,20 @@ def listed(one: RecordField, path: Path, leaves: Sequence[Leaf]) -> list[tuple[i
     places = sorted({p for leaf in leaves if isinstance(p := _at(leaf, path), int)})
     items = [(place, _item(one, (*path, place), leaves)) for place in places]
     return [(place, item) for place, item in items if not is_void(item)]
+
+
+def _text_of(value: Json) -> str | None:
+    """A text, or the first one of a list of quotes."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = next((one for one in value if isinstance(one, str)), None)
+    return value if isinstance(value, str) else None
+
+
+def _alone(value: Json) -> Json:
+    """The one item of a list, where one value was asked for."""
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
+        return value[0]
+    return value
 
 
 def _built(one: RecordField, path: Path, leaves: Sequence[Leaf]) -> Json:

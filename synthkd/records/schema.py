@@ -109,6 +109,8 @@ class RecordField(BaseModel):
         if other := sorted(given - OF_TYPE[self.type]):
             kinds = [kind for kind, names in OF_TYPE.items() if other[0] in names]
             raise ValueError(f"{other[0]} is for type {kinds[0]}, not for {self.type}")
+        if self.literal is not None and self.type in ("boolean", "record"):
+            raise ValueError(f"literal: a {self.type} stands in no text as it is: leave it out")
         if self.type == "enum":
             _check_choices(self.choices)
         if self.type == "record":
@@ -216,7 +218,7 @@ def _wire(field: RecordField) -> dict[str, Any]:
     else:
         value = WIRE.get(field.type, {"type": ["string", "null"]})
         if field.type == "enum":
-            value = {"enum": [*field.choices, None]}
+            value = {"type": ["string", "null"], "enum": [*field.choices, None]}
         said = {VALUE: dict(value), EVIDENCE: {"type": ["string", "null"]}}
         one = _object({}) | {"properties": said, "required": [VALUE, EVIDENCE]}
     told = {"description": field.description} if field.description else {}

@@ -73,6 +73,8 @@ BOTH = {"no": "A-1", "total": FIVE}
         ('{"tags": "a"}', {"tags": ["a"]}, []),
         ('{"tags": []}', {"tags": []}, []),
         ('{"tags": null}', {}, []),
+        ('{"no": ["A-1"], "total": {"value": ["5 EUR"]}}', BOTH, []),
+        ('{"no": ["A-1", "A-2"]}', {}, ["not_a_value"]),
         ('{"sender": {"City": "Oslo"}}', {"sender": {"city": "Oslo", "zip": None}}, []),
         ('{"sender": {"value": {"city": "Oslo"}}}', {"sender": {"city": "Oslo", "zip": None}}, []),
         ('{"sender": "Oslo"}', {}, ["not_a_record"]),
@@ -94,6 +96,11 @@ def test_ways_of_writing(text: str, told: dict[str, Json] | None, faults: list[s
     assert reasons == faults
     hook: Json = {"lines": [{"item": "hook", "pieces": 3}]}
     assert record(text) == (hook if told is None else told)
+
+
+def test_of_several_quotes_the_first_counts() -> None:
+    (no, *_) = read_record('{"no": {"Value": "A-1", "quote": [3, "a", "b"]}}', SCHEMA).leaves
+    assert (no.value, no.evidence) == ("A-1", "a")
 
 
 def test_null_missing_and_lost_are_three_things() -> None:

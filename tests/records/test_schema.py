@@ -31,6 +31,7 @@ INVOICE = str(ROOT / "data" / "invoice.yaml")
         ({"a": {"order": "dmy"}}, "order is for type date, not for text"),
         ({"a": {"type": "money", "currency": "EURO"}}, "'EURO' is no currency of ISO 4217"),
         ({"a": {"type": "number", "unit": "stone"}}, "no unit is called 'stone'; there are any, %"),
+        ({"a": {"type": "boolean", "literal": True}}, "a boolean stands in no text"),
         ({"a": {"type": "record"}}, "type record needs `fields`"),
         (
             {"a": {"type": "record", "fields": {"b": {"type": "record", "fields": {"c": {}}}}}},
@@ -53,15 +54,22 @@ def test_a_schema_that_no_reply_could_fit_is_one_clear_error(
 def test_the_error_is_told_when_the_plan_is_made(tmp_path: Path) -> None:
     record = {"fields": {"total": {"type": "colour"}}}
     step = {"use": "extract", "with": {"teachers": ["a"], "record": record}}
+    weighed: dict[str, Any] = {
+        "use": "extract.reconcile",
+        "with": {"record": record, "weights": {"b": 2}},
+    }
     raw: dict[str, Any] = {
         "name": "x",
         "teachers": {"a": {"simulated": {"world": "forms"}}},
         "source": {"jsonl": "x.jsonl", "holdout": {"test": 0.5, "by": ["text"]}},
-        "steps": [step],
+        "steps": [step, weighed],
         "evaluate": {"gold": "record", "metrics": ["record_f1"], "record": "missing.yaml"},
     }
     with pytest.raises(UserError, match=r"steps\[0\]\.with: record: record: fields\.total\.type"):
         compile_plan(raw, tmp_path / "p.yaml")
+    with pytest.raises(UserError, match="weights: no teacher is named 'b'; there are: a"):
+        compile_plan(raw, tmp_path / "p.yaml")
+    weighed["with"]["weights"] = {"a": 2}
     record["fields"]["total"]["type"] = "money"
     with pytest.raises(UserError, match=r"evaluate\.record: missing\.yaml: no such file"):
         compile_plan(raw, tmp_path / "p.yaml")

@@ -7,14 +7,15 @@ support: {total: {support: 0.67, teachers: [a, b], spans: [{start: 40, end: 52, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Annotated
 
 from pydantic import Field
 
-from synthkd.config import Share
+from synthkd.config import Share, TeacherConfig
 from synthkd.curate.extract.held import readings_of
 from synthkd.errors import Rejected
+from synthkd.hints import near
 from synthkd.recipes.extract import RecordSettings
 from synthkd.records.agreeing import Ties, agree
 from synthkd.records.loading import load_schema
@@ -36,6 +37,13 @@ class ReconcileSettings(RecordSettings):
     """The field for who says each value, and where it stands."""
     keep_incomplete: bool = False
     """Whether a row stays whose record lacks a required field."""
+
+    def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
+        """Who is weighed must be there; without teachers the readings are of another run."""
+        for name in self.weights if teachers else ():
+            if name not in teachers:
+                hint = near(name, teachers) or f"; there are: {', '.join(teachers)}"
+                yield f"weights: no teacher is named {name!r}{hint}"
 
 
 @step(
