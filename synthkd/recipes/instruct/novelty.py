@@ -162,8 +162,11 @@ class Novelty:
         """The places that stand in any of the lists, ascending, each once."""
         import numpy as np
 
-        views = [np.frombuffer(each, dtype=np.int32) for each in having]
-        return np.unique(np.concatenate(views))
+        places = np.concatenate([np.frombuffer(each, dtype=np.int32) for each in having])
+        places.sort()  # of some thousands `np.unique` takes several times as long
+        first = np.ones(len(places), dtype=bool)
+        np.not_equal(places[1:], places[:-1], out=first[1:])
+        return places[first]
 
     def _best(
         self, words: Sequence[str], tokens: Sequence[int], places: Places, *, above: bool

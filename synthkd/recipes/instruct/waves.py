@@ -19,6 +19,7 @@ answered: it is asked again, and if that is of no use the run stops, to be gone 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
@@ -82,13 +83,14 @@ class GrowSettings(StepSettings):
 
 
 def most_questions(config: GrowSettings, per_question: int) -> int:
-    """How many questions are asked at most: with a lower yield the run stops.
+    """How many questions are asked at most, but for checks: with a lower yield the run stops.
 
-    Every question counts for `per_question` candidates, the missing ones as lost.
+    Every question counts for at least `per_question` candidates. So many waves bring as many as the
+    yield is told of, and where the run goes on behind them, they brought at least the lowest yield.
     """
-    candidates = config.accept / config.min_yield + config.yield_over
-    waves = -(-candidates // (per_question * config.wave)) + 1
-    return int(waves) * config.wave
+    waves = -(-config.yield_over // (per_question * config.wave))
+    least = math.ceil(config.min_yield * config.yield_over)
+    return -(-config.accept // least) * waves * config.wave
 
 
 def new_rows(config: GrowSettings, rows: int) -> int:
@@ -190,7 +192,7 @@ class _Growth:
         while not self._yield.is_full:
             wave = self._writer.questions(self._pool, self._kit.rng, self._config.wave)
             if not wave:
-                raise self._stopped("there is nothing more to ask")
+                raise self._stopped("there is nothing more to ask", "give it more rows")
             replies = self._answers(wave)
             if self._kit.waiting is not None:
                 return
@@ -209,10 +211,11 @@ class _Growth:
             self._kit.note(self._yield.figures())
             self._kit.tell(self._yield.in_words())
             if not self._yield.is_full and (why := self._yield.too_low(self._config.min_yield)):
-                raise self._stopped(why)
+                way = "mend the prompt or the teacher, or lower min_yield to go on"
+                raise self._stopped(why, way)
 
-    def _stopped(self, why: str) -> TooManyLost:
-        return TooManyLost(f"{self._kit.desk.step}: {self._yield.stopped(why)}")
+    def _stopped(self, why: str, way: str) -> TooManyLost:
+        return TooManyLost(f"{self._kit.desk.step}: {self._yield.stopped(why, way)}")
 
     # --- asking
 
@@ -235,7 +238,8 @@ class _Growth:
         if open_ones and self._kit.waiting is None:
             raise self._stopped(
                 f"{len(open_ones)} of {len(wave)} questions of wave {self._yield.waves + 1} have"
-                f" no answer ({open_ones[0]}), and all that follows depends on them"
+                f" no answer ({open_ones[0]}), and all that follows depends on them",
+                "run again to go on, not with --offline",
             )
         return replies
 

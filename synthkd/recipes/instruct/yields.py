@@ -132,26 +132,30 @@ class Yield:
 
     def in_words(self) -> str:
         """How far it is, for displays."""
+        left = self._left()
         return (
             f"{self.accepted:,} of {self._accept:,} accepted, yield {self._of_last:.0%},"
-            f" {self._left()} to go"
+            f" {'no end in sight' if left is None else f'{left} to go'}"
         )
 
-    def _left(self) -> str:
+    def _left(self) -> str | None:
+        """What the rest will take; None = it will never come."""
         to_go, usd = self._questions_to_go, self._usd_to_go
         if to_go is None:
-            return "no end of questions"
+            return None
         return f"about {to_go:,} questions{f' and {usd:,.2f} USD' if usd else ''}"
 
-    def stopped(self, why: str) -> str:
+    def stopped(self, why: str, way: str) -> str:
         """The end before all were accepted: why, figures, and the ways out."""
         lost = ", ".join(f"{times:,} {reason}" for reason, times in self.lost.most_common(6))
+        left = self._left()
+        if self.accepted:
+            way += f", or take what there is with accept: {self.accepted}, which asks nothing new"
+        rest = "will never come" if left is None else f"takes {left}"
         return (
             f"{why}. Accepted {self.accepted:,} of {self._accept:,} rows from"
             f" {self.questions:,} questions in {self.waves:,} waves; lost: {lost or 'nothing'}; at"
-            f" this yield there are {self._left()} to go. What was paid for is kept: run again to"
-            f" go on, mend the prompt, or take what there is with accept: {max(1, self.accepted)},"
-            " which asks nothing new"
+            f" this yield the rest {rest}. What was paid for is kept: {way}"
         )
 
 

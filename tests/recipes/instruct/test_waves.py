@@ -25,6 +25,7 @@ from synthkd.io.sources import side_of
 from synthkd.io.spool import RowSpool, Table
 from synthkd.pipeline import Pipeline
 from synthkd.recipes.instruct.seeded import SelfSettings, self_instruct
+from synthkd.recipes.instruct.waves import most_questions
 from synthkd.recipes.instruct.yields import Yield
 from synthkd.rows import Fields, source_row
 from synthkd.table_kit import Question
@@ -130,6 +131,36 @@ def test_a_question_without_an_answer_is_asked_again_and_then_ends_the_run(tmp_p
         found = grown("instruct.self", SMALL, SEEDS, lambda question, e=error: e, tmp_path)  # type: ignore[misc]
         assert isinstance(found.ended, TooManyLost)
         assert "2 of 2 questions of wave 1 have no answer" in str(found.ended)
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_no_more_is_asked_than_the_forecast_says(number: int, tmp_path: Path) -> None:
+    """Whatever the teacher gives: few or many items, new ones at any rate, in any stretches."""
+    rng = random.Random(number)
+    rate = rng.choice([0.05, 0.1, 0.2, 0.5])
+    settings = {
+        "accept": rng.randint(1, 40),
+        "wave": rng.randint(1, 12),
+        "per_question": rng.randint(1, 5),
+        "yield_over": rng.randint(1, 60),
+        "min_yield": rng.choice([0.05, 0.1, 0.3]),
+        "max_similarity": 1.0,
+        "form": {"min_words": 1},
+    }
+
+    def writes_some(question: Question) -> str:
+        items = [
+            f"word{rng.random()}" if rng.random() < rate else "?"
+            for _ in range(rng.choice([0, 1, 3, 9]))
+        ]
+        return "\n".join(f"{place}. {item}" for place, item in enumerate(items))
+
+    found = grown("instruct.self", settings, SEEDS, writes_some, tmp_path)
+    assert found.ended is None or "yield too low" in str(found.ended)
+    config = SelfSettings.model_validate({"teacher": "main", **settings})
+    asked = sum(map(len, found.kit.waves))
+    assert asked <= most_questions(config, config.per_question)
+    assert (len(found.new) == config.accept) == (found.ended is None)
 
 
 def test_seeds_that_are_dropped_are_in_the_account(tmp_path: Path) -> None:
@@ -246,7 +277,8 @@ def test_a_run_of_which_nothing_comes_stops_and_pays_for_nothing_twice(tmp_path:
             pipeline(tmp_path, "p", teachers=empty).run_sync()
         assert stopped.value.exit_code == 4
         assert "from 27 questions in 9 waves; lost: 189 not_given, 27 no_list" in str(stopped.value)
-        assert "no end of questions to go" in str(stopped.value)
+        assert "at this yield the rest will never come" in str(stopped.value)
+        assert "take what there is" not in str(stopped.value)
     told = orjson.loads((tmp_path / "out" / "stopped" / "stopped.json").read_bytes())
     assert told["spend"]["requests"] == 27
 
