@@ -10,6 +10,7 @@ against the tools that are declared before it gets a result. Nothing is called a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -17,7 +18,9 @@ import orjson
 from pydantic import Field, model_validator
 
 from synthkd.config import Count
-from synthkd.errors import Rejected, RowError
+from synthkd.errors import Rejected, RowError, UserError
+from synthkd.io.paths import find_file
+from synthkd.pipeline_file import read_yaml
 from synthkd.recipes.replies import Loss, give_up, loss_of
 from synthkd.recipes.systems import SYSTEM, SystemSettings, system_for
 from synthkd.recipes.toolcalls import Tools, call_fault, declared, in_json
@@ -44,6 +47,8 @@ class ToolsSettings(SystemSettings):
     """The field with the task."""
     tools: str | Annotated[list[dict[str, Any]], Field(min_length=1)] = "tools"
     """The field with the declarations, or the declarations themselves."""
+    tools_file: str | None = None
+    """A file with the declarations (YAML or JSON: `tools: [...]`), in place of `tools`."""
     native: bool = False
     """Whether tools and calls travel in the API's own fields, for servers that parse calls; false =
     as JSON in text, which any model can be asked for."""
@@ -74,11 +79,23 @@ class ToolsSettings(SystemSettings):
     def faults(self, folder: Path) -> Iterable[str]:
         """Look at the declarations, if they are here."""
         yield from super().faults(folder)
-        if not isinstance(self.tools, str):
-            try:
-                declared(self.tools)
-            except ValueError as error:
-                yield f"tools: {error}"
+        setting = "tools" if self.tools_file is None else "tools_file"
+        try:
+            told = self.declarations(folder)
+            if told is not None:
+                declared(told)
+        except (UserError, ValueError) as error:
+            yield f"{setting}: {error}"
+
+    def declarations(self, folder: Path) -> Json:
+        """The declarations of settings or file; None = each row has its own.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        if self.tools_file is not None:
+            return tools_of(find_file(self.tools_file, folder))
+        return None if isinstance(self.tools, str) else self.tools
 
     @property
     def teachers(self) -> list[str]:
@@ -88,7 +105,8 @@ class ToolsSettings(SystemSettings):
     @property
     def also_shown(self) -> list[str]:
         """Fields that a teacher sees inside of what is computed, where a row has them."""
-        named = [self.instruction, self.tools, self.results, SYSTEM]
+        of_row = self.tools if self.tools_file is None else None
+        named = [self.instruction, of_row, self.results, SYSTEM]
         return [name for name in named if isinstance(name, str)]
 
     @property
@@ -97,9 +115,20 @@ class ToolsSettings(SystemSettings):
         return self.steps + self.repair
 
 
+@lru_cache(maxsize=8)
+def tools_of(path: Path) -> Json:
+    """The declarations of a file; `declared` reads them.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    told: Json = read_yaml(path, holds="tools: a list of declarations").get("tools")
+    return [] if told is None else told
+
+
 def _needs(config: ToolsSettings) -> Iterable[str]:
     named = [config.instruction, config.results]
-    named += [config.tools] if isinstance(config.tools, str) else []
+    named += [config.tools] if isinstance(config.tools, str) and not config.tools_file else []
     return [name for name in named if name is not None]
 
 
@@ -136,7 +165,9 @@ async def tools(row: Row, kit: Kit, config: ToolsSettings, /) -> AsyncIterator[R
     task = answer_text(row.fields.get(config.instruction))
     if task is None or not task.strip():
         raise Rejected("no_task", f"{config.instruction} is {task!r}")
-    told = row.fields.get(config.tools) if isinstance(config.tools, str) else config.tools
+    told = config.declarations(kit.desk.folder)
+    if told is None:
+        told = row.fields.get(str(config.tools))
     try:
         known = declared(told)
     except ValueError as error:

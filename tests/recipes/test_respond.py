@@ -13,6 +13,7 @@ from synthkd.errors import Rejected, RowError, Unanswered
 from synthkd.outflow import outflows
 from synthkd.pipeline_file import read_yaml
 from synthkd.plan import compile_plan
+from synthkd.prompts import shipped_folder
 from synthkd.recipes.styles import STYLES, style_of
 from synthkd.recipes.systems import SystemSettings
 from tests.recipes.conftest import said
@@ -26,6 +27,8 @@ def system_and_user(done: Any, teacher: str = "main") -> tuple[str, str]:
 
 
 def test_the_table_has_the_32_classes_and_settings_come_first() -> None:
+    listed = read_yaml(shipped_folder("prompts") / "tag" / "tasks.yaml")
+    assert list(STYLES) == list(listed["shares"])
     assert len(STYLES) == 32
     assert Counter(STYLES.values()) == {"stepwise": 2, "code": 2, "plain": 28}
     table: Any = [

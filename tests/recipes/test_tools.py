@@ -113,6 +113,22 @@ async def test_recorded_results_come_first() -> None:
         ToolsSettings(teacher="a")
 
 
+async def test_declarations_may_stand_in_a_file(tmp_path: Path) -> None:
+    for name, told in [("good.json", [WEATHER]), ("bad.json", [CLOCK, CLOCK]), ("none.json", None)]:
+        Path(tmp_path, name).write_bytes(orjson.dumps({"tools": told}))  # noqa: ASYNC240
+    row = {"instruction": "Rain in Oslo?"}
+    file = str(tmp_path / "good.json")
+    done = await run([acts(OSLO), FINAL], ["rain"], row=row, tools_file=file)
+    assert done.fields["tools"] == [WEATHER]
+    for name, fault in [("bad", "twice"), ("none", "at least one"), ("gone", "no such file")]:
+        config = ToolsSettings(**SETTINGS, tools_file=f"{name}.json")
+        (said_of_it,) = config.faults(tmp_path)
+        assert fault in said_of_it
+    assert not list(ToolsSettings(**SETTINGS, tools_file="good.json").faults(tmp_path))
+    (inline,) = ToolsSettings(**SETTINGS, tools=[CLOCK, CLOCK]).faults(tmp_path)
+    assert "declared twice" in inline
+
+
 BAD = [
     (acts(("wether", {"city": "Oslo"})), "unknown_tool: .*weather"),
     (acts(("weather", {})), "bad_arguments: weather: city"),
