@@ -22,7 +22,7 @@ from synthkd.kit import Kit
 from synthkd.recipes.replies import Loss, discard_all, give_up, readable
 from synthkd.records.agreeing import Reading, agree
 from synthkd.records.loading import Written, load_schema
-from synthkd.records.reading import as_rows, read_record
+from synthkd.records.reading import RecordShape, as_rows, read_record
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, inputs_of, step
 from synthkd.teachers.request import Completion
@@ -58,8 +58,8 @@ class ExtractSettings(RecordSettings):
     longer: Count | None = None
     """Tokens: a reply that was cut is asked for again, once, with this `max_tokens`."""
     shape: bool = True
-    """Whether the JSON Schema goes out with the question, and a reply that does not fit is asked
-    for again, once; false for servers that take none. A reply is read either way."""
+    """Whether the JSON Schema goes out with the question, and a reply in which no field can be read
+    is asked for again, once; false for servers that take no schema."""
 
 
 @step(
@@ -81,7 +81,7 @@ async def extract(row: Row, kit: Kit, config: ExtractSettings, /) -> AsyncIterat
         inputs_of(row, kit.prompts[config.prompt].inputs, fields=[*schema.table], name=schema.name),
         teachers=config.teachers,
         samples=config.samples,
-        schema=schema.schema_ if config.shape else None,
+        schema=RecordShape.of_record(schema) if config.shape else None,
         longer=config.longer,
     )
     losses: list[Loss] = []

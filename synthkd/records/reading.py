@@ -23,6 +23,7 @@ from synthkd.records.faults import NotNormal
 from synthkd.records.schema import EVIDENCE, VALUE, RecordField, RecordSchema, key_of
 from synthkd.records.values import normal
 from synthkd.rows import Fields, Json
+from synthkd.schemas import Read, Schema
 
 State = Literal["value", "null", "missing", "lost"]
 Path = tuple[str | int, ...]
@@ -68,6 +69,27 @@ class ReadRecord:
     faults: list[tuple[str, str]] = field(default_factory=list)
     """What could not be used: (`no_record` | `cut` | `unknown_field` | the reason of a lost value,
     the part)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordShape(Schema):
+    """The JSON Schema as it goes out, for replies that are asked for again only if need be.
+
+    What our reading can mend (another case, a fence, a field too many) is worth no second question.
+    """
+
+    fields: RecordSchema = field(repr=False, compare=False)
+
+    @classmethod
+    def of_record(cls, schema: RecordSchema) -> RecordShape:
+        """Of the records of a schema."""
+        strict = schema.json_schema
+        return cls(name=strict.name, wire=strict.wire, check=strict.check, fields=schema)
+
+    def read(self, text: str) -> Read:
+        """Whether any field can be read."""
+        there = bool(read_record(text, self.fields).leaves)
+        return Read(faults=() if there else ("it is no JSON object with any of the fields",))
 
 
 def read_record(said: Json, schema: RecordSchema) -> ReadRecord:

@@ -152,7 +152,7 @@ class RecordSchema(BaseModel):
         return self
 
     @cached_property
-    def schema_(self) -> Schema:
+    def json_schema(self) -> Schema:
         """The JSON Schema of a reply, in which each value has its evidence beside it."""
         return Schema.of(self.name, _object(self.fields))
 

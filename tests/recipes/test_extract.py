@@ -64,12 +64,14 @@ async def test_a_record_and_what_each_reply_says(ask: Ask) -> None:
     assert body["response_format"]["json_schema"]["name"] == "bill"
 
 
-async def test_a_reply_that_does_not_fit_is_asked_for_again_and_read_either_way(ask: Ask) -> None:
+async def test_only_a_reply_without_any_field_is_asked_for_again(ask: Ask) -> None:
     bad = '{"No": "A-1", "total": "5 EUR", "colour": "red"'
     asked = await ask("extract", settings(), ROW, {"a": [bad]})
     assert asked.fields["record"] == {"no": "A-1", "total": FIVE, "due": None}
     assert [reason for reason, _ in asked.kit.discards] == ["cut", "unknown_field"]
-    assert len(asked.teachers["a"].asked) == 2
+    assert len(asked.teachers["a"].asked) == 1
+    asked = await ask("extract", settings("a", "b"), ROW, {"a": ["I see no bill."], "b": [GOOD]})
+    assert [len(asked.teachers[name].asked) for name in "ab"] == [2, 1]
     asked = await ask("extract", settings(shape=False), ROW, {"a": [bad]})
     assert len(asked.teachers["a"].asked) == 1
     assert "response_format" not in asked.teachers["a"].asked[0].body

@@ -98,10 +98,10 @@ def test_what_the_teacher_is_told() -> None:
 
 def test_the_json_schema_is_closed_and_what_fits_it_is_read() -> None:
     schema = load_schema(INVOICE, ROOT)
-    sent: Any = schema.schema_.response_format["json_schema"]
+    sent: Any = schema.json_schema.response_format["json_schema"]
     assert sent["strict"] is True
     assert sent["name"] == "invoice"
     assert list(sent["schema"]["properties"]) == list(schema.fields)
     made = orjson.dumps(instance(sent["schema"], b"any")).decode()
-    assert not schema.schema_.read(made).faults
+    assert not schema.json_schema.read(made).faults
     assert read_record(made, schema).leaves
