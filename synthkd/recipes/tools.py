@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, Self
 import orjson
 from pydantic import Field, model_validator
 
-from synthkd.config import Count
+from synthkd.config import Count, TeacherConfig
 from synthkd.errors import Rejected, RowError, UserError
 from synthkd.io.paths import find_file
 from synthkd.pipeline_file import read_yaml
@@ -86,6 +86,15 @@ class ToolsSettings(SystemSettings):
                 declared(told)
         except (UserError, ValueError) as error:
             yield f"{setting}: {error}"
+
+    def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
+        """A teacher that has no fields of the API to call tools in, if it is to use them."""
+        who = teachers.get(self.teacher)
+        if self.native and who is not None and who.kind in {"simulated", "student"}:
+            yield (
+                f"native: the teacher {self.teacher!r} ({who.kind}) takes no declarations of tools:"
+                " leave native out, and it is asked in JSON"
+            )
 
     def declarations(self, folder: Path) -> Json:
         """The declarations of settings or file; None = each row has its own.

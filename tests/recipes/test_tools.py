@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from synthkd.config import TeacherConfig
 from synthkd.errors import Rejected, RowError
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.pipeline import Pipeline
@@ -127,6 +128,14 @@ async def test_declarations_may_stand_in_a_file(tmp_path: Path) -> None:
     assert not list(ToolsSettings(**SETTINGS, tools_file="good.json").faults(tmp_path))
     (inline,) = ToolsSettings(**SETTINGS, tools=[CLOCK, CLOCK]).faults(tmp_path)
     assert "declared twice" in inline
+
+
+def test_who_has_no_fields_for_tools_is_not_asked_in_them() -> None:
+    simulated = TeacherConfig.model_validate({"simulated": {"world": "instructions"}})
+    served = TeacherConfig.model_validate({"endpoint": "http://127.0.0.1:9/v1", "model": "m"})
+    for native, teacher, faults in [(True, simulated, 1), (False, simulated, 0), (True, served, 0)]:
+        config = ToolsSettings(**SETTINGS, native=native)
+        assert len(list(config.teacher_faults({"a": teacher, "e": simulated}))) == faults
 
 
 BAD = [
