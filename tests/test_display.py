@@ -95,6 +95,12 @@ def manifest(**changed: Any) -> Manifest:
     return Manifest(**(values | changed))
 
 
+def test_steps_say_how_far_they_are() -> None:
+    line = progress_line(progress(told=["grow: 7 of 9 accepted\x1b[2J"]))
+    assert "| grow: 7 of 9 accepted" in line
+    assert "\x1b" not in line
+
+
 def test_a_line_tells_the_moment() -> None:
     line = progress_line(progress())
     for part in ("asking", "250/1,000 rows", "25.0 rows/s", "7 in flight", "40 hits", "3 x 429"):

@@ -3,7 +3,7 @@
     waves.py        the driver: asks a wave, gates, accepts exactly so many
     offers.py       what is asked and offered, and the pool of what was accepted
     yields.py       the books: what was lost and why, what the rest will take
-    novelty.py      ROUGE-L against all that was accepted, in time that does not grow with it
+    novelty.py      ROUGE-L against all that was accepted, without comparing with each
     written.py      what instructions must look like, each fault with its reason
     instances.py    `instruct.instances`: inputs and outputs for instructions
     seeded.py       `instruct.self` and `instruct.expand`: more like the seeds

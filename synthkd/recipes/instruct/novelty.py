@@ -16,8 +16,8 @@ it leaves out cannot be near enough. In this order, for a text of n words and a 
 * the longest common subsequence itself, by bits of whole numbers (Crochemore et al., 2001,
   "A fast and practical bit-vector algorithm for the longest common subsequence problem").
 
-Measured (tests/bench/bench_novelty.py, docs/log.md): the gate's time a text grows with the lists of
-its rare words, not with the pool.
+Measured (tests/bench/bench_novelty.py, docs/log.md): a text takes as long as the lists of its rarer
+words are, 3.4 times as long in a pool that is ten times as large.
 """
 
 from __future__ import annotations

@@ -270,6 +270,25 @@ def test_a_run_that_was_stopped_anywhere_ends_with_the_same_bytes(tmp_path: Path
     assert manifest.spend.requests == asked
 
 
+def test_dropped_seeds_and_bad_ones_add_up(tmp_path: Path) -> None:
+    lines = [*SEEDS, {"instruction": 7}, {"note": "no instruction"}]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    settings = {"teacher": "main", "accept": 4, "wave": 1, "shown": 2, "shown_made": 0}
+    seen: list[str] = []
+    run = pipeline(
+        tmp_path,
+        "p",
+        source={"jsonl": "rows.jsonl"},
+        steps=[{"use": "instruct.self", "with": {**settings, "seeds": "drop"}}],
+    )
+    manifest = run.run_sync(on_progress=lambda progress: seen.extend(progress.told))
+    line = manifest.funnel["instruct.self"]
+    assert (line.entered, line.made, line.out) == (5, 4, 4)
+    assert (line.merged, line.reasons) == (2, {"no_instruction": 2, "seed_unused": 1})
+    assert (manifest.counts.kept, manifest.counts.rejected) == (2, 3)
+    assert set(seen) <= {"instruct.self: 4 of 4 accepted, yield 100%, about 0 questions to go"}
+
+
 def test_a_run_of_which_nothing_comes_stops_and_pays_for_nothing_twice(tmp_path: Path) -> None:
     empty = {"main": {"simulated": {"world": "instructions", "malformed_rate": 1.0}}}
     for _ in range(2):
