@@ -32,8 +32,8 @@ LONGEST_EVIDENCE = 2_000
 MOST_ITEMS = 1_000
 """Of a list: what goes on for ever ends there."""
 _EVIDENCES = (EVIDENCE, "quote")
-_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*[}\]])')
-_CUT_NUMBER = re.compile(r"[-+\d.eE]+\Z")
+_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
+"""A string that does not close goes to the end, so that it is looked at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +134,8 @@ def _in_text(text: str, known: frozenset[str], found: ReadRecord) -> Fields | No
     start = plain.find("{")
     if start >= 0:
         try:
-            value = from_json(
-                _CUT_NUMBER.sub("", plain[start:].rstrip()), allow_partial=True, allow_inf_nan=False
-            )
+            whole = _without_cut_number(plain[start:].rstrip())
+            value = from_json(whole, allow_partial=True, allow_inf_nan=False)
         except ValueError:
             value = None
         cut = _best(value, known)
@@ -144,6 +143,12 @@ def _in_text(text: str, known: frozenset[str], found: ReadRecord) -> Fields | No
             found.faults.append(("cut", text[-80:]))
             return cut
     return best
+
+
+def _without_cut_number(text: str) -> str:
+    """Without the digits at the end: 12 may be of 1,234."""
+    bare = text.rstrip("+-.0123456789eE")
+    return bare if any(c.isdigit() for c in text[len(bare) :]) else text
 
 
 def _hits(record: Fields, known: frozenset[str]) -> int:

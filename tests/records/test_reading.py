@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +116,14 @@ def test_null_missing_and_lost_are_three_things() -> None:
 
 @pytest.mark.parametrize("piece", ["{", '{"no": ', '{"no": [', '"', '{"no": "', '{"no": 1,', "[{"])
 def test_a_reply_that_goes_on_for_ever_takes_no_hour(piece: str) -> None:
-    start = time.process_time()
-    read_record(piece * 5_000, SCHEMA)
-    assert time.process_time() - start < 5
+    assert read_record(piece * 5_000, SCHEMA).faults  # within the timeout of every test
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + '\\"' * 20_000, '{"no": ' + "1" * 40_000 + "x", ",  " * 9_000]
+)
+def test_nor_does_one_of_quotes_digits_or_commas(text: str) -> None:
+    assert not read_record(text, SCHEMA).leaves
 
 
 @given(st.integers(0, len(WHOLE)))
