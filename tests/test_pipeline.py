@@ -582,7 +582,7 @@ SIMULATED = sorted(
     if "simulated:" in (text := file.read_text("utf-8")) and "\n  student: {student:" not in text
 )
 SHORTER = {
-    "tapir": ["source.limit=60"],
+    "tapir": ["source.limit=40"],
     "step_by_step": ["student.epochs=1"],
     "ontology_kg_recorded": ["source.limit=400"],
 }

@@ -29,14 +29,14 @@ def write(folder: Path, **changes: Any) -> Path:
         content[block][name] = value
     for step in content["steps"]:
         if step["use"] == "curriculum.quotas":
-            step["with"]["rows"] = 30
+            step["with"]["rows"] = 24
     file = folder / "tapir.yaml"
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return file
 
 
 def test_shares_are_met_and_each_round_is_told(tmp_path: Path) -> None:
-    file = write(tmp_path, source__limit=50)
+    file = write(tmp_path, source__limit=36)
     manifest = Pipeline.load(file, out="out", ledger="a.db").run_sync()
     first, second, third = manifest.rounds
     assert first.rows == manifest.counts.read == manifest.counts.kept
@@ -52,7 +52,7 @@ def test_shares_are_met_and_each_round_is_told(tmp_path: Path) -> None:
         expand = record.figures["curriculum.expand"]
         made = sum(told["wanted"] for told in quotas.values() if isinstance(told, dict))
         assert expand["accepted"] == made
-        assert record.funnel["curriculum.expand"].out == quotas["rows"] == 30
+        assert record.funnel["curriculum.expand"].out == quotas["rows"] == 24
         collapse = record.figures["figures.collapse"]
         assert collapse["rows"] == record.rows_so_far
         assert collapse["synthetic"] == mix["hard"]
