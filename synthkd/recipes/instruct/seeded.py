@@ -37,16 +37,12 @@ SUPPLIES = ("instructions", "first", "last", "n")
 
 
 class SeededSettings(GrowSettings):
-    """What both generators have in common."""
+    """What both generators have in common; what each setting means stands with its figure."""
 
     prompt: str
-    """The prompt: shows `instructions`, and asks for `n` more, numbered `first` to `last`."""
     shown: Annotated[int, Field(ge=1, le=100)]
-    """Instructions shown with each question."""
     shown_made: Annotated[int, Field(ge=0, le=100)]
-    """How many of them are new ones, once there are so many."""
     per_question: Annotated[int, Field(ge=1, le=100)]
-    """New instructions asked for with each question."""
     form: FormSettings = FormSettings()
     """What an instruction must look like."""
 
@@ -64,18 +60,26 @@ class SelfSettings(SeededSettings):
     """Settings of `instruct.self`; the figures are Self-Instruct's."""
 
     prompt: str = "instruct/self"
+    """The prompt: shows `instructions`, and asks for `n` more, numbered `first` to `last`."""
     shown: Annotated[int, Field(ge=1, le=100)] = 8
+    """Instructions shown with each question."""
     shown_made: Annotated[int, Field(ge=0, le=100)] = 2
+    """How many of them are new ones, once there are so many."""
     per_question: Annotated[int, Field(ge=1, le=100)] = 8
+    """New instructions asked for with each question."""
 
 
 class ExpandSettings(SeededSettings):
     """Settings of `instruct.expand`; the figures are those of the augmentation family."""
 
     prompt: str = "instruct/expand"
+    """The prompt: shows `instructions`, and asks for `n` more, numbered `first` to `last`."""
     shown: Annotated[int, Field(ge=1, le=100)] = 2
+    """Instructions shown with each question."""
     shown_made: Annotated[int, Field(ge=0, le=100)] = 0
+    """How many of them are new ones, once there are so many."""
     per_question: Annotated[int, Field(ge=1, le=100)] = 3
+    """New instructions asked for with each question."""
 
 
 class Lister:

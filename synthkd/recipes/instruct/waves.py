@@ -27,7 +27,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, PositiveInt
 
 from synthkd import table_kit
-from synthkd.config import Count, Share
+from synthkd.config import Share
 from synthkd.desk import ROUND_OFFSET
 from synthkd.errors import NotInLedger, RowError, TeacherError, TooManyLost, Unanswered, UserError
 from synthkd.io.sources import side_of
@@ -65,7 +65,7 @@ class GrowSettings(StepSettings):
 
     teacher: str
     """The teacher that writes."""
-    accept: Count
+    accept: Annotated[int, Field(ge=1, lt=ROUND_OFFSET)]
     """How many new rows there shall be, exactly; in a later round so many more."""
     wave: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Questions asked at once; the next wave shows what this one brought."""
