@@ -77,6 +77,19 @@ def test_a_proposition_stays_with_its_triples() -> None:
     assert read_triples(text).propositions == ["Ada was born in London."]
 
 
+@pytest.mark.parametrize(
+    "reply", ["x" * 100_000, "a-" * 50_000, f"a{' ' * 100_000}b", "\n" * 100_000, "9" * 100_000]
+)
+def test_a_reply_that_goes_on_for_ever_is_read_in_linear_time(reply: str) -> None:
+    assert read_triples(reply).triples == []  # in quadratic time this takes many minutes
+
+
+@pytest.mark.parametrize("levels", [90, 500, *range(985, 1000)])
+def test_what_is_nested_beyond_sense_is_broken(levels: int) -> None:
+    written = read_triples("[" * levels + '"Ada", "born in", "London"' + "]" * levels)
+    assert written.triples == ([ADA] if levels < 100 else [])
+
+
 parts = st.text(min_size=1, max_size=30).filter(lambda text: any(c.isalnum() for c in text))
 triples = st.builds(Triple, parts, parts, parts).map(lambda one: triple_of(list(one.parts)))
 graphs = st.lists(

@@ -253,4 +253,4 @@ def _leaves(value: Json, name: str) -> Iterator[tuple[str, bytes]]:
         for part in value:
             yield from _leaves(part, name)
     elif (text := answer_text(value)) is not None:
-        yield name, equivalent(text).encode()
+        yield name, equivalent(text).encode("utf-8", "surrogatepass")

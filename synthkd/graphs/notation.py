@@ -31,19 +31,24 @@ MOST_TRIPLES = 20_000
 """Of one text: what goes on for ever ends there."""
 MOST_BROKEN = 200
 """Brackets that open and do not close."""
+MOST_LEVELS = 100
+"""Lists and objects inside of each other."""
 _OPENING = re.compile(r"[\[{]")
 _LISTS = ("triples", "triplets", "relations", "facts")
 _PROPOSITIONS = ("propositions", "graph", "result", "data")
 _CALL = re.compile(
     r"(?:^|(?<=[):,;]))\s*(?P<words>\w[\w\-/&'\u2019]*(?: [\w\-/&'\u2019]+){1,5})[ \t]*\("
-    r"|(?P<word>\w[\w\-/&'\u2019]*)[ \t]*\("
+    r"|(?<!\w)(?<!\w[\-/&'\u2019])(?P<word>\w[\w\-/&'\u2019]*)[ \t]*\("
 )
 """A relation of several words begins a line, or follows what came before; in a line that is no list
-of calls, as a sentence, it is the word before the bracket."""
+of calls, as a sentence, it is the word before the bracket. No word is tried from its middle: a
+reply that is one letter over and over would take a minute."""
 _BULLET = re.compile(r"^\s*(?:\d{1,4}[.):]|[-*\u2022])\s+")
-_BARS = (re.compile(r"\s*\|\s*"), re.compile(r"\t+"), re.compile(r"\s*;\s*"))
+_BARS = (re.compile(r"\|"), re.compile(r"\t+"), re.compile(";"))
 _NOTHING = re.compile(r"\W*(?:json)?\s*(?:\[\s*\]|\{\s*\"\w+\"\s*:\s*\[\s*\]\s*\})\W*")
 """An empty list, alone or in an object or a fence: an answer, which says that nothing is there."""
+LONGEST_NOTHING = 200
+"""Characters of a reply that says nothing: what is longer says something else."""
 _ESCAPED = re.compile(r"\\([_*|()\[\]#-])")
 _DECODER = json.JSONDecoder()
 
@@ -77,7 +82,9 @@ def read_triples(text: str, *, source: str = "") -> Written:
         if found.triples:
             return found
         faults = faults or found.faults
-    return Written(way="json" if _NOTHING.fullmatch(text) else "none", faults=faults)
+    short = text.strip()[: LONGEST_NOTHING + 1]
+    is_nothing = len(short) <= LONGEST_NOTHING and _NOTHING.fullmatch(short)
+    return Written(way="json" if is_nothing else "none", faults=faults)
 
 
 def write_graph(graph: Iterable[tuple[str | None, Sequence[Triple]]]) -> str:
@@ -117,7 +124,7 @@ def _json(text: str, source: str, found: Written) -> None:
 
 
 def json_values(text: str) -> Iterator[Json]:
-    """Every JSON list or object in the text that is whole, and None for one that does not close.
+    """Every JSON list or object in the text that is whole, and None for one that is not.
 
     Of one that is cut or broken its whole parts follow. A text of brackets alone is given up after
     `MOST_BROKEN` of them, since each may be read to the end of the text.
@@ -127,8 +134,25 @@ def json_values(text: str) -> Iterator[Json]:
         try:
             value, at = _DECODER.raw_decode(text, match.start())
         except (ValueError, RecursionError):
+            value = None
+        if value is None or _is_deep(value):
             value, at, broken = None, match.start() + 1, broken + 1
         yield value
+
+
+def _is_deep(value: Json) -> bool:
+    """Whether it is nested beyond any sense: who walks through it would not come back."""
+    level: list[Json] = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, list | dict)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _from_value(value: Json, proposition: str | None, found: Written) -> None:

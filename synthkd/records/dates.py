@@ -39,7 +39,7 @@ _NAMES = (
 """Of the months in English, German, French and Spanish, without accents."""
 MONTHS = {name: at for at, names in enumerate(_NAMES, start=1) for name in names.split()}
 _MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")(?![a-z])"
-_YEAR = r"(?P<year>\d{4}|'?\d{2})(?![\d:])"
+_YEAR = r"(?P<year>\d{4}|'?\d{2})(?!\d|:\d)"
 _PATTERNS = tuple(
     re.compile(pattern, re.VERBOSE)
     for pattern in (
@@ -104,7 +104,8 @@ def _plain(words: str) -> str:
 
 def _ways(match: re.Match[str], order: DayFirst | None) -> Iterator[str]:
     said = match.groupdict()
-    year = _full(int(said["year"].lstrip("'")))
+    digits = said["year"].lstrip("'")
+    year = _full(int(digits)) if len(digits) == len("24") else int(digits)
     if said.get("one") is None:
         month = said.get("m") or MONTHS[said["month"]]
         pairs = [(int(said["d"]), int(month))]

@@ -4,7 +4,8 @@
     {'amount': 1234.56, 'currency': 'EUR'}
 
 Currencies are those of ISO 4217. A sign of several is what the schema's `currency` says: "$" is
-else the dollar of the United States, and the sign of the yen is the yen; "kr" alone is none.
+else the dollar of the United States, and the sign of the yen is the yen; "kr" and "Rs" alone are
+none. Cents are no amount of a currency: "50 cents" is lost.
 """
 
 from __future__ import annotations
@@ -39,28 +40,16 @@ _SHARED = {
     "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "CLP", "COP", "ARS"),
     "\u00a5": ("JPY", "CNY"),
     "kr": ("", "SEK", "NOK", "DKK", "ISK"),
+    "rs": ("", "INR", "PKR", "LKR", "NPR", "MUR"),
 }
 """Signs of several currencies; the first is meant where the schema names none of them."""
-_COMMON = (
-    "eur",
-    "usd",
-    "gbp",
-    "chf",
-    "jpy",
-    "sek",
-    "nok",
-    "dkk",
-    "pln",
-    "inr",
-    "cny",
-    "cad",
-    "aud",
-)
+_LISTED_COMMON = "eur usd gbp chf jpy sek nok dkk pln inr cny cad aud"
+_COMMON = _LISTED_COMMON.split()
 _WORDY = sorted((sign for sign in [*_SIGNS, *_SHARED] if sign[-1].isalpha()), key=len, reverse=True)
 _SIGNED = sorted((sign for sign in [*_SIGNS, *_SHARED] if sign not in _WORDY), key=len)[::-1]
 _CURRENCY = re.compile(
     rf"(?<![A-Za-z])(?:{'|'.join(sorted(CODES))})(?![A-Za-z])"
-    rf"|(?<![A-Za-z])(?i:{'|'.join(map(re.escape, [*_WORDY, *_COMMON]))})(?![A-Za-z])"
+    rf"|(?<![A-Za-z])(?i:{'|'.join(map(re.escape, [*_WORDY, *_COMMON]))})(?![A-Za-z])(?:\.(?=\d))?"
     rf"|(?i:{'|'.join(map(re.escape, _SIGNED))})"
 )
 """Codes in capitals alone, but for the common ones: "all" and "try" are words."""
@@ -77,7 +66,10 @@ def money_in(words: str, currency: str | None) -> Json:
         NotNormal: `not_money`, `no_currency`, `several_values`, `too_precise`.
     """
     text = even(words[:LONGEST])
-    found = {_code(match[0], currency) for match in _CURRENCY.finditer(text)} - {""}
+    found = {_code(match[0], currency) for match in _CURRENCY.finditer(text)}
+    if found == {""}:
+        raise NotNormal("no_currency", f"{words!r:.200} has the sign of several: set `currency`")
+    found -= {""}
     if len(found) > 1:
         raise NotNormal("several_values", f"several currencies in {words!r:.200}")
     numerals = numerals_in(_without_currency(text), None, money=True)
@@ -107,12 +99,26 @@ def amounts_in(words: str) -> set[Json]:
     return found
 
 
+def currencies_in(words: str) -> set[str]:
+    """Every currency that the words may name: by a sign of several all of these."""
+    found: set[str] = set()
+    for match in _CURRENCY.finditer(even(words[:LONGEST])):
+        found.update(_SHARED.get(_sign(match[0])) or [_code(match[0], None)])
+    return found - {""}
+
+
+def _sign(said: str) -> str:
+    """In lower case, and "Rs.5" without the point."""
+    sign = said.lower()
+    return sign if sign in _SIGNS else sign.removesuffix(".")
+
+
 def _without_currency(text: str) -> str:
     """A sign goes without trace ("-€5"), a code leaves a blank ("EUR5")."""
     return _CURRENCY.sub(lambda match: " " if match[0][-1].isalpha() else "", text)
 
 
 def _code(said: str, meant: str | None) -> str:
-    if (shared := _SHARED.get(said.lower())) is not None:
+    if (shared := _SHARED.get(_sign(said))) is not None:
         return meant if meant in shared else shared[0]
-    return _SIGNS.get(said.lower(), said.upper())
+    return _SIGNS.get(_sign(said), said.upper())

@@ -31,6 +31,8 @@ _SHORT = {
 """What money alone is shortened with: 5 m is five metres elsewhere."""
 _WORDS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALES = {**_WORDS, **{f"{word}s": power for word, power in _WORDS.items()}}
+_HUNDREDTHS = frozenset({"cent", "cents", "ct", "c", "p", "penny", "pence", "\u00a2"})
+"""Of a currency: 50 cents are no amount of 50."""
 _NUMERAL = re.compile(
     r"""
     (?P<open>\()?
@@ -39,18 +41,25 @@ _NUMERAL = re.compile(
     (?P<digits>\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,]\d+)*|[.,]\d+)
     (?P<over>(?:\s\d{1,3})?\s?/\s?\d+)?
     (?P<power>[eE][-+]?\d{1,3}(?!\w))?
-    (?P<scale>[ ]?[A-Za-z\u4e07\u842c\u5104\u4ebf]+)?
+    (?P<scale>[ ]?[A-Za-z\u00a2\u4e07\u842c\u5104\u4ebf]+)?
     (?P<close>\s*\))?
     """,
     re.VERBOSE,
 )
 _EVEN = str.maketrans(
     {
-        **{"\u2212": "-", "\u2013": "-", "\u2019": "'", "\u2044": "/"},
+        **{"\u2010": "-", "\u2012": "-", "\u2013": "-", "\u2212": "-"},  # the first unbreakable
+        **{"\u2019": "'", "\u2044": "/"},
         **{"\u066b": ".", "\u066c": ",", "\u3001": ","},
     }
 )
 _VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
+_RAISED = re.compile("(?<=\\d)(?=[\u00b2\u00b3\u00b9\u2070-\u2089\u2460-\u24ff\u2776-\u2793])")
+"""Behind a digit a power or a footnote's mark may stand, which NFKC would make a further digit."""
+_NOT_DECIMAL = re.compile(r"_\d|[xX][\dA-Fa-f]")
+"""What goes on behind the digits of 1_000 and 0x1F, which are numbers of programs."""
+_OWED = re.compile(r"-(?=\s|\Z)")
+"""Behind an amount, as books of German and SAP write what is owed: 1.234,56-."""
 _MINUS = re.compile(r"\b(?:minus|negative)\s+(?=\d)", re.IGNORECASE)
 
 
@@ -68,7 +77,7 @@ class Numeral:
 
 def even(text: str) -> str:
     """The text with ASCII digits, signs and blanks, so that one pattern fits all scripts."""
-    apart = _VULGAR.sub(r" \g<0>", text)
+    apart = _RAISED.sub("^", _VULGAR.sub(r" \g<0>", text))
     plain = unicodedata.normalize("NFKC", apart).translate(_EVEN)
     digits = "".join(
         c if c.isascii() or not c.isdecimal() else str(unicodedata.decimal(c)) for c in plain
@@ -88,11 +97,16 @@ def numerals_in(text: str, decimal: Decimal | None, *, money: bool = False) -> l
     found = []
     for match in _NUMERAL.finditer(text):
         values = _values(match["digits"], "grouped" if money else decimal)
+        if _NOT_DECIMAL.match(text, match.end("digits")):
+            continue
         if match["over"] and len(values) == 1:
             values = _over(values[0], match["over"])
         word = (match["scale"] or "").strip(" ").lower()
+        if money and word in _HUNDREDTHS:
+            continue
         power = _SCALES.get(word, _SHORT.get(word, 0) if money else 0)
         minus = (match["sign"] or "").strip() == "-"
+        minus = minus or (money and _OWED.match(text, match.end("digits")) is not None)
         scale = Fraction(10) ** (power + int((match["power"] or "e0")[1:])) * (-1 if minus else 1)
         if values:
             end = max(match.end(name) for name in ("digits", "over", "power"))

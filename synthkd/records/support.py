@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from synthkd.graphs.ground import Place, stands_in
 from synthkd.graphs.spotting import occurrences
 from synthkd.records.dates import dates_in
-from synthkd.records.money import amounts_in
+from synthkd.records.money import amounts_in, currencies_in
 from synthkd.records.reading import LONGEST_EVIDENCE, Leaf
 from synthkd.records.schema import RecordField
 from synthkd.records.units import quantities_in
@@ -52,8 +52,9 @@ def grounded(leaf: Leaf, field: RecordField, text: str, *, repair: bool = False)
 def says(value: Json, field: RecordField, passage: str) -> bool:
     """Whether a passage has the value of the field, in any way that it may be written.
 
-    Of a number, a date or an amount one of those in the passage must be it; of a text and a choice
-    the words must stand there. True where it cannot be looked for: see `RecordField.literal`.
+    Of a number, a date or an amount one of those in the passage must be it, and an amount may have
+    no other currency than the passage names; of a text and a choice the words must stand there.
+    True where it cannot be looked for: see `RecordField.literal`.
     """
     if not field.is_literal:
         return True
@@ -61,13 +62,19 @@ def says(value: Json, field: RecordField, passage: str) -> bool:
     if field.type == "date":
         return any(value in ways for ways in dates_in(passage, field.order))
     if field.type == "money" and isinstance(value, dict):
-        return value.get("amount") in amounts_in(passage)
+        return value.get("amount") in amounts_in(passage) and _may_be(value, passage)
     if field.type == "number":
         return _is_among(value, quantities_in(passage, field.unit, field.decimal))
     if field.type == "enum":
         names = [said for said, choice in field.spellings.items() if choice == value]
         return any(stands_in(name, passage) for name in names)
     return stands_in(str(value), passage)
+
+
+def _may_be(money: Mapping[str, Json], passage: str) -> bool:
+    """Whether the passage names the amount's currency, or none: that stands in the table's head."""
+    named = currencies_in(passage)
+    return money.get("currency") in named or not named
 
 
 def _lines_that_say(value: Json, field: RecordField, text: str) -> list[Place]:

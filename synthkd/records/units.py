@@ -33,24 +33,29 @@ class Unit:
 
 
 _TABLE = {
-    "length": "m 1 metre meter | mm 0.001 millimetre millimeter | cm 0.01 centimetre centimeter"
-    " zentimeter | km 1000 kilometre kilometer kms | in 0.0254 inch inches | ft 0.3048 foot feet"
+    "length": "m 1 metre meter | nm 1e-9 nanometre nanometer | \u03bcm 1e-6 micrometre"
+    " micrometer micron | mm 0.001 millimetre millimeter | cm 0.01 centimetre centimeter"
+    " zentimeter | dm 0.1 decimetre decimeter | km 1000 kilometre kilometer kms | in 0.0254 inch"
+    " inches | ft 0.3048 foot feet"
     " | yd 0.9144 yard | mi 1609.344 mile",
     "mass": "kg 1 kilogram kilogramme kilogramm kilo kgs | g 0.001 gram gramme gramm gr"
-    " | mg 0.000001 milligram milligramm | t 1000 tonne metric_ton | lb 0.45359237 pound lbs"
+    " | mg 0.000001 milligram milligramm | \u03bcg 1e-9 ug mcg microgram mikrogramm"
+    " | ng 1e-12 nanogram | t 1000 tonne metric_ton | lb 0.45359237 pound lbs"
     " | oz 0.028349523125 ounce",
-    "volume": "l 1 litre liter ltr | ml 0.001 millilitre milliliter | cl 0.01 centilitre"
-    " | hl 100 hectolitre | m3 1000 cubic_metre cubic_meter cbm | cm3 0.001 ccm cubic_centimetre",
+    "volume": "l 1 L litre liter ltr | ml 0.001 millilitre milliliter | cl 0.01 centilitre"
+    " | \u03bcl 1e-6 microlitre microliter | dl 0.1 decilitre deciliter | hl 100 hectolitre"
+    " | m3 1000 cubic_metre cubic_meter cbm | cm3 0.001 ccm cubic_centimetre",
     "area": "m2 1 square_metre square_meter sqm sq_m qm | cm2 0.0001 square_centimetre"
     " | km2 1000000 square_kilometre | ha 10000 hectare",
-    "time": "s 1 second sec sekunde sekunden | ms 0.001 millisecond | min 60 minute mins minuten"
+    "time": "s 1 second sec sekunde sekunden | ns 1e-9 nanosecond | \u03bcs 1e-6 microsecond"
+    " | ms 0.001 millisecond | min 60 minute mins minuten"
     " | h 3600 hour hr hrs stunde stunden | d 86400 day tag tage | wk 604800 week",
-    "speed": "m/s 1 | km/h 5/18 kph kmh | mph 0.44704",
+    "speed": "m/s 1 | km/h 5/18 kph kmh | mph 0.44704 mi/h",
     "power": "W 1 watt | kW 1000 kilowatt | MW 1000000 megawatt | mW 0.001 milliwatt",
     "energy": "J 1 joule | kJ 1000 kilojoule | MJ 1000000 megajoule | Wh 3600 watt_hour"
     " | kWh 3600000 kilowatt_hour | MWh 3600000000 | kcal 4184 kilocalorie",
-    "voltage": "V 1 volt | mV 0.001 millivolt | kV 1000 kilovolt",
-    "current": "A 1 amp ampere | mA 0.001 milliamp milliampere",
+    "voltage": "V 1 volt | \u03bcV 1e-6 microvolt | mV 0.001 millivolt | kV 1000 kilovolt",
+    "current": "A 1 amp ampere | \u03bcA 1e-6 microamp | mA 0.001 milliamp milliampere",
     "resistance": "\u03a9 1 ohm | k\u03a9 1000 kiloohm",
     "frequency": "Hz 1 hertz | kHz 1000 kilohertz | MHz 1000000 megahertz | GHz 1000000000",
     "pressure": "Pa 1 pascal | hPa 100 hectopascal | kPa 1000 | MPa 1000000 | bar 100000"
@@ -93,6 +98,7 @@ _WORD = r"[^\W\d_]+[23]?(?![-\w])"
 _NAME = re.compile(
     rf"\s?((?:%|\u00b0\s?[CFcf]\b|[\u03a9\u2126]|{_WORD}\.?(?:/[^\W\d_]+)?)(?:\s[^\W\d_]+)?)"
 )
+_PER = re.compile(r"\s(?:per|pro|je)\s+([^\W\d_]+)")
 
 
 def quantity_in(words: str, unit: str | None, decimal: Decimal | None) -> Json:
@@ -101,7 +107,8 @@ def quantity_in(words: str, unit: str | None, decimal: Decimal | None) -> Json:
     Args:
         words: at most 2,000 characters.
         unit: None = a number without; `any` = `{"number": 18.5, "unit": "kg"}`; else the unit that
-            it is brought into, which is also meant where the words name none.
+            it is brought into, which is also meant where the number stands alone: behind
+            it no word may stand that is no unit.
         decimal: as of `numerals_in`.
 
     Raises:
@@ -121,6 +128,10 @@ def quantity_in(words: str, unit: str | None, decimal: Decimal | None) -> Json:
         if found is None:
             raise NotNormal("no_unit", f"no unit that is known in {words!r:.200}")
         return {"number": as_json(number, words), "unit": found.name}
+    if found is None and (
+        word := next(filter(None, (_other_at(text, n.end) for n in numerals)), "")
+    ):
+        raise NotNormal("other_unit", f"{word!r:.40} in {words!r:.200} is no unit that is known")
     return _brought(number, found, UNITS[unit], words)
 
 
@@ -130,6 +141,8 @@ def quantities_in(words: str, unit: str | None, decimal: Decimal | None) -> list
     found: list[Json] = []
     for numeral in numerals_in(text, decimal):
         said = None if unit is None else _unit_at(text, numeral.end)
+        if unit is not None and said is None and _is_rate(_other_at(text, numeral.end)):
+            continue
         for number in numeral.values:
             try:
                 if unit in (None, ANY):
@@ -157,7 +170,27 @@ def _unit_at(text: str, at: int) -> Unit | None:
     first, *more = match[1].split()
     if first == "in" and more:  # "5 in all" is no length
         return None
-    return unit_named(match[1]) or unit_named(first)
+    if (whole := unit_named(match[1])) is not None:
+        return whole
+    found = unit_named(first)
+    if found is not None and (rate := _PER.match(text, match.start(1) + len(first))):
+        under = unit_named(rate[1])
+        return found if under is None else unit_named(f"{found.name}/{under.name}")
+    return found
+
+
+def _other_at(text: str, at: int) -> str:
+    """What stands where a unit would, and is none that is known; "" = nothing."""
+    if _unit_at(text, at) is not None or (match := _NAME.match(text, at)) is None:
+        return ""
+    word = match[1].split()[0]
+    rate = _PER.match(text, match.start(1) + len(word))
+    return f"{word}{rate[0]}" if rate else word
+
+
+def _is_rate(word: str) -> bool:
+    """Whether it is so much of something else, as g/l: whatever the number is, it is none of g."""
+    return "/" in word or " " in word
 
 
 def _brought(number: Fraction, found: Unit | None, wanted: Unit, words: str) -> Json:

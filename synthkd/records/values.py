@@ -18,7 +18,7 @@ from synthkd.records.money import money_in
 from synthkd.records.numerals import LONGEST, as_json
 from synthkd.records.schema import RecordField
 from synthkd.records.units import quantity_in
-from synthkd.rows import Json
+from synthkd.rows import Json, clean
 from synthkd.text import equivalent
 
 NOTHING = frozenset(
@@ -86,13 +86,16 @@ def _written(value: str | int | float) -> str:
 
 
 def _text(value: str | int | float, field: RecordField) -> Json:
-    text = unicodedata.normalize("NFC", " ".join(str(value).split()))
+    whole = str(clean(str(value)))  # JSON may escape half a character, which no file can hold
+    text = unicodedata.normalize("NFC", " ".join(whole.split()))
     if len(text) > field.longest:
         raise NotNormal("too_long", f"{len(text)} characters: {text[:80]!r}...")
     return text
 
 
 def _short(value: str | int | float) -> str:
+    if isinstance(value, int) and abs(value) >= 10**LONGEST:  # Python writes no such number out
+        raise NotNormal("too_long", f"a number of more than {LONGEST} digits")
     words = _written(value) if isinstance(value, int | float) else value
     if len(words) > LONGEST:
         raise NotNormal("too_long", f"{len(words)} characters: {words[:80]!r}...")

@@ -70,6 +70,7 @@ async def test_a_judge_that_says_nothing() -> None:
         ('The text quotes {"1": "yes"} and goes on.', {}),
         ('{"1": "yes"', {}),
         ('{"\u0661": "yes"}', {}),
+        ('{"' + "1" * 5_000 + '": "yes"}', {}),
         ("", {}),
     ],
 )

@@ -126,6 +126,13 @@ def test_nor_does_one_of_quotes_digits_or_commas(text: str) -> None:
     assert not read_record(text, SCHEMA).leaves
 
 
+def test_half_a_character_is_mended_and_a_number_without_end_is_lost() -> None:
+    leaves = read_record('{"no": "7\\ud800"}', SCHEMA).leaves
+    assert rebuilt(leaves, SCHEMA)["no"] == "7\ufffd"
+    (fault,) = read_record({"no": "7", "total": 10**5_000}, SCHEMA).faults
+    assert fault[0] == "too_long"
+
+
 @given(st.integers(0, len(WHOLE)))
 def test_of_a_cut_reply_nothing_is_read_that_it_does_not_have(end: int) -> None:
     assert record(WHOLE[:end]).items() <= BOTH.items()

@@ -30,6 +30,8 @@ EURO = {"type": "money", "currency": "EUR"}
         # The quote is believed for its letters alone: the document says another number there.
         ("1,234,560 €", EURO, "Summe: 123.456 €", "!evidence_lacks_value"),
         ("12,34 €", EURO, "1.234,56", "!evidence_lacks_value"),
+        ("1.234,56 USD", EURO, "Summe: 1.234,56\u00a0€", "!evidence_lacks_value"),
+        ("1.234,56 USD", EURO, "1.234,56", "exact"),  # the table's head may say so
         ("500 g", {"type": "number", "unit": "kg"}, "500 g Tee", "exact"),
         ("0.5 kg", {"type": "number", "unit": "kg"}, "500 g Tee", "exact"),
         ("500", {"type": "number"}, "500 g Tee", "exact"),

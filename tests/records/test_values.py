@@ -55,6 +55,9 @@ MONTHS = (
         ("February the 27th, 1987", None, "1987-02-27"),
         ("September 1st. 1969", None, "1969-09-01"),
         ("1930 01 20", None, "1930-01-20"),
+        ("2024\u201103\u201105", None, MARCH),  # hyphens that do not break
+        ("as of 5 March 2024: paid", None, MARCH),
+        ("0024-03-05", None, "0024-03-05"),
         ("05/03/2024", "dmy", MARCH),
         ("03/05/2024", "mdy", MARCH),
         ("03-05-24", "mdy", MARCH),
@@ -113,6 +116,12 @@ def test_dates(words: Json, order: str | None, told: str) -> None:
         ("Total: 5 EUR (5.00 EUR)", None, 5, "EUR"),
         ("0.5 usd", None, 0.5, "USD"),
         ("12.50", "EUR", 12.5, "EUR"),
+        ("\u20115 €", None, -5, "EUR"),  # a hyphen that does not break
+        ("1.234,56- EUR", None, -1234.56, "EUR"),
+        ("for all: 50", "EUR", 50, "EUR"),  # no lek of Albania
+        ("ALL 50", "EUR", 50, "ALL"),
+        ("Rs.500", "INR", 500, "INR"),
+        ("kr.500", "SEK", 500, "SEK"),
         (12.5, "EUR", 12.5, "EUR"),
         (1234.567, "EUR", 1234.567, "EUR"),  # a number of JSON has no thousands
         ({"amount": "1,234.56", "currency": "EUR"}, None, 1234.56, "EUR"),
@@ -130,6 +139,9 @@ def test_money(words: Json, currency: str | None, amount: float, code: str) -> N
         ("12,50", "!no_currency"),
         ("500 kr", "!no_currency"),
         ("EUR", "!not_money"),
+        ("50 cents", "!not_money"),
+        ("12.50\u00b9 EUR", "!several_values"),  # a footnote
+        ("Rs. 500", "!no_currency"),
         ("5 EUR or 6 USD", "!several_values"),
         ("5 EUR, then 6 EUR", "!several_values"),
         ("0.1234567890123456789 EUR", "!too_precise"),
@@ -169,6 +181,18 @@ def test_money_that_is_none(words: Json, told: Json) -> None:
         ("10 lbs", {"unit": "kg"}, 4.5359237),
         ("5 inches", {"unit": "cm"}, 12.7),
         ("15 min", {"unit": "h"}, 0.25),
+        ("3 \u00b5g", {"unit": "mg"}, 0.003),
+        ("3 mw", {"unit": "W"}, "!other_unit"),  # a thousandth or a million
+        ("5 furlongs", {"unit": "m"}, "!other_unit"),
+        ("5 g/l", {"unit": "g"}, "!other_unit"),
+        ("5 m per s", {"unit": "m"}, "!other_unit"),
+        ("36 km per hour", {"unit": "m/s"}, 10),
+        ("5 kg per box", {"unit": "kg"}, 5),
+        ("5 a day", {"unit": "any"}, "!no_unit"),
+        ("\u20115 °C", {"unit": "°C"}, -5),
+        ("10\u00b2", {}, "!several_values"),
+        ("1_000", {}, "!not_a_number"),
+        ("0x1F", {}, "!not_a_number"),
         ("7 min", {"unit": "h"}, "!other_unit"),  # not exactly
         ("5 °F", {"unit": "°C"}, "!other_unit"),
         ("5 m", {"unit": "kg"}, "!other_unit"),

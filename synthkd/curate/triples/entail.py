@@ -97,13 +97,14 @@ def read_verdicts(reply: Completion, statements: int) -> dict[int, str]:
     objects = () if loss_of(reply) is not None else own_objects(reply.text)
     if not objects:
         return {}
+    numbers = {str(number) for number in range(1, statements + 1)}
     found: dict[int, str] = {}
     for name, value in objects[-1].items():
         verdict = equivalent(value) if isinstance(value, str) else None
         number = name.strip().rstrip(".")
-        if number.isascii() and number.isdigit() and verdict in (YES, NO, UNCLEAR):
+        if number in numbers and verdict in (YES, NO, UNCLEAR):
             found[int(number) - 1] = verdict
-    return {place: verdict for place, verdict in found.items() if 0 <= place < statements}
+    return found
 
 
 def _groups(

@@ -1,7 +1,8 @@
 """The items of a reply that is a list of short texts. Pure: text in, a `Listed` out.
 
-Read are JSON (a list, an object with one, a list of objects with one text each), alone, in a fence
-or cut in the middle, and lines that begin with a number or a bullet. Anything else is no list: what
+Read are JSON (a list, an object with one, a list of objects with one text each, an object whose
+keys are numbers), alone, in a fence or cut in the middle, and lines that begin with a number or a
+bullet. Anything else is no list: what
 a teacher says in passing must not become knowledge.
 """
 
@@ -47,27 +48,36 @@ def read_list(text: str) -> Listed:
         return Listed(items=_clean(whole), cut=False)
     if None in values and _LIST.search(text):
         return Listed(items=_clean(_quoted(text)), cut=True)
-    if values and None not in values:
-        return Listed()  # an empty list
     lines = [_BULLET.match(line) for line in text.split("\n")]
     found = [line.string[line.end() :] for line in lines if line is not None]
-    return Listed(items=_clean(found), is_list=bool(found))
+    is_empty = any(value in ([], {}) for value in values)
+    if found and not is_empty:  # brackets in passing are no list: "Here they are [1]:"
+        return Listed(items=_clean(found))
+    said = is_empty or any(isinstance(value, Sequence) for value in values if value is not None)
+    return Listed(is_list=said)
 
 
-def _texts(value: Json) -> Iterator[str]:
-    """The texts in a JSON value: of an object with a list, those of the list alone."""
+def _texts(value: Json, *, is_item: bool = False) -> Iterator[str]:
+    """The texts in a JSON value: of an object with a list, those of the list alone.
+
+    An object without a list has one where its keys are numbers; as an item of a list it is its one
+    text. Of `{"error": "..."}` and of an item with several texts nobody can tell what is listed.
+    """
     if isinstance(value, str):
         yield value
-        return
-    inner: Sequence[Json] = ()
-    if isinstance(value, Mapping):
+    elif isinstance(value, Mapping):
         parts = list(value.values())
         lists = [part for part in parts if isinstance(part, Sequence) and not isinstance(part, str)]
-        inner = lists or parts
+        texts = [part for part in parts if isinstance(part, str)]
+        is_numbered = all(any(map(str.isdigit, key)) for key in value)
+        if not lists and (is_numbered or (is_item and len(texts) == 1)):
+            yield from texts
+        inner: Sequence[Json] = lists or [part for part in parts if isinstance(part, Mapping)]
+        for one in inner:
+            yield from _texts(one)
     elif isinstance(value, Sequence):
-        inner = value
-    for one in inner:
-        yield from _texts(one)
+        for item in value:
+            yield from _texts(item, is_item=True)
 
 
 def _quoted(text: str) -> Iterator[str]:
