@@ -141,6 +141,14 @@ def test_a_library_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
         write_ntriples(two_documents(), tmp_path)
 
 
+@pytest.mark.parametrize("base", ["", "example/", "https://a b/", "https://<a>/"])
+def test_names_that_would_be_no_iri(tmp_path: Path, base: str) -> None:
+    pytest.importorskip("rdflib")
+    with pytest.raises(UserError, match="begins no IRI"):
+        write_ntriples(two_documents(), tmp_path, base)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     told = {

@@ -222,5 +222,10 @@ def test_ontologies_in_files(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("concepts: [human]\nrelations: []\n")
     with pytest.raises(UserError, match=r"bad.yaml: relations: .* got \[\]"):
         load_ontology("bad.yaml", tmp_path)
-    with pytest.raises(ValidationError):
-        Ontology.model_validate({"concepts": "human", "relations": ["r"]})
+    for bad in (
+        {"concepts": "human", "relations": ["r"]},
+        {"concepts": [{"qid": "Q5"}], "relations": ["r"]},
+        {"relations": [{"label": "r", "domain": ["human"]}]},
+    ):
+        with pytest.raises(ValidationError):
+            Ontology.model_validate(bad)

@@ -76,6 +76,8 @@ def graph(
     whole = _read(path, field, text)
     if not whole.edges:
         raise UserError(f"{path}: no row has a triple in {field!r}; name the field with --field")
+    if ask is not None and not ask.strip():
+        raise UserError("--ask: the question is empty")
     if ask is not None:
         _answer(whole, ask, top, embed, as_json=as_json)
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from synthkd.errors import UserError
 from synthkd.graphs.needed import must_have
 from synthkd.graphs.picture import write_svg
 from synthkd.graphs.whole import WholeGraph
@@ -25,6 +26,7 @@ BASE = "urn:synthkd:"
 """What the names of things begin with in N-Triples, where nobody says otherwise."""
 AT_ONCE = 10_000
 """Edges that rdflib has in memory."""
+_BEGINS_IRI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>"{}|\\^`]*""")
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -101,9 +103,14 @@ def write_ntriples(graph: WholeGraph, folder: Path, base: str = BASE) -> list[Pa
         base: what every IRI begins with; `entity/`, `relation/` and `type/` follow.
 
     Raises:
-        UserError: rdflib is not installed.
+        UserError: rdflib is not installed, or `base` begins no IRI.
     """
     must_have("rdflib", "nt")
+    if not _BEGINS_IRI.fullmatch(base):
+        raise UserError(
+            f"{base!r:.200} begins no IRI: it needs a scheme and has neither blanks nor any of"
+            ' <>"{}|\\^`, as "https://example.org/"'
+        )
     from rdflib import Graph
 
     path = folder / "graph.nt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -44,7 +45,7 @@ class Ontology(BaseModel):
         concepts = value.get("concepts") or ()
         if not isinstance(concepts, Sequence) or isinstance(concepts, str):
             return value
-        labels = {_id(one): _label(one) for one in concepts}
+        labels = {_id(one): _label(one) for one in concepts}  # one without a label is a fault
         return {
             "concepts": list(labels.values()),
             "relations": [_relation(one, labels) for one in value.get("relations") or ()],
@@ -71,8 +72,8 @@ def _id(concept: object) -> str:
     return str(concept.get("qid", _label(concept)) if isinstance(concept, Mapping) else concept)
 
 
-def _label(concept: object) -> str:
-    return str(concept.get("label") if isinstance(concept, Mapping) else concept)
+def _label(concept: object) -> Any:
+    return concept.get("label") if isinstance(concept, Mapping) else concept
 
 
 def _relation(relation: object, labels: Mapping[str, str]) -> object:
@@ -80,8 +81,10 @@ def _relation(relation: object, labels: Mapping[str, str]) -> object:
         return {"label": relation}
     if not isinstance(relation, Mapping):
         return relation
-    ends = {end: str(relation.get(end) or "") for end in ("domain", "range")}
-    named = {end: labels.get(name, name) or None for end, name in ends.items()}
+    ends = {end: relation.get(end) or None for end in ("domain", "range")}
+    named = {
+        end: labels.get(name, name) if isinstance(name, str) else name for end, name in ends.items()
+    }
     return {"label": relation.get("label"), **named}
 
 

@@ -29,6 +29,9 @@ NAMES = (
 """First names that tell nothing of he or she, and that are no other word when they begin with a
 capital."""
 
+OTHER_WORDS = frozenset({"April", "August", "June", "May", "Will"})
+"""Names that stand in sentences with a capital and are no name there: "in May", "Will it rain?"."""
+
 
 def with_names(text: str, names: Mapping[str, str]) -> str:
     """The text with a name in place of each person.
@@ -95,6 +98,8 @@ def name_fault(name: str) -> str | None:
         return "must be one word of letters"
     if any(map(is_unspaced, name)):
         return "must be of a script with spaces between words, where one can tell where it ends"
+    if name in OTHER_WORDS:
+        return "is another word too, which would be taken out of a text as a name"
     return "is a person already" if name in PERSONS else None
 
 

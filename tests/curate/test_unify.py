@@ -130,6 +130,10 @@ def test_aliases_of_a_file(tmp_path: Path) -> None:
     file.write_text("Geneva: Genf\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"aliases.yaml: 'Geneva' must have a list of names"):
         checked_aliases("aliases.yaml", tmp_path)
+    for said in ("Geneva: [[Genf]]", "Geneva: [null]", "Geneva: ['']", "'': [Genf]"):
+        file.write_text(said, encoding="utf-8")
+        with pytest.raises(UserError, match="is no name: write a text"):
+            checked_aliases("aliases.yaml", tmp_path)
 
 
 words = st.sampled_from(["the", "Ada", "Inc.", "Mills", "AM", "A.M.", "of", "Ada's", "AdaMills"])

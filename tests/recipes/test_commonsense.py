@@ -103,6 +103,7 @@ def test_names_that_are_taken_are_not_drawn() -> None:
         *((name, "must begin with a letter") for name in ("", " A", "\u0301A", "2")),
         ("李", "must be of a script with spaces between words, where one can tell where it ends"),
         ("PersonX", "is a person already"),
+        ("May", "is another word too, which would be taken out of a text as a name"),
     ],
 )
 def test_names_that_cannot_be_told_apart_are_refused(name: str, fault: str | None) -> None:

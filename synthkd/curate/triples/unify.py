@@ -130,6 +130,9 @@ def checked_aliases(written: Aliases | str, folder: Path) -> dict[str, str]:
     for name, others in written.items():
         if isinstance(others, str) or not isinstance(others, Sequence):
             raise UserError(f"{where}{name!r} must have a list of names, got {others!r:.80}")
+        for one in (name, *others):
+            if not isinstance(one, str | int) or not str(one).strip():
+                raise UserError(f"{where}{name!r}: {one!r:.80} is no name: write a text")
         for other in map(str, others):
             into = found.setdefault(spelling(other), str(name))
             if into != str(name):
