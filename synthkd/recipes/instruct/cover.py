@@ -57,6 +57,7 @@ class Cover:
             rng.shuffle(mixed)
             self._values[name] = mixed
         self._names = list(self._values)
+        self._place = {name: place for place, name in enumerate(self._names)}
         self._size = min(2, len(self._names))
         self._weights: dict[Pair, int] = dict.fromkeys(self._all_pairs(), 0)
         self._taken: Counter[Value] = Counter()
@@ -100,8 +101,7 @@ class Cover:
         return not times, new, self._left[value], -times
 
     def _pair(self, one: Value, other: Value) -> Pair:
-        first, second = sorted((one, other), key=lambda value: self._names.index(value[0]))
-        return first, second
+        return (one, other) if self._place[one[0]] < self._place[other[0]] else (other, one)
 
     def _pairs_in(self, chosen: Mapping[str, Value]) -> list[Pair]:
         return list(combinations([chosen[name] for name in self._names], self._size))

@@ -76,6 +76,8 @@ class GridSettings(GrowSettings):
             raise ValueError("needs attributes, fields or both: what shall instructions differ in?")
         if twins := sorted(set(self.attributes) & set(self.fields)):
             raise ValueError(f"{twins[0]!r} is an attribute and a field: give one another name")
+        if self.into in {self.instruction, "input", "origin"}:
+            raise ValueError(f"into: the field {self.into!r} already holds something else of a row")
         for name, values in self.attributes.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"attributes.{name} has a value twice")
@@ -224,7 +226,7 @@ def grid(table: Table, kit: TableKit, config: GridSettings, /) -> Iterator[Row]:
     writer = ToMeasure(config, values, plan, Parents(rows, config.fields))
     made: list[Mapping[str, str]] = []
     try:
-        for row in grow(table, kit, config, writer, [Form(config.form)], bare=True):
+        for row in grow(table, kit, config, writer, [Form(config.form)], seed_fault=any_row):
             if (known := combination_of(row, config.into, values)) is not None:
                 made.append(known)
             yield row
@@ -261,6 +263,11 @@ def too_many(grid: Grid, cover: Literal["pairs", "all"]) -> str | None:
     what = "combinations" if cover == "all" else "pairs of values"
     instead = "cover: pairs, or fewer values" if cover == "all" else "fewer values"
     return f"there are {count:,} {what}, and {MOST_PAIRS:,} are the most: take {instead}"
+
+
+def any_row(row: Row) -> Loss | None:
+    """The seed's fault: none, since what is asked is made of attributes."""
+    return None
 
 
 def value_in(row: Row, field: str) -> str | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import UserError
 from synthkd.hints import near
 from synthkd.io.spool import Table
-from synthkd.recipes.instruct.turns import KNOWN, TurnTemplate, turn_in
+from synthkd.recipes.instruct.turns import KNOWN, TurnTemplate, mark_in, turn_in
 from synthkd.recipes.instruct.waves import (
     Candidate,
     GrowSettings,
@@ -128,6 +129,13 @@ def _stops(teacher: TeacherConfig) -> Sequence[object]:
     return [stop] if isinstance(stop, str) else list(stop) if isinstance(stop, list) else []
 
 
+def _unfit(config: MagpieSettings, row: Row) -> Loss | None:
+    """Whether a system message would end its own turn: nothing fences it in raw text."""
+    system = None if config.system is None else row.fields.get(config.system)
+    mark = mark_in(system, config.pieces) if isinstance(system, str) else None
+    return None if mark is None else Loss("template_leak", f"{mark!r} in the system message")
+
+
 class Turns:
     """Asks for the next turn, of each row that came in by turns; a `Writer`."""
 
@@ -178,7 +186,8 @@ def magpie(table: Table, kit: TableKit, config: MagpieSettings, /) -> Iterator[R
     Gives the instruction, an empty input, `origin`, and the fields of the row whose system message
     was sent, but for its `output`. Discards `empty_turn`, `several_turns`, `template_leak`, `cut`,
     `too_short`, `too_long`, `starts_with_punctuation`, `held_out`, `too_similar`, `enough`, or for
-    what is wrong with the reply. Memory: all that is accepted.
+    what is wrong with the reply. Rejects rows whose system message has marks of a template
+    (`template_leak`). Memory: all that is accepted.
 
     Raises:
         UserError: the prompt is one of messages.
@@ -189,4 +198,6 @@ def magpie(table: Table, kit: TableKit, config: MagpieSettings, /) -> Iterator[R
             f"{kit.desk.step}: the prompt {config.prompt!r} is one of messages, which a server puts"
             " into its own template: write it as one {# raw #} block with {{ opening }}"
         )
-    return grow(table, kit, config, Turns(config), [Form(config.form)], bare=True)
+    return grow(
+        table, kit, config, Turns(config), [Form(config.form)], seed_fault=partial(_unfit, config)
+    )

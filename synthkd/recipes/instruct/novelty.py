@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     Places = NDArray[np.int32]
 
 Word = TypeVar("Word", bound=Hashable)
+FINEST = 10**6
+"""A threshold is a fraction of such a denominator at most."""
 
 _WORD = re.compile(rf"[{UNSPACED_CLASS}]|[^\W_{UNSPACED_CLASS}]+")
 
@@ -78,7 +80,8 @@ class Novelty:
     def __init__(self, threshold: float) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"a ROUGE-L is from 0 to 1, got a threshold of {threshold}")
-        self._threshold = Fraction(repr(threshold))  # 0.7 is seven tenths, which no float is
+        # 0.7 is seven tenths, which no float is; and finer ones would not fit into 64 bits below.
+        self._threshold = Fraction(repr(threshold)).limit_denominator(FINEST)
         self._word_ids: dict[str, int] = {}
         self._token_ids: dict[tuple[int, int], int] = {}
         """Which time a word stands in a text makes a token of its own: sets become multisets."""

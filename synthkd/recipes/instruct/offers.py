@@ -11,6 +11,7 @@ from synthkd.recipes.instruct.novelty import Novelty
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Fields, Row
 from synthkd.teachers.request import Completion
+from synthkd.text import normalised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,8 @@ class Pool:
         """Of earlier rounds, then of this one."""
         self._instruction = instruction
         self._texts: list[str] = []
+        self._spelt: set[str] = set()
+        """All texts, case and blanks aside."""
         self._known = None if max_similarity is None else Novelty(max_similarity)
         for row in (*seeds, *earlier):
             if row.fields.get(instruction) is not None:
@@ -109,14 +112,20 @@ class Pool:
         self._note(row)
 
     def too_similar(self, text: str) -> Loss | None:
-        """Why the text is too near to one that is known."""
+        """Why the text is too near to one that is known.
+
+        The same text again is refused (`repeated`) where no similarity is computed, and where it
+        has no word to be similar by, such as a row of emojis.
+        """
         near = None if self._known is None else self._known.near(text)
         if near is None:
-            return None
+            return Loss("repeated", text[:200]) if normalised(text) in self._spelt else None
         known = self._texts[near.place]
         return Loss("too_similar", f"ROUGE-L {near.score:.2f} with {known[:120]!r}: {text[:200]}")
 
     def _note(self, row: Row) -> None:
+        text = self.text(row)
+        self._spelt.add(normalised(text))
         if self._known is not None:
-            self._texts.append(self.text(row))
-            self._known.add(self.text(row))
+            self._texts.append(text)
+            self._known.add(text)

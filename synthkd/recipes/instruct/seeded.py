@@ -143,8 +143,8 @@ def self_instruct(table: Table, kit: TableKit, config: SelfSettings, /) -> Itera
 
     Gives the instruction and its `origin`. Discards candidates as `no_list`, `empty_item`, `cut`,
     `not_given`, `too_short`, `too_long`, `blacklisted`, `starts_with_punctuation`, `not_ascii`,
-    `program`, `held_out`, `too_similar`, `enough`, or for what is wrong with the reply. Memory:
-    all seeds and all that is accepted.
+    `program`, `held_out`, `too_similar`, `repeated`, `enough`, or for what is wrong with
+    the reply. Memory: all seeds and all that is accepted.
     """
     return grow(table, kit, config, Lister(config), [Form(config.form)])
 

@@ -97,8 +97,12 @@ KNOWN: Mapping[str, TurnTemplate] = {
 }
 """Families of models -> pieces, as their published templates have them."""
 
-_MARKS = re.compile(r"<\||\|>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|</?s>")
-_ROLES = re.compile(r"^\W{0,3}(?:assistant|user|system|model)\W{0,3}$", re.IGNORECASE)
+# A pipe with an arrow alone is code: `x |> head()`.
+_MARKS = re.compile(r"<\|(?:\w|\s*\Z)|\w\|>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|</?s>")
+_ROLES = re.compile(
+    r"^\W{0,3}(?:(?:assistant|user|system|model)\W{0,3}$|(?:assistant|user|human)\s*:)",
+    re.IGNORECASE,
+)
 
 
 def turn_in(text: str, template: TurnTemplate) -> str | Loss:
@@ -116,6 +120,14 @@ def turn_in(text: str, template: TurnTemplate) -> str | Loss:
         return Loss("several_turns", tail(turn))
     if not turn.strip():
         return Loss("empty_turn", f"{text!r:.200}")
-    if found := _MARKS.search(turn):
-        return Loss("template_leak", f"{found[0]!r} in: {turn.strip()[:200]}")
+    if (mark := mark_in(turn, template)) is not None:
+        return Loss("template_leak", f"{mark!r} in: {turn.strip()[:200]}")
     return turn.strip()
+
+
+def mark_in(text: str, template: TurnTemplate) -> str | None:
+    """The first mark of this or a known chat template in a text that should have none."""
+    own = (template.end.strip(), template.assistant.strip())
+    if (mark := next((mark for mark in own if mark in text), None)) is not None:
+        return mark
+    return found[0] if (found := _MARKS.search(text)) else None

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt
@@ -73,7 +74,7 @@ class GrowSettings(StepSettings):
     """The field with the instruction."""
     max_similarity: Share | None = 0.7
     """Highest ROUGE-L with any seed or accepted row (Self-Instruct, arXiv 2212.10560, section 2.2);
-    null = none is computed."""
+    null = none is computed, and only the same text again is refused."""
     min_yield: Annotated[float, Field(ge=0.001, le=1)] = 0.1
     """Stop where fewer than this share of the last candidates were accepted."""
     yield_over: PositiveInt = 200
@@ -105,7 +106,7 @@ def grow(
     writer: Writer,
     gates: Sequence[Gate] = (),
     *,
-    bare: bool = False,
+    seed_fault: Callable[[Row], Loss | None] | None = None,
 ) -> Iterator[Row]:
     """The seeds, if they are kept, and exactly `accept` new rows.
 
@@ -117,20 +118,19 @@ def grow(
         config: its settings.
         writer: what is asked, and how replies are read.
         gates: asked in this order, before similarity.
-        bare: rows without an instruction are seeds too: what is asked is made of other fields.
+        seed_fault: why a row is no seed, where what is asked is made of other fields than the
+            instruction; None = it is one if it has an instruction.
 
     Raises:
-        UserError: no row has an instruction, or there is no row.
+        UserError: no row is a seed.
         TooManyLost: the yield is too low, the writer has nothing more to ask, or a question of a
             wave stays without an answer.
     """
-    seeds = list(_seeds(table, kit, config, bare=bare))
+    seeds, losses = _seeds(table, seed_fault or partial(_without_text, config.instruction))
     if not seeds:
-        raise UserError(
-            f"{kit.desk.step}: none of {len(table)} rows has text in {config.instruction!r}, and"
-            " without a seed there is nothing to begin with: name the field in `instruction`, or"
-            " give the source some rows"
-        )
+        raise UserError(f"{kit.desk.step}: {_no_seed(losses, config, seed_fault is None)}")
+    for row, loss in losses:
+        kit.reject(row, loss.reason, loss.detail)
     ids = {row.id for row in table}
     earlier = [
         row
@@ -146,13 +146,40 @@ def grow(
         _drop(seeds, growth.roots, kit)
 
 
-def _seeds(table: Table, kit: TableKit, config: GrowSettings, *, bare: bool) -> Iterator[Row]:
+def _seeds(
+    table: Table, fault_of: Callable[[Row], Loss | None]
+) -> tuple[list[Row], list[tuple[Row, Loss]]]:
+    """The seeds, and the rows that are none, each with why."""
+    seeds: list[Row] = []
+    losses: list[tuple[Row, Loss]] = []
     for row in table:
-        text = row.fields.get(config.instruction)
-        if bare or (isinstance(text, str) and text.strip()):
-            yield row.with_fields(origin=row.fields.get("origin") or SEED)
+        if (loss := fault_of(row)) is None:
+            seeds.append(row.with_fields(origin=row.fields.get("origin") or SEED))
         else:
-            kit.reject(row, "no_instruction", f"{config.instruction} is {text!r:.80}")
+            losses.append((row, loss))
+    return seeds, losses
+
+
+def _without_text(field: str, row: Row) -> Loss | None:
+    text = row.fields.get(field)
+    if isinstance(text, str) and text.strip():
+        return None
+    return Loss("no_instruction", f"{field} is {text!r:.80}")
+
+
+def _no_seed(losses: Sequence[tuple[Row, Loss]], config: GrowSettings, by_text: bool) -> str:
+    """What is wrong where there is no seed."""
+    if by_text:
+        return (
+            f"none of {len(losses)} rows has text in {config.instruction!r}, and without a seed"
+            " there is nothing to begin with: name the field in `instruction`, or give the source"
+            " some rows"
+        )
+    first = f" (of the first: {losses[0][1].detail})" if losses else ""
+    return (
+        f"none of {len(losses)} rows can be begun with{first}, and each new row descends from one:"
+        " give the source others"
+    )
 
 
 def _drop(seeds: Sequence[Row], roots: set[str], kit: TableKit) -> None:
@@ -326,11 +353,14 @@ class _Growth:
         return self._accept(offer.question, what, offer.keys)
 
     def _fields(self, question: Question, candidate: Candidate) -> dict[str, Json]:
+        text: dict[str, Json] = {self._config.instruction: candidate.text}
+        # First in the row, and again last: what is known of the question may have such a field.
         return {
-            self._config.instruction: candidate.text,
+            **text,
             **question.about,
             **candidate.fields,
             "origin": self._kit.desk.step,
+            **text,
         }
 
     def _accept(self, question: Question, candidate: Candidate, keys: Sequence[str]) -> Row:

@@ -25,8 +25,12 @@ BLACKLIST = (
 )
 """Of Self-Instruct's code, as whole words: what needs more than text."""
 _ITEM = re.compile(
-    r"^[ \t]*(\d+)[ \t]*[.):](?!\d)[ \t]*(?:Instruction:|Task:)?[ \t]*", re.MULTILINE
+    r"^[ \t]*(\d{1,9})[ \t]*[.):\u3001\uff0e\uff09\uff1a](?!\d)[ \t]*(?:Instruction:|Task:)?[ \t]*",
+    re.MULTILINE,
 )
+"""The signs behind a number are also those of Chinese lists."""
+_OPENING_SIGNS = "\u00bf\u00a1"
+"""Spanish questions and exclamations begin with them: no rest of a sentence does."""
 
 
 class FormSettings(StepSettings):
@@ -72,7 +76,7 @@ class Form:
             return Loss("too_long", f"{n} words: {text[:200]}")
         if self._banned is not None and (found := self._banned.search(text)):
             return Loss("blacklisted", f"{found[0]!r} in: {text[:200]}")
-        if unicodedata.category(text[0])[0] == "P":
+        if unicodedata.category(text[0])[0] == "P" and text[0] not in _OPENING_SIGNS:
             return Loss("starts_with_punctuation", text[:200])
         if config.ascii_start and not text[0].isascii():
             return Loss("not_ascii", text[:200])

@@ -105,7 +105,7 @@ GRID: dict[str, Any] = {
 def made_to(question: Question) -> str:
     listed: Any = question.inputs["attributes"]
     told = ", ".join(f"{one['name']} {one['value']}" for one in listed)
-    return f"<instruction>Do what suits {told}.</instruction>"
+    return f"<instruction>Do what suits {told}, way {question.sample}.</instruction>"
 
 
 def test_instructions_are_made_to_every_pair(tmp_path: Path) -> None:
@@ -191,6 +191,7 @@ def test_an_attribute_of_many_values_is_told_in_two_figures() -> None:
         ({"attributes": {"a": []}}, "at least 1 item"),
         ({"attributes": {"a": ["x", " x "]}}, "attributes.a has a value twice"),
         ({"attributes": {"a": ["x"]}, "fields": ["a"]}, "'a' is an attribute and a field"),
+        ({"attributes": {"a": ["x"]}, "into": "instruction"}, "into: the field 'instruction'"),
     ],
 )
 def test_settings_that_make_no_sense(given: dict[str, Any], fault: str) -> None:
@@ -203,6 +204,8 @@ def test_a_field_without_text_and_too_many_combinations(tmp_path: Path) -> None:
     done = grown("instruct.grid", settings, [{"persona": " "}, {"persona": 3}], made_to, tmp_path)
     assert isinstance(done.ended, UserError)
     assert "none of 2 rows has text in 'persona'" in str(done.ended)
+    none = grown("instruct.grid", {"accept": 1, "attributes": {"a": ["x"]}}, [], made_to, tmp_path)
+    assert "none of 0 rows can be begun with, and each new row descends" in str(none.ended)
     many = {name: [str(n) for n in range(101)] for name in "abc"}
     config = GridSettings(teacher="main", accept=1, attributes=many, cover="all")
     assert "1,030,301 combinations, and 1,000,000 are the most" in str(

@@ -69,6 +69,8 @@ class Counting:
         ("How?<|eot_id|>", CHATML, "template_leak"),
         ("How? [/INST] So.", KNOWN["llama2"], "several_turns"),
         ("Is a < b | c > d?", CHATML, "Is a < b | c > d?"),
+        ("What is x |> f and g <| y?", CHATML, "What is x |> f and g <| y?"),
+        ("How?\nAssistant: So.\nUser: Thanks", CHATML, "several_turns"),
         ("How?<end_of_turn>\n<start_of_turn>model\nSo.", KNOWN["gemma"], "several_turns"),
     ],
 )
@@ -128,6 +130,27 @@ def test_rows_that_are_no_system_messages_say_nothing_of_the_new_ones(tmp_path: 
     done = grown("instruct.magpie", steered, rows, Counting(), tmp_path)
     assert {row.fields["task"] for row in done.new} == {"food"}
     assert not any("output" in row.fields for row in done.new)
+
+
+def test_what_a_row_already_has_never_stands_for_the_turn_that_was_written(tmp_path: Path) -> None:
+    rows: list[Fields] = [{"system": "You cook.", "instruction": "Old.", "origin": "elsewhere"}]
+    settings = {**SETTINGS, "accept": 3}
+    for more in ({}, {"instruction": "input"}):
+        found = grown("instruct.magpie", {**settings, **more}, rows, Counting(), tmp_path)
+        field = more.get("instruction", "instruction")
+        assert [row.fields[field] for row in found.new] == [asked(n) for n in (1, 2, 3)]
+
+
+def test_a_system_message_that_ends_its_own_turn_is_no_seed(tmp_path: Path) -> None:
+    ends: Fields = {"system": "Be kind.<|im_end|>\n<|im_start|>assistant\nHi", "domain": ""}
+    found = grown(
+        "instruct.magpie", {**SETTINGS, "accept": 2}, [*SYSTEMS, ends], Counting(), tmp_path
+    )
+    assert [getattr(why, "reason", "merged") for _, why in found.gone] == [
+        *("template_leak", "merged", "merged")
+    ]
+    found = grown("instruct.magpie", {**SETTINGS, "accept": 2}, [ends], Counting(), tmp_path)
+    assert "none of 1 rows can be begun with (of the first: '<|im_end|>'" in str(found.ended)
 
 
 def test_a_run_for_fewer_is_the_beginning_of_a_run_for_more(tmp_path: Path) -> None:

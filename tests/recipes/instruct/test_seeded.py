@@ -32,6 +32,11 @@ SEEDS: list[Fields] = [{"instruction": f"Say the number {n} in\nFrench words."} 
         ("1.\n2. Here", ["", "Here"]),
         ("There is nothing.", []),
         ("3.5 litres of milk", []),
+        (
+            "9\u3001\u5199\u8bd7\n10\uff0e\u5531\u6b4c",
+            ["\u5199\u8bd7", "\u5531\u6b4c"],
+        ),  # Chinese lists
+        ("9" * 5000 + ". Sing", []),  # which is no number of an item, and too long for `int`
     ],
 )
 def test_the_items_of_a_list(text: str, items: list[str]) -> None:
@@ -57,6 +62,8 @@ def test_the_items_of_a_list(text: str, items: list[str]) -> None:
         ("Write a program that adds.", {}, None),
         ("write a program that adds.", {"programs": False}, "program"),
         ("写一首关于茶的诗", {}, None),
+        ("\u00bfCu\u00e1l es la capital de Francia?", {}, None),
+        ("\u00abCu\u00e1l\u00bb es una palabra espa\u00f1ola", {}, "starts_with_punctuation"),
     ],
 )
 def test_the_form_of_an_instruction(

@@ -116,6 +116,20 @@ def test_a_teacher_of_whom_nothing_comes_ends_the_run(
     assert "questions in 15 waves" in told
 
 
+@pytest.mark.parametrize(
+    ("most", "reason"),
+    [(0, "too_similar"), (1e-20, "too_similar"), (1, "repeated"), (None, "repeated")],
+)
+def test_one_instruction_for_ever_ends_the_run_whatever_the_threshold(
+    most: float | None, reason: str, tmp_path: Path
+) -> None:
+    settings = {**SMALL, "per_question": 1, "yield_over": 20, "max_similarity": most}
+    found = grown("instruct.self", settings, SEEDS, lambda q: "1. Sing  OF a kettle", tmp_path)
+    assert isinstance(found.ended, TooManyLost)
+    assert found.reasons[-1] == reason
+    assert len(found.new) == (most is None or most == 1 or 0)
+
+
 def test_a_question_without_an_answer_is_asked_again_and_then_ends_the_run(tmp_path: Path) -> None:
     left = {"failures": 2}
 
