@@ -167,6 +167,21 @@ def test_lists_are_read(text: str, items: list[str], cut: bool, is_list: bool) -
     assert (listed.items, listed.cut, listed.is_list) == (items, cut, is_list)
 
 
+@pytest.mark.parametrize(
+    ("text", "ended", "items", "cut"),
+    [
+        ("1. to sleep\n2. to ea", False, ["to sleep"], True),
+        ("1. to sleep\n2. to eat", True, ["to sleep", "to eat"], False),
+        ("1. to sleep\nThese are", False, ["to sleep"], True),
+        ('["to sleep"]\nThat is a', False, ["to sleep"], False),
+        ('[["to sleep"], ["to e', True, ["to sleep"], True),
+    ],
+)
+def test_half_an_item_is_none(text: str, ended: bool, items: list[str], cut: bool) -> None:
+    listed = read_list(text, ended=ended)
+    assert (listed.items, listed.cut) == (items, cut)
+
+
 # --- events
 
 

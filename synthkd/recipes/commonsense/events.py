@@ -72,7 +72,7 @@ class EventsWriter:
 
     def read(self, question: Question, reply: Completion) -> Iterable[Candidate | Loss]:
         """See `Writer`."""
-        listed = read_list(reply.text)
+        listed = read_list(reply.text, ended=reply.finish != "length")
         if listed.cut or not listed.is_list:
             yield Loss("cut" if listed.cut else "no_list", tail(reply.text))
         for item in listed.items:

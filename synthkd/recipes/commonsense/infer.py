@@ -228,7 +228,7 @@ def _tails(
     found: dict[str, _Found] = {}
     lists = 0
     for place, reply in readable(replies, losses):
-        listed = read_list(reply.text)
+        listed = read_list(reply.text, ended=reply.finish != "length")
         if listed.cut or not listed.is_list:
             losses.append(Loss("cut" if listed.cut else "no_list", reply.text[-200:]))
         lists += listed.is_list

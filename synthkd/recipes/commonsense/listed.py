@@ -35,24 +35,27 @@ class Listed:
     """False = nothing of the kind stands there."""
 
 
-def read_list(text: str) -> Listed:
+def read_list(text: str, *, ended: bool = True) -> Listed:
     """The items of a reply.
 
     Args:
         text: the reply as it came.
+        ended: whether the teacher came to its end; else the last of several lines is half an item.
     """
     text = text.lstrip("\ufeff")
     values = list(json_values(text))
     whole = [item for value in values if value is not None for item in _texts(value)]
     if whole:
-        return Listed(items=_clean(whole), cut=False)
+        cut = None in values and not text.rstrip().endswith(("]", "}", "```"))
+        return Listed(items=_clean(whole), cut=cut)
     if None in values and _LIST.search(text):
         return Listed(items=_clean(_quoted(text)), cut=True)
     lines = [_BULLET.match(line) for line in text.split("\n")]
     found = [line.string[line.end() :] for line in lines if line is not None]
     is_empty = any(value in ([], {}) for value in values)
     if found and not is_empty:  # brackets in passing are no list: "Here they are [1]:"
-        return Listed(items=_clean(found))
+        is_half = not ended and lines[-1] is not None
+        return Listed(items=_clean(found[:-1] if is_half else found), cut=not ended)
     said = is_empty or any(isinstance(value, Sequence) for value in values if value is not None)
     return Listed(is_list=said)
 
