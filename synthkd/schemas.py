@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import orjson
@@ -73,7 +74,8 @@ class Schema:
         try:
             check = SchemaValidator(_Translation(wire).whole())
         except SchemaError as error:  # a pattern that is none, a bound of the wrong type
-            raise ValueError(f"the schema cannot be checked: {error}") from error
+            told = " ".join(str(error).split())  # it comes in several lines
+            raise ValueError(f"the schema cannot be checked: {told}") from error
         return cls(
             name=_plain(name), wire=wire, check=lambda text: check.validate_json(text, strict=True)
         )
@@ -161,12 +163,26 @@ class _Translation:
     def whole(self) -> CoreSchema:
         """The schema with all that it refers to."""
         schema = self._of(self._schema, "")
+        self._come_to_an_end()
         named: list[CoreSchema] = [
             # A union of one: a reference to a reference cannot have a name of its own.
             core_schema.union_schema([self._of(each, name.lstrip("#/"))], ref=name)
             for name, each in self._definitions.items()
         ]
         return core_schema.definitions_schema(schema, named) if named else schema
+
+    def _come_to_an_end(self) -> None:
+        """Refuse references that come round for the very same value: a check by them never ends.
+
+        Raises:
+            ValueError: the message says on which way.
+        """
+        graph = {name: _same_value(each) for name, each in self._definitions.items()}
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            way = " to ".join(error.args[1])
+            raise ValueError(f"$ref goes round in circles, no value fits or fails: {way}") from None
 
     def _of(self, schema: Json, place: str) -> CoreSchema:
         if schema is True:
@@ -189,12 +205,12 @@ class _Translation:
         if kinds is None:
             self._know(says, set(), place)
             return core_schema.any_schema()
-        if kinds not in OF_TYPE:
+        if not isinstance(kinds, str) or kinds not in OF_TYPE:
             raise ValueError(
                 f"{place or 'json_schema'}: type must be one of {', '.join(OF_TYPE)}, got {kinds!r}"
             )
-        self._know(says, OF_TYPE[str(kinds)] | {"type"}, place)
-        return self._typed(schema, str(kinds), place)
+        self._know(says, OF_TYPE[kinds] | {"type"}, place)
+        return self._typed(schema, kinds, place)
 
     def _know(self, says: set[str], known: set[str], place: str) -> None:
         if unknown := sorted(says - known):
@@ -206,9 +222,9 @@ class _Translation:
     def _whole_value(self, schema: Mapping[str, Json], word: str, place: str) -> CoreSchema:
         told = schema[word]
         if word == "$ref":
-            if told not in self._definitions:
+            if not isinstance(told, str) or told not in self._definitions:
                 raise ValueError(f"{place or 'json_schema'}: $ref {told!r} names none of $defs")
-            return core_schema.definition_reference_schema(str(told))
+            return core_schema.definition_reference_schema(told)
         if word == "const":
             told = [told]
         if not isinstance(told, list) or not told:
@@ -246,9 +262,12 @@ class _Translation:
 
     def _object(self, schema: Mapping[str, Any], place: str) -> CoreSchema:
         properties, required = schema.get("properties", {}), schema.get("required", [])
-        if not isinstance(properties, Mapping) or not isinstance(required, list):
+        if not isinstance(properties, Mapping) or not (
+            isinstance(required, list) and len(_texts(required)) == len(required)
+        ):
             raise ValueError(
-                f"{place or 'json_schema'}: properties must be an object and required a list"
+                f"{place or 'json_schema'}: properties must be an object and required a list of"
+                " names"
             )
         others = schema.get("additionalProperties", True)
         fields = {
@@ -284,6 +303,18 @@ def _one_of(values: Sequence[Json], place: str) -> CoreSchema:
         elif not isinstance(value, str | None):
             raise ValueError(f"{place} must hold plain values, got {value!r:.60}")
     return core_schema.union_schema(choices)
+
+
+def _same_value(schema: Json) -> list[str]:
+    """What a schema refers to for the very value that it is about, and not for a part of it."""
+    if not isinstance(schema, Mapping):
+        return []
+    either = schema.get("anyOf")
+    told = [schema.get("$ref")] if "$ref" in schema else []
+    among = (
+        [name for one in either for name in _same_value(one)] if isinstance(either, list) else []
+    )
+    return [*_texts(told), *among]
 
 
 def _narrowed(schema: Mapping[str, Json], kind: str) -> dict[str, Json]:

@@ -115,6 +115,20 @@ def test_an_enum_holds_its_values_and_no_others(values: list[Any], value: Any) -
         ({"type": "string", "minLength": "a"}, "cannot be checked"),
         ({"type": "object", "properties": []}, "properties must be an object"),
         ({"$defs": 1}, r"\$defs must be an object of schemas"),
+        ({"type": {"a": 1}}, "type must be one of"),
+        ({"$ref": ["a"]}, r"\$ref .* names none"),
+        ({"type": "object", "required": [{}]}, "required a list of names"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "in circles"),
+        # Whoever checked by this one would end the process: the stack overflows in compiled code.
+        (
+            {
+                "$defs": {
+                    "a": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/b"}]},
+                    "b": {"$ref": "#/$defs/a"},
+                }
+            },
+            r"in circles, .*: #/\$defs/\w to #/\$defs/\w to #/\$defs/\w",
+        ),
     ],
 )
 def test_a_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], message: str) -> None:
