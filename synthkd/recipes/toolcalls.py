@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from synthkd.hints import near
+from synthkd.io.conversations import ROLES
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Fields, Json
 from synthkd.schemas import Schema
@@ -92,9 +93,9 @@ def call_fault(name: str, arguments: str, tools: Tools) -> Loss | None:
 def trajectory_faults(messages: Json, tools: Tools) -> list[Loss]:
     """What is wrong with a conversation with tool calls, in its order; empty = nothing.
 
-    Every call is of a declared tool and fits its schema, has an id of its own and exactly one
-    result, which comes next; no result is without a call; the last word is the assistant's, and is
-    no call.
+    A user asks. Every call is of a declared tool and fits its schema, has an id of its own and
+    exactly one result, which comes next; no result is without a call; the last word is the
+    assistant's, and is no call.
 
     Reasons: `bad_message`, `unknown_tool`, `bad_arguments`, `twice_called` (an id comes again),
     `result_without_call`, `call_without_result`, `no_final_answer`.
@@ -112,10 +113,12 @@ def trajectory_faults(messages: Json, tools: Tools) -> list[Loss]:
 def _faults(messages: Sequence[Json], tools: Tools) -> Iterator[Loss]:
     seen: set[str] = set()
     due: dict[str, str] = {}
+    if not any(isinstance(one, Mapping) and one.get("role") == "user" for one in messages):
+        yield Loss("bad_message", "no message is a user's: nothing is asked")
     for place, message in enumerate(messages):
         here = f"messages[{place}]"
         role = message.get("role") if isinstance(message, Mapping) else None
-        if not isinstance(message, Mapping) or role not in {"system", "user", "assistant", "tool"}:
+        if not isinstance(message, Mapping) or role not in ROLES:
             yield Loss("bad_message", f"{here} has no role that is known: {message!r:.80}")
             return
         if role == "tool":
@@ -185,8 +188,10 @@ def _without_result(here: str, due: Mapping[str, str]) -> Loss:
 
 
 def in_json(arguments: Json) -> str:
-    """Arguments as text: some datasets hold the object itself."""
-    return arguments if isinstance(arguments, str) else orjson.dumps(arguments or {}).decode()
+    """Arguments as text: some datasets hold the object itself, or null where there are none."""
+    if isinstance(arguments, str):
+        return arguments
+    return orjson.dumps({} if arguments is None else arguments).decode()
 
 
 def _tool(value: Json, place: str) -> Tool:
@@ -197,7 +202,7 @@ def _tool(value: Json, place: str) -> Tool:
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"{place}.function.name must be a text, got {name!r:.80}")
     parameters = function.get("parameters")
-    if not parameters:
+    if parameters is None or parameters == {}:
         parameters = NOTHING
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise ValueError(f"{place} {name}: parameters must be of an object: {parameters!r:.80}")
@@ -205,8 +210,8 @@ def _tool(value: Json, place: str) -> Tool:
         schema = Schema.of(name, {"type": "object", **parameters})
     except ValueError as error:
         raise ValueError(f"{place} {name}: parameters: {error}") from error
-    properties = parameters.get("properties")
-    names = frozenset(properties) if isinstance(properties, Mapping) else frozenset[str]()
+    # What is required is an argument too, though nothing more be said of it.
+    names = frozenset([*parameters.get("properties", ()), *parameters.get("required", ())])
     open_ = parameters.get("additionalProperties", False) is not False
     return Tool(name=name, told=value, schema=schema, names=None if open_ else names)
 

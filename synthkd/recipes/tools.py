@@ -357,7 +357,8 @@ def native_step(reply: Completion) -> Step:
         Rejected: nothing can be read.
     """
     calls = [Call(call.name, call.arguments or "{}") for call in reply.tool_calls]
-    if not calls and (loss := loss_of(reply)) is not None:
+    loss = loss_of(reply)
+    if loss is not None and loss.reason != "called_tools":  # calls that a filter has cut, too
         give_up([reply], [loss])
     return Step(reply.text, calls)
 

@@ -17,7 +17,7 @@ from synthkd.config import TeacherConfig
 from synthkd.errors import Rejected, RowError
 from synthkd.fake_teacher import FakeTeacher
 from synthkd.pipeline import Pipeline
-from synthkd.recipes.toolcalls import declared, trajectory_faults
+from synthkd.recipes.toolcalls import call_fault, declared, trajectory_faults
 from synthkd.recipes.tools import ToolsSettings
 from synthkd.teachers.request import ToolCall
 from tests.recipes.conftest import run_step, said
@@ -97,6 +97,8 @@ async def test_calls_may_travel_in_the_fields_of_the_api() -> None:
     ]
     fields = done.fields
     assert fields["messages"][-1] == {"role": "assistant", "content": "Yes."}
+    with pytest.raises(Rejected, match="content_filter"):
+        await run([said("", tool_calls=(call,), finish="content_filter")], native=True)
     assert trajectory_faults(fields["messages"], declared(fields["tools"])) == []
 
 
@@ -191,6 +193,7 @@ async def test_it_ends() -> None:
         ([{"name": "weather"}], "must be"),
         ([CLOCK, CLOCK], "declared twice"),
         ([{"function": {"name": "x", "parameters": {"type": "array"}}}], "of an object"),
+        ([{"function": {"name": "x", "parameters": []}}], "of an object"),
         ([{"function": {"name": "x", "parameters": {"properties": {"a": {"type": "never"}}}}}],
          "type must be one of"),
     ],
@@ -210,6 +213,12 @@ def result(id_: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": id_, "content": "ok"}
 
 
+def test_what_is_required_is_an_argument() -> None:
+    tools = declared([{"function": {"name": "x", "parameters": {"required": ["a"]}}}])
+    assert call_fault("x", '{"a": 1}', tools) is None
+    assert call_fault("x", "{}", tools) is not None
+
+
 USER: Any = {"role": "user", "content": "?"}
 END: Any = {"role": "assistant", "content": "!"}
 XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
@@ -224,6 +233,9 @@ XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
         ([USER, calls("1", "weather", "{"), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", arguments="```json\n{}\n```"), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", arguments="[]"), result("1"), END], ["bad_arguments"]),
+        ([USER, calls("1", arguments=[]), result("1"), END], ["bad_arguments"]),
+        ([USER, calls("1", arguments=0), result("1"), END], ["bad_arguments"]),
+        ([USER, calls("1", arguments=None), result("1"), END], []),
         ([USER, calls("1", "wether"), result("1"), END], ["unknown_tool"]),
         ([USER, calls("1"), END], ["call_without_result"]),
         ([USER, result("1"), END], ["result_without_call"]),
@@ -232,8 +244,10 @@ XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
         ([USER, calls("1"), result("1")], ["no_final_answer"]),
         ([USER, calls("1")], ["call_without_result", "no_final_answer"]),
         ([USER, {**calls("1"), "role": "user"}, result("1"), END], ["bad_message"]),
-        ([{"role": "robot", "content": "?"}], ["bad_message"]),
-        ([{"role": "user", "content": None}, END], ["bad_message"]),
+        ([USER, {"role": "robot", "content": "?"}], ["bad_message"]),
+        ([USER, {"role": ["user"], "content": "?"}], ["bad_message"]),
+        ([calls("1"), result("1"), END], ["bad_message"]),
+        ([{**USER, "content": None}, END], ["bad_message"]),
         ("nonsense", ["bad_message"]),
         ([], ["bad_message"]),
     ],
@@ -262,7 +276,7 @@ def test_what_is_taken_out_of_a_trajectory_is_missed(names: list[str], data: Any
     tools = declared([WEATHER, CLOCK])
     assert trajectory_faults(told, tools) == []
     lacking = copy.deepcopy(told)
-    del lacking[data.draw(st.integers(1, len(told) - 1))]
+    del lacking[data.draw(st.integers(0, len(told) - 1))]
     assert trajectory_faults(lacking, tools)
     assert trajectory_faults(told, {"clock": tools["clock"]}) == [] or "weather" in names
 
