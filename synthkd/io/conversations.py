@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from synthkd.io.columns import json_text
 from synthkd.rows import Json, Row
 
@@ -57,9 +59,10 @@ def conversation_fault(row: Row, messages: str, tools: str | None) -> str | None
             return f"{here}.content must be a text, got {content!r:.80}"
         if calls and not (isinstance(calls, list | tuple) and all(map(_is_call, calls))):
             return (
-                f"{here}.tool_calls must be of {{id, function: {{name, arguments}}}}: {calls!r:.80}"
+                f"{here}.tool_calls must be of {{id, function: {{name, arguments: JSON}}}}:"
+                f" {calls!r:.160}"
             )
-    if tools is not None and not row.fields.get(tools):
+    if tools is not None and not (row.fields.get(tools) and _is_json(row.fields[tools])):
         return f"{tools!r}, which export.tools names, holds no tools: {row.fields.get(tools)!r:.80}"
     return None
 
@@ -78,7 +81,22 @@ def conversation_values(row: Row, messages: str, tools: str | None) -> dict[str,
 
 def _is_call(value: Json) -> bool:
     function = value.get("function") if isinstance(value, Mapping) else None
-    return isinstance(function, Mapping) and isinstance(function.get("name"), str)
+    return (
+        isinstance(function, Mapping)
+        and isinstance(function.get("name"), str)
+        and _is_json(function.get("arguments"))
+    )
+
+
+def _is_json(value: Json) -> bool:
+    """Of a text, whether it is JSON: the columns say so, and nobody checks it after this."""
+    if not isinstance(value, str):
+        return True
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _message(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,8 +113,9 @@ def _message(one: Mapping[str, Any]) -> dict[str, Any]:
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
     arguments = function.get("arguments")
-    text = arguments if isinstance(arguments, str) else json_text(arguments or {})
-    told = {"name": function["name"], "arguments": text}
+    if not isinstance(arguments, str):
+        arguments = json_text({} if arguments is None else arguments)
+    told = {"name": function["name"], "arguments": arguments}
     return {"id": _text(call.get("id")), "type": "function", "function": told}
 
 

@@ -223,6 +223,7 @@ def test_whole_conversations_go_out_with_their_tools(export: Export, tmp_path: P
 
 
 def test_what_is_no_conversation_is_said_beforehand() -> None:
+    half = {**TALK[1], "tool_calls": [{"function": {"name": "t", "arguments": '{"a": '}}]}
     cases: list[tuple[Any, str | None, str | None]] = [
         ({"m": TALK, "t": "[]"}, "t", None),
         ({"m": TALK}, None, "export.tools"),
@@ -231,6 +232,8 @@ def test_what_is_no_conversation_is_said_beforehand() -> None:
         ({"m": [{"role": "x", "content": "y"}]}, None, "no message with a role"),
         ({"m": [{"role": "user", "content": 3}]}, None, "must be a text"),
         ({"m": [{"role": "assistant", "tool_calls": ["x"]}], "t": "[]"}, "t", "must be of"),
+        ({"m": [TALK[0], half], "t": "[]"}, "t", "arguments: JSON"),
+        ({"m": TALK, "t": "[{"}, "t", "holds no tools"),
     ]
     for fields, tools, says in cases:
         config = ExportConfig(**WHOLE, tools=tools)
