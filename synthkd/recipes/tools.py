@@ -25,12 +25,33 @@ from synthkd.recipes.replies import Loss, give_up, loss_of
 from synthkd.recipes.systems import SYSTEM, SystemSettings, system_for
 from synthkd.recipes.toolcalls import Tools, call_fault, declared, in_json
 from synthkd.rows import Fields, Json, Row, canonical
+from synthkd.schemas import Schema
 from synthkd.steps import Kit, inputs_of, step
 from synthkd.teachers.request import Completion
 from synthkd.text import answer_text, tail
 
 SUPPLIES = ("task", "system", "tools", "steps", "fault", "tool", "arguments")
 CALLS, REPAIRS, ANSWERED = "calls", "repairs asked for", "repairs that helped"
+STEP = Schema.of(
+    "tools_step",
+    {
+        "type": "object",
+        "properties": {
+            "thought": {"type": "string"},
+            "calls": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
+                    "required": ["name", "arguments"],
+                },
+            },
+            "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        },
+        "required": ["thought", "calls", "answer"],
+    },
+)
+"""What a step looks like where it is text, whatever prompt asks for it."""
 
 
 class ToolsSettings(SystemSettings):
@@ -56,6 +77,9 @@ class ToolsSettings(SystemSettings):
     """Turns of the agent, at most, the answer among them."""
     least_calls: Annotated[int, Field(ge=0, le=64)] = 1
     """Rejects an answer that came with fewer calls (`too_few_calls`)."""
+    most_calls: Annotated[int, Field(ge=1, le=256)] = 16
+    """Calls, at most (`too_many_calls`): each is a question to the environment, and a turn may have
+    any number of them."""
     repair: bool = False
     """Whether a step that is refused is asked for once more, with what is wrong with it; once a
     row. The refused step is no part of what is learnt."""
@@ -121,7 +145,7 @@ class ToolsSettings(SystemSettings):
     @property
     def calls_a_row(self) -> int:
         """Questions to each of them about a row, at most; for the forecast."""
-        return self.steps + self.repair
+        return max(self.steps + self.repair, self.most_calls)
 
 
 @lru_cache(maxsize=8)
@@ -152,9 +176,10 @@ class Call(NamedTuple):
 class Step(NamedTuple):
     """A turn of the agent: calls, or the answer."""
 
-    says: str
-    """The answer; beside calls, what it thinks of them."""
+    thought: str
+    """What it says beside calls."""
     calls: Sequence[Call]
+    answer: str
 
 
 @step(
@@ -169,7 +194,8 @@ async def tools(row: Row, kit: Kit, config: ToolsSettings, /) -> AsyncIterator[R
     Gives `messages` and `tools` in OpenAI's shape (arguments are JSON text), `system` (null = none)
     and `n_calls`. Rejects `no_task`, `bad_tools`, `unknown_tool`, `bad_arguments`, `bad_step`
     (neither calls nor an answer, or both), `repeated_call`, `no_result`, `no_final_answer` (after
-    all `steps`), `too_few_calls`, `truncated`, and what `replies.loss_of` says of a reply.
+    all `steps`), `too_few_calls`, `too_many_calls`, `truncated`, and what `replies.loss_of` says
+    of a reply.
     """
     task = answer_text(row.fields.get(config.instruction))
     if task is None or not task.strip():
@@ -229,7 +255,7 @@ class _Agent:
         for _ in range(self.config.steps):
             acted = await self._acted()
             if not acted.calls:
-                return acted.says
+                return acted.answer
             await self._call(acted)
         raise Rejected("no_final_answer", f"{self.n_calls} calls in {self.config.steps} steps")
 
@@ -263,6 +289,7 @@ class _Agent:
             teacher=config.teacher,
             after=list(self.steps) if config.native else (),
             tools=[tool.told for tool in self.tools.values()] if config.native else (),
+            schema=None if config.native else STEP,
             longer=config.longer,
         )
         if reply.finish == "length":
@@ -271,8 +298,11 @@ class _Agent:
         return acted, self._fault(acted)
 
     def _fault(self, acted: Step) -> Loss | None:
-        if not acted.calls and not acted.says.strip():
-            return Loss("bad_step", "neither a call nor an answer")
+        if bool(acted.calls) == bool(acted.answer.strip()):
+            both = f"calls and an answer at once: {tail(acted.answer)}"
+            return Loss("bad_step", both if acted.calls else "neither a call nor an answer")
+        if (n := self.n_calls + len(acted.calls)) > self.config.most_calls:
+            return Loss("too_many_calls", f"{n}, most_calls is {self.config.most_calls}")
         for call in acted.calls:
             if (fault := call_fault(*call, self.tools)) is not None:
                 return fault
@@ -296,7 +326,7 @@ class _Agent:
                 {"role": "tool", "tool_call_id": id_, "name": call.name, "content": content}
             )
             self._called.add(_which(*call))
-        says = acted.says.strip() if self.config.thoughts else ""
+        says = acted.thought.strip() if self.config.thoughts else ""
         self.steps.append({"role": "assistant", "content": says, "tool_calls": calls})
         self.steps += results
 
@@ -333,21 +363,16 @@ class _Agent:
 
 
 def written_step(reply: Completion) -> Step:
-    """A step as JSON: `{thought, calls: [{name, arguments}], answer}`.
+    """A step as JSON: see `STEP`.
 
     Raises:
-        Rejected: it is none, or has calls and an answer.
+        Rejected: it is none.
     """
     if (loss := loss_of(reply)) is not None:
         give_up([reply], [loss])
     value: Any = reply.shaped.value if reply.shaped is not None else None
-    if not isinstance(value, Mapping):
-        raise Rejected("bad_json", f"no step: {tail(reply.text)}")
-    calls = [Call(one["name"], in_json(one["arguments"])) for one in value.get("calls") or ()]
-    answer = value.get("answer") or ""
-    if calls and answer.strip():
-        raise Rejected("bad_step", f"calls and an answer at once: {tail(reply.text)}")
-    return Step((value.get("thought") or "") if calls else answer, calls)
+    calls = [Call(one["name"], in_json(one["arguments"])) for one in value["calls"]]
+    return Step(value["thought"], calls, value["answer"] or "")
 
 
 def native_step(reply: Completion) -> Step:
@@ -360,7 +385,7 @@ def native_step(reply: Completion) -> Step:
     loss = loss_of(reply)
     if loss is not None and loss.reason != "called_tools":  # calls that a filter has cut, too
         give_up([reply], [loss])
-    return Step(reply.text, calls)
+    return Step(reply.text if calls else "", calls, "" if calls else reply.text)
 
 
 def _recorded(row: Row, config: ToolsSettings) -> Iterable[tuple[tuple[str, bytes], str]]:

@@ -167,6 +167,8 @@ async def test_one_repair_may_be_asked_for() -> None:
     shown = done.teachers["a"].asked[1].body["messages"][-1]["content"]
     assert "unknown_tool: 'umbrella' is not declared" in shown
     assert "umbrella" not in str(done.fields["messages"][1:])
+    both = acts(OSLO, answer="Yes.")
+    assert (await run([both, acts(OSLO), FINAL], ["rain"], repair=True)).rows
     for again in ([wrong, wrong], [wrong, acts(OSLO), wrong]):
         with pytest.raises(Rejected, match="unknown_tool"):
             await run(again, ["rain"], repair=True)
@@ -180,6 +182,9 @@ async def test_it_ends() -> None:
         await run([steps[0], steps[0]], ["rain"] * 3)
     with pytest.raises(Rejected, match="empty_answer"):
         await run([steps[0]], [" "])
+    many = acts(*((("weather", {"city": f"City {i}"})) for i in range(17)))
+    with pytest.raises(Rejected, match="too_many_calls: 17, most_calls is 16"):
+        await run([many])  # and nobody has been asked what they return
     with pytest.raises(Rejected, match="no_task"):
         await run([], row={**ROW, "instruction": ""})
 
