@@ -113,8 +113,6 @@ def trajectory_faults(messages: Json, tools: Tools) -> list[Loss]:
 def _faults(messages: Sequence[Json], tools: Tools) -> Iterator[Loss]:
     seen: set[str] = set()
     due: dict[str, str] = {}
-    if not any(isinstance(one, Mapping) and one.get("role") == "user" for one in messages):
-        yield Loss("bad_message", "no message is a user's: nothing is asked")
     for place, message in enumerate(messages):
         here = f"messages[{place}]"
         role = message.get("role") if isinstance(message, Mapping) else None
@@ -137,12 +135,20 @@ def _faults(messages: Sequence[Json], tools: Tools) -> Iterator[Loss]:
             yield from _calls_faults(calls, here, tools, seen, due)
     if due:
         yield _without_result("the end", due)
-    last = messages[-1]
-    if isinstance(last, Mapping) and not (
-        last.get("role") == "assistant"
-        and not last.get("tool_calls")
-        and isinstance(text := last.get("content"), str)
-        and text.strip()
+    yield from _frame_faults(messages)
+
+
+def _frame_faults(messages: Sequence[Json]) -> Iterator[Loss]:
+    """What the whole lacks: somebody who asks, and an answer at the end."""
+    told = [message for message in messages if isinstance(message, Mapping)]
+    if all(message.get("role") != "user" for message in told):
+        yield Loss("bad_message", "no message is a user's: nothing is asked")
+    last = told[-1]
+    text = last.get("content")
+    if (
+        last.get("role") != "assistant"
+        or last.get("tool_calls")
+        or not (isinstance(text, str) and text.strip())
     ):
         yield Loss("no_final_answer", f"it ends with {tail(repr(last))}")
 
