@@ -52,7 +52,8 @@ class DialogueSettings(SystemSettings):
     ones, never the last. What is left over of a turn is left to chance, so that it is the share
     over many rows."""
     stop: Annotated[str, Field(min_length=2)] = "[DONE]"
-    """What the user says when the goal is reached; it is no part of the conversation."""
+    """What the user says when the goal is reached, in capitals or not; it is no part of the
+    conversation."""
     least: Count | None = None
     """A conversation that is spoilt after so many exchanges is kept up to there; null = never."""
     longest: Count | None = None
@@ -161,7 +162,7 @@ def messages_of(done: Sequence[Exchange], system: str | None) -> list[Message]:
 
 def _profile(row: Row, kit: Kit, config: DialogueSettings) -> Json:
     own = row.fields.get(config.profile)  # an object is shown as JSON
-    if own is None and config.profiles is not None:
+    if own in (None, "") and config.profiles is not None:
         return kit.rng.choice(config.profiles)
     return own
 
@@ -196,7 +197,7 @@ async def _user(
     inputs = inputs_of(row, kit.prompts[config.user_prompt].inputs, transcript=list(said), **about)
     reply = await kit.ask(config.user_prompt, inputs, teacher=config.user, longer=config.longer)
     words = written_by(reply, "user")
-    if config.stop in words:
+    if config.stop.casefold() in words.casefold():
         return None  # thanks before it would want an answer
     if (fault := turn_fault(words, "user", said)) is not None:
         raise Rejected(*fault)

@@ -25,11 +25,11 @@ from synthkd.recipes.languages import is_installed, letters_of, probabilities, p
 from synthkd.recipes.objects import begins_object, own_objects
 from synthkd.recipes.replies import Loss, give_up, loss_of
 from synthkd.recipes.spread import count_spread, with_spread
-from synthkd.recipes.tasks import Tasks, TasksSetting
+from synthkd.recipes.tasks import DIFFER, Tasks, TasksSetting, spelling
 from synthkd.rows import Json, Row, clean
 from synthkd.schemas import Schema
 from synthkd.steps import Kit, StepSettings, inputs_of, step
-from synthkd.text import equivalent, normalised
+from synthkd.text import normalised, tail
 
 Kind = Literal["task", "domain", "difficulty", "intents", "language"]
 SAID: tuple[Kind, ...] = ("task", "domain", "difficulty", "intents")
@@ -40,6 +40,8 @@ MOST_INTENTS = 50
 """Of one instruction: more are noise."""
 LEAST_LETTERS = 10
 """UTF-8 bytes of letters, as of `gate.language`: of less nobody can tell the language."""
+LONGEST = 100
+"""Characters of a domain in the teacher's own words, or of an intent: more is no name."""
 OUTSIDE = "classes outside the list"
 IS, IN = "task ", "language "
 
@@ -84,6 +86,8 @@ class TagSettings(StepSettings):
                 "tasks have no class for what belongs to none: name it as `other`, or set"
                 " `outside: reject`"
             )
+        if len({spelling(name) for name in self.domains or ()}) != len(self.domains or ()):
+            raise ValueError(f"domains must {DIFFER}")
         if "language" in self.kinds and not is_installed():
             raise ValueError("kind language needs the extra: pip install 'synthkd[language]'")
         fields = self.gives
@@ -150,8 +154,9 @@ async def tag(row: Row, kit: Kit, config: TagSettings, /) -> AsyncIterator[Row]:
     Gives `task` (one of `tasks`) and `task_said` (what the teacher said, where that is none of
     them), `domain`, `difficulty` (1 to 10), `intents` (objects with tag and explanation),
     `language` (ISO 639-1). Rejects `bad_class`, `bad_domain`, `off_scale`, `no_difficulty`,
-    `no_intents`, `cut`, `refused`, `empty_answer` and its kin, `no_instruction`. Figures: rows of
-    each class and language, classes outside the list, a histogram of the difficulties.
+    `no_intents`, `said_twice`, `cut`, `refused`, `empty_answer` and its kin, `no_instruction`.
+    Figures: rows of each class and language, classes outside the list, a histogram of the
+    difficulties.
     """
     question = asked_in(row, config.question, config.input)
     made: dict[str, Json] = {}
@@ -241,7 +246,9 @@ def read_tags(text: str, config: TagSettings) -> dict[Kind, Said]:
     read: dict[Kind, Said] = {}
     for kind in config.wanted:
         value = told.get(kind)
-        if kind == "task":
+        if any(one.get(kind, value) != value for one in objects):
+            read[kind] = Said(loss=Loss("said_twice", f"and not the same: {tail(text)}"))
+        elif kind == "task":
             # Without an object, the class is the one that the words name; but one that was begun
             # and is no JSON may be cut, or hold a quotation.
             plain = None if begins_object(text) else text
@@ -258,20 +265,26 @@ def read_tags(text: str, config: TagSettings) -> dict[Kind, Said]:
 def class_in(words: str, names: Sequence[str]) -> str | None:
     """The one class that the words are, or name as whole words; None = none, or several.
 
-    Case, and spaces against underscores, make no difference.
+    Case, and spaces against underscores and hyphens, make no difference.
     """
-    exact = [name for name in names if equivalent(name) == equivalent(words)]
-    named = exact or named_choices(words, names)
-    return named[0] if len(named) == 1 else None
+    plain = {spelling(name): name for name in names}
+    if (exact := plain.get(spelling(words))) is not None:
+        return exact
+    named = named_choices(spelling(words), plain)
+    return plain[named[0]] if len(named) == 1 else None
 
 
 def read_task(value: object, tasks: Tasks, outside: Literal["other", "reject"]) -> Said:
-    """The class: one of the list, else one that is named as whole words, else that of the rest."""
-    words = value if isinstance(value, str) else ""
-    found = class_in(words, tasks.names)
+    """The class: one of the list, else one that is named as whole words, else that of the rest.
+
+    What says no class at all, such as an answer that was cut, is none of the rest: it is a loss.
+    """
+    if not isinstance(value, str) or not value.strip():
+        return Said(loss=Loss("bad_class", f"no class is said, got {value!r:.200}"))
+    found = class_in(value, tasks.names)
     if found is not None:
         return Said(found)
-    said = str(clean(words, {}))[:200] if words else f"{value!r:.200}"
+    said = str(clean(value, {}))[:200]
     loss = Loss("bad_class", f"none of the {len(tasks.shares)} classes: {said}")
     if outside == "reject":
         return Said(loss=loss, outside=said)
@@ -281,7 +294,7 @@ def read_task(value: object, tasks: Tasks, outside: Literal["other", "reject"]) 
 def read_domain(value: object, domains: Sequence[str] | None) -> Said:
     """The domain: one of the list if there is one, else the words in lower case."""
     words = str(clean(value, {})) if isinstance(value, str) else ""
-    if not words.strip():
+    if not words.strip() or (domains is None and len(words) > LONGEST):
         return Said(loss=Loss("bad_domain", f"got {value!r:.200}"))
     if domains is None:
         return Said(normalised(words))
@@ -300,7 +313,7 @@ def read_difficulty(value: object) -> Said:
     if isinstance(value, bool) or not isinstance(value, int):
         return Said(loss=Loss("no_difficulty", f"no whole number: {value!r:.200}"))
     if not LEAST <= value <= MOST:
-        return Said(loss=Loss("off_scale", f"difficulty is {value}, on {LEAST} to {MOST}"))
+        return Said(loss=Loss("off_scale", f"difficulty is {value!r:.40}, on {LEAST} to {MOST}"))
     return Said(value)
 
 
@@ -309,7 +322,7 @@ def read_intents(value: object) -> Said:
     found: dict[str, Json] = {}
     for one in value if isinstance(value, list) else ():
         name = one.get("tag") if isinstance(one, Mapping) else one
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST:
             continue
         why = one.get("explanation") if isinstance(one, Mapping) else None
         told = {"tag": name.strip(), "explanation": why if isinstance(why, str) else ""}

@@ -23,6 +23,8 @@ LABELS: Mapping[str, str] = {
     "assistant": "assistant|agent|ai|bot|doctor",
 }
 """How a model that writes a script calls who speaks; the names of a role, as one pattern."""
+COLON = r"[:\uff1a]"
+"""Also of full width: models that write Chinese take it after Latin names too."""
 OF_A_MODEL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant|"
     r"ai (?:assistant|language model))\b|"
@@ -95,7 +97,8 @@ def turn_fault(text: str, role: str, before: Sequence[Message]) -> Loss | None:
         before: the conversation so far.
     """
     other = "assistant" if role == "user" else "user"
-    if found := re.search(rf"^\W{{0,3}}(?:{LABELS[other]})\W{{0,2}}:", text, re.MULTILINE | re.I):
+    label = rf"^\W{{0,3}}(?:{LABELS[other]})\W{{0,2}}{COLON}"
+    if found := re.search(label, text, re.MULTILINE | re.IGNORECASE):
         return Loss("plays_both", f"{role} writes {found[0].strip()!r}: {tail(text)}")
     if role == "user" and (found := OF_A_MODEL.search(text)):
         return Loss("role_confusion", f"the user says {found[0]!r}: {tail(text)}")
@@ -112,4 +115,5 @@ def _spoken(talk: Iterable[Message]) -> Iterable[Message]:
 
 def _label(role: str) -> re.Pattern[str]:
     """The name of the role that stands before its own turn, such as `User:`."""
-    return re.compile(rf"\A\s*\*{{0,2}}(?:{LABELS[role]})\*{{0,2}}:\*{{0,2}}", re.IGNORECASE)
+    bold = r"\*{0,2}"
+    return re.compile(rf"\A\s*{bold}(?:{LABELS[role]}){bold}{COLON}{bold}", re.IGNORECASE)

@@ -43,6 +43,14 @@ ROUNDING = 1e-6
 _NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 
+DIFFER = "differ in more than case, spaces, hyphens and underscores"
+
+
+def spelling(name: str) -> str:
+    """One spelling for all that name the same class: "Common sense" is "Common-Sense"."""
+    return equivalent(name.replace("-", " "))
+
+
 class Tasks(Settings):
     """Classes of tasks."""
 
@@ -69,8 +77,8 @@ class Tasks(Settings):
     def _names_and_shares(cls, shares: Mapping[str, float]) -> Mapping[str, float]:
         if not LEAST <= len(shares) <= MOST or not all(map(str.strip, shares)):
             raise ValueError(f"must have {LEAST} to {MOST} classes with names, got {len(shares)}")
-        if len({equivalent(name) for name in shares}) != len(shares):
-            raise ValueError("classes must differ in more than case, spaces and underscores")
+        if len({spelling(name) for name in shares}) != len(shares):
+            raise ValueError(f"classes must {DIFFER}")
         for name, share in shares.items():
             if not (math.isfinite(share) and share >= 0):
                 raise ValueError(

@@ -216,8 +216,9 @@ def _tool(value: Json, place: str) -> Tool:
         schema = Schema.of(name, {"type": "object", **parameters})
     except ValueError as error:
         raise ValueError(f"{place} {name}: parameters: {error}") from error
+    said: Mapping[str, Any] = parameters
     # What is required is an argument too, though nothing more be said of it.
-    names = frozenset([*parameters.get("properties", ()), *parameters.get("required", ())])
+    names = frozenset([*said.get("properties", ()), *said.get("required", ())])
     open_ = parameters.get("additionalProperties", False) is not False
     return Tool(name=name, told=value, schema=schema, names=None if open_ else names)
 

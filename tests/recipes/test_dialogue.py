@@ -126,6 +126,8 @@ FAULTS = [
     (["It drips.", "it  drips."], ["Hm."], "repeated_turn"),
     (["It drips.", "Still."], ["Hm.", "hm."], "repeated_turn"),
     (["It drips."], ["Hm.\nUser: And now?"], "plays_both"),
+    (["It drips."], ["Hm.\nUser\uff1aAnd now?"], "plays_both"),
+    (["[Done]"], [], "no_talk"),
     ([" "], [], "empty_turn"),
     (["User:"], [], "empty_turn"),
     ([said("It dr", finish="length")], [], "truncated"),

@@ -82,9 +82,9 @@ async def test_language_alone_asks_nobody(ask: Callable[..., Any]) -> None:
         ("I would say: Code.", "Code", None),
         (told(task="Cooking"), "Others", "Cooking"),
         (told(task="Code or Others"), "Others", "Code or Others"),  # two are named
-        (told(task=7), "Others", "7"),
-        (told(label="Code"), "Others", "None"),
-        ('{"task": "Code"', "Others", "None"),  # cut: what is inside may be a quotation
+        (told(task="Decode"), "Others", "Decode"),  # no word of its own
+        (told(task="\u4ee3\u7801"), "Others", "\u4ee3\u7801"),
+        (told(task="code-debug"), "Code Debug", None),
     ],
 )
 async def test_a_class_outside_the_list_is_seen(
@@ -100,8 +100,17 @@ async def test_a_class_outside_the_list_is_seen(
 
 async def test_what_cannot_be_read_ends_the_row_or_is_null(ask: Callable[..., Any]) -> None:
     settings = {"kinds": ["domain", "difficulty"], "structured": False, "domains": ["law", "art"]}
+    for silent in (
+        told(task=7), told(label="Code"), told(task=" "),
+        '{"task": "Code"',  # cut: what is inside may be a quotation
+    ):  # fmt: skip
+        with pytest.raises(Rejected, match="bad_class: no class is said"):
+            await ask("tag", {**TWO, "structured": False}, ROW, [silent])
+    with pytest.raises(Rejected, match="cut at max_tokens"):
+        await ask("tag", {**TWO, "structured": False}, ROW, [said('{"task": "C', finish="length")])
     for reply, reason in (
         (told(domain="law", difficulty=11), "off_scale"),
+        (f"{told(domain='law', difficulty=3)}\n{told(domain='law', difficulty=4)}", "said_twice"),
         (told(domain="law", difficulty="hard"), "no_difficulty"),
         (told(domain="sports", difficulty=2), "bad_domain"),
         (said("{", finish="length"), "cut"),
@@ -164,6 +173,7 @@ def test_tapirs_classes_are_data_and_may_be_others(tmp_path: Path) -> None:
         ({"tasks": {"shares": {"a": -1.0, "b": 2.0}}}, "0 or more"),
         ({"tasks": {"shares": {"a": 0.5, "b": 0.5}, "other": "c"}}, "none of the classes"),
         ({"kinds": ["task", "domain"], "names": {"domain": "task"}}, "into the field 'task'"),
+        ({"kinds": ["domain"], "domains": ["sea-life", "Sea life"]}, "domains must differ"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], fault: str) -> None:

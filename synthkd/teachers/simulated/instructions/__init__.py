@@ -9,11 +9,12 @@ Each folder of prompts is a part of its own, in a module of its own. To add one:
    part has, to `PROMPTS` (name of the prompt -> function), and the folder to `Role` in world.py;
 3. raise `VERSION` whenever a question gets another answer than before.
 
-    talks.py        answers, conversations, tool calls, and a judge of answers
+    talks.py        stepwise answers, code, conversations, tool calls, and a judge of answers
     writing.py      lists of instructions from a grammar, whether one is a classification, instances
     documents.py    questions that a passage answers, and answers to them
     cards.py        rows of task cards
-    evolving.py     instructions made harder or better, from texts, to measure; users' turns
+    evolving.py     instructions made harder or better, from texts, to measure; users' turns; plain
+                    answers, which keep what an instruction made to measure demands
     tagging.py      what an instruction is and how hard; what a student answers
 """
 
