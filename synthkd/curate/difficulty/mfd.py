@@ -46,6 +46,7 @@ DECIMALS = 9
 SAYS_NOTHING = frozenset({"empty_answer", "repetition"})
 """A student that says nothing, or goes round in circles, has the least points by definition."""
 NOTHING, SAME = "the student says nothing", "the student says the same"
+CUT = "student's answers cut at max_tokens"
 UNREAD = "verdicts that could not be read"
 
 
@@ -184,7 +185,7 @@ def fitting_difficulty(teacher: float, student: float) -> float:
 
 
 async def _student_says(row: Row, kit: Kit, config: MfdSettings, question: str) -> str:
-    """The student's answer; "" where it says nothing.
+    """The student's answer, as far as it goes; "" where it says nothing.
 
     Raises:
         Rejected: the reply is none, such as one that the server refuses.
@@ -196,6 +197,7 @@ async def _student_says(row: Row, kit: Kit, config: MfdSettings, question: str) 
     inputs = inputs_of(row, kit.prompts[config.prompt].inputs, question=question)
     reply = await kit.ask(config.prompt, inputs, teacher=config.student, longer=config.longer)
     loss = loss_of(reply)
+    kit.count(CUT, int(reply.finish == "length"))
     if loss is None:
         return reply.text.strip()
     if loss.reason not in SAYS_NOTHING:

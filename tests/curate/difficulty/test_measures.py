@@ -249,6 +249,8 @@ def test_what_length_explains_goes(tmp_path: Path) -> None:
     assert figures["correlation with log length, after"] == pytest.approx(0.0)
     assert left_of([rows[0], rows[1]], tmp_path / "same")[0] == [1.0, 4.0]  # one length
     assert left_of([], tmp_path / "none")[0] == []
+    alike = [{**row, "difficulty": 0.1} for row in rows]
+    assert left_of(alike, tmp_path / "alike")[1].figures["correlation with log length, before"] == 0
 
 
 # --- the figures of all

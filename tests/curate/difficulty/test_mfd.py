@@ -120,6 +120,9 @@ async def test_the_filter_is_off_and_can_be_set() -> None:
 async def test_answers_may_be_in_the_row() -> None:
     settings = {"answered": "weak", "judge": "judge", "rubric": RUBRIC}
     voice = judge({str(ROW["output"]): 6, "Lyon.": 2})
+    voices = {"own": always(said("Lyon.", finish="length")), "judge": voice}
+    cut = await measure("difficulty.mfd", SETTINGS, ROW, voices)
+    assert cut.figures["student's answers cut at max_tokens"] == 1  # and judged as it stands
     done = await measure("difficulty.mfd", settings, {**ROW, "weak": "Lyon."}, {"judge": voice})
     assert done.fields["difficulty"] == 4.0
 
