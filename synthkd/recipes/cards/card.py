@@ -50,7 +50,7 @@ from synthkd.prompts import shipped_folder
 from synthkd.recipes.cards.paths import parse, unknown
 from synthkd.recipes.cards.possible import impossible
 from synthkd.recipes.cards.rules import Rule, told
-from synthkd.rows import Json
+from synthkd.rows import Json, clean
 from synthkd.schemas import Schema
 
 SUFFIX = ".yaml"
@@ -67,6 +67,12 @@ class Example(Settings):
 
     inputs: Mapping[str, Any]
     output: Any
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_json(cls, raw: Any) -> Any:
+        """YAML has more than JSON: keys that are numbers, integers of any length."""
+        return clean(raw)
 
 
 class StudentUse(Settings):

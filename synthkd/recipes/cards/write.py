@@ -69,8 +69,11 @@ class WriteSettings(GrowSettings):
         named = Counter(card.name for card in self.cards)
         if twice := [name for name, times in named.items() if times > 1]:
             raise ValueError(f"two cards are named {twice[0]!r}: rows could not say of which")
-        if self.accept < len(self.cards):
-            raise ValueError(f"accept is {self.accept} for {len(self.cards)} cards: some get none")
+        if without := [name for name, quota in self.quotas.items() if not quota]:
+            raise ValueError(
+                f"accept is {self.accept} for {len(self.cards)} cards, and by their weights"
+                f" {without[0]!r} gets no row: raise accept, or leave the card out"
+            )
         return self
 
     @property
@@ -130,6 +133,8 @@ class CardWriter:
         self._cards: Mapping[str, Card] = {card.name: card for card in config.cards}
         self._quotas = config.quotas
         self._pool: Pool | None = None
+        self._seeds: Mapping[str, Sequence[Row]] = {}
+        """Card -> what its inputs may be about."""
         self._counted = 0
         """Rows of the pool that are counted in `_accepted`."""
         self._accepted: Counter[str] = Counter()
@@ -139,6 +144,7 @@ class CardWriter:
         """See `Writer`: the cards that lack most rows get most questions."""
         if self._pool is None:
             self._pool, self._counted = pool, len(pool.made)  # those of earlier rounds do not count
+            self._seeds = _seeds_of(pool.seeds, self._cards, self._config.card)
         needs = [quota - self._has(name) for name, quota in self._quotas.items()]
         room = [-(-max(0, need) // self.per_question) for need in needs]
         shares = largest_remainder(min(count, sum(room)), [float(r) for r in room], room)
@@ -178,9 +184,7 @@ class CardWriter:
 
     def _question(self, card: Card, pool: Pool, rng: random.Random) -> Question:
         config = self._config
-        for_card = [one for one in pool.seeds if one.fields.get(config.card) == card.name]
-        for_all = [one for one in pool.seeds if one.fields.get(config.card) is None]
-        seed = rng.choice(for_card or for_all or pool.seeds)
+        seed = rng.choice(self._seeds[card.name])
         prompt = config.prompt if config.output_by == "same" else config.inputs_prompt
         inputs = {**card.shown, "like": pool.text(seed), "n": config.per_question}
         self._tallies[card.name].questions += 1
@@ -236,6 +240,18 @@ class CardWriter:
 
     def _drop(self, made: Made) -> None:
         self._tallies[made.card.name].dropped.update(loss.reason for loss in made.dropped)
+
+
+def _seeds_of(
+    seeds: Sequence[Row], names: Iterable[str], field: str
+) -> Mapping[str, Sequence[Row]]:
+    """Of each card the rows that name it; else those that name none, else all."""
+    for_all = [one for one in seeds if one.fields.get(field) is None]
+    for_card: dict[str, list[Row]] = {name: [] for name in names}
+    for one in seeds:
+        if isinstance(name := one.fields.get(field), str) and name in for_card:
+            for_card[name].append(one)
+    return {name: rows or for_all or seeds for name, rows in for_card.items()}
 
 
 def _fields(made: Made) -> dict[str, Json]:

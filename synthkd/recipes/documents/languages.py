@@ -71,6 +71,7 @@ class Language(Settings):
     deictic: tuple[str, ...]
     persons: tuple[str, ...]
     impersonal: frozenset[Folded]
+    asking: frozenset[Folded]
 
     def content(self, text: str) -> set[str]:
         """The words that say something, as `folded` spells them; numbers are none of them."""

@@ -47,6 +47,7 @@ def points_outside(text: str, language: str, *, before: str = "") -> str | None:
         ValueError: nothing is known of the language.
     """
     words, phrases = language_of(language), _phrases(language)
+    text = text.replace("\u2019", "'")  # "l'auteur" is written with either
     for pattern in (phrases.always, phrases.numbered):
         if pattern is not None and (match := pattern.search(text)):
             return match[0]
@@ -70,23 +71,25 @@ def _without_antecedent(text: str, words: Language, phrases: _Phrases, before: s
     Only where a text begins: later, something stands before everything.
     """
     text = text[:BEGINNING]
+    is_said = bool(words.content(before) - words.asking)
     for match in phrases.persons.finditer(text) if phrases.persons else ():
-        if words.content(f"{before} {text[: match.start()]}"):
+        if is_said or words.content(text[: match.start()]) - words.asking:
             break
         found = _FIRST_WORDS.match(text, match.end())
         if folded(found[1] if found and found[1] else "") not in words.impersonal:
             return match[0]
+    known = frozenset(map(folded, words_of(before)))
     for match in phrases.deictic.finditer(text) if phrases.deictic else ():
         found = _FIRST_WORDS.match(text, match.end())
         following = folded(found[1] if found and found[1] else "")
-        earlier = f"{before} {text[: match.start()]}"
-        is_first = not words.content(earlier)
-        if not is_first and "." in earlier:
+        earlier = text[: match.start()]
+        is_first = not is_said and not words.content(earlier) - words.asking
+        if not is_first and ("." in before or "." in earlier):
             break
         if following in words.function or not following:
             if is_first:
                 return match[0]
-        elif following not in map(folded, words_of(earlier)):
+        elif following not in known and following not in map(folded, words_of(earlier)):
             return f"{match[0]} {found[1]}" if found else match[0]
     return None
 

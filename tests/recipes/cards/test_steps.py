@@ -188,7 +188,7 @@ def test_quotas_by_weight() -> None:
             {"cards": ["cards/expense_entry"] * 2, "accept": 9},
             "two cards are named 'expense_entry'",
         ),
-        ({**TWO, "accept": 1}, "some get none"),
+        ({**TWO, "accept": 1}, "by their weights .expense_entry. gets no row"),
     ):
         with pytest.raises(ValueError, match=told):
             WriteSettings.model_validate({"teacher": "a", **settings})

@@ -145,6 +145,10 @@ def test_a_part_of_the_passage_is_always_held(before: list[str], part: list[str]
         ("A man has 3 apples. How many has this man?", None),
         ("What is a figure of speech?", None),
         ("Which tablets are white?", None),
+        ("Tell of her.", "her"),
+        ("Explain this.", "this"),
+        ("What happened to her?", "her"),
+        ("Tell of Ada and her house.", None),
     ],
 )
 def test_what_points_outside(text: str, phrase: str | None) -> None:
@@ -159,5 +163,10 @@ def test_what_points_outside_in_other_languages_and_behind_a_question() -> None:
     assert points_outside("¿Qué dice el texto?", "es") == "el texto"
     assert points_outside("根据本文，谁赢了？", "zh") == "本文"
     assert points_outside("图 3 显示什么？", "zh") == "图 3"
+    assert points_outside("Que dit l\u2019auteur ?", "fr") == "l'auteur"
+    assert points_outside("Quand est-elle née ?", "fr") == "elle"
+    assert points_outside("Wann und wo wurde er geboren?", "de") == "er"
+    assert points_outside("她什么时候出生？", "zh") == "她"
+    assert points_outside("王五和其他人去了哪里？", "zh") is None
     assert points_outside("She was born there.", "en", before="Where was Ada born?") is None
     assert points_outside("This method is old.", "en", before="How old is the method?") is None
