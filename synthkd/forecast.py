@@ -7,7 +7,8 @@ earlier steps cannot be tried; its calls are counted from its settings and its p
 The counts are of questions as if every row got that far and every child of a row were made. That is
 a bound where synthkd's own steps ask, which ask each question once; what a step of a third party
 asks after an answer, or makes of a row, is not seen. Retries are questions asked again: they can
-cost more, and no figure in dollars is a bound. The budget is. The ledger is not looked into.
+cost more, and no figure in dollars is a bound. The budget is. The ledger is not looked into:
+each of several rounds counts in full, though it buys nothing again that an earlier one has.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class Forecast:
     """What a run would ask and cost; answers that the ledger has cost nothing."""
 
     rows: int
+    rounds: int
+    """How many rounds the figures are of."""
     held_out: Mapping[str, int]
     unreadable: int
     calls: Sequence[Calls]
@@ -128,9 +131,10 @@ class Forecast:
         unreadable = f", {self.unreadable} unreadable" if self.unreadable else ""
         lines = [f"{self.rows} rows{held_out}{unreadable}"]
         lines += [f"  {call.in_words()}" for call in self.calls]
+        rounds = f", of {self.rounds} rounds as if each bought all anew" * (self.rounds > 1)
         lines.append(
-            f"altogether about {_usd(self.usd)}; what is asked again (retries, repairs of JSON, "
-            "`longer`) adds to it, what the ledger has does not"
+            f"altogether about {_usd(self.usd)}{rounds}; what is asked again (retries, repairs of"
+            " JSON, `longer`) adds to it, what the ledger has does not"
         )
         lines += [
             f"  {name} costs {'an unknown price' if price is None else price.in_words()}"
@@ -179,6 +183,7 @@ def forecast(plan: Plan, before: Manifest | None = None, unread: Sequence[str] =
             calls.append(_calls(plan, asking, teacher, note, unknown))
     return Forecast(
         rows=found.read,
+        rounds=config.rounds.count,
         held_out=found.held_out,
         unreadable=found.unreadable,
         calls=calls,
@@ -225,6 +230,8 @@ class _Asking:
     """Whether no more rows can come, and it asks once for each of its samples."""
     on_source: bool
     """Whether everything it reads is as in the source."""
+    rounds: int = 1
+    """How often it does so."""
 
 
 def _all_asking(plan: Plan, found: Survey) -> Iterator[_Asking]:
@@ -239,6 +246,7 @@ def _all_asking(plan: Plan, found: Survey) -> Iterator[_Asking]:
                 rows=rows,
                 is_bound=own,
                 on_source=made.isdisjoint(bound.needs),
+                rounds=plan.config.rounds.count,
             )
         made.update(bound.gives)
         if isinstance(bound, BoundRowStep) and bound.step.fans_out:
@@ -375,6 +383,7 @@ def _calls(
     writes = teacher in writing_teachers(asking.bound.config)
     texts = asking.rows if teacher in vector_teachers(asking.bound.config) else 0
     questions = _questions(asking, note) if writes or not texts else 0
+    questions, texts = questions * asking.rounds, texts * asking.rounds
     calls = questions + texts
     prompt_bytes = None
     if note is not None and note.calls:

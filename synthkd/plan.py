@@ -177,7 +177,11 @@ class _Binder:
             return None
         for fault in config.faults(self.path.parent):
             self._fault(f"steps[{index}].with", fault)
-        teachers = teachers_of(config)
+        try:
+            teachers = teachers_of(config)
+        except UserError as error:
+            self._fault(f"steps[{index}].with", error)
+            return None
         for teacher in teachers if teachers_known else ():
             if teacher not in self.teachers:
                 there = ", ".join(self.teachers) or "none"
@@ -259,8 +263,20 @@ class _Binder:
 
 
 def teachers_of(config: StepSettings) -> tuple[str, ...]:
-    """The teachers that a step may ask: its `teacher` or `teachers`, and those of its blocks."""
-    named = list(getattr(config, "teachers", None) or [getattr(config, "teacher", None)])
+    """The teachers that a step may ask: its `teacher` or `teachers`, and those of its blocks.
+
+    Raises:
+        UserError: a setting of such a name has something else in it.
+    """
+    several = getattr(config, "teachers", None)
+    named = several if several else [getattr(config, "teacher", None)]
+    if isinstance(named, str) or not all(isinstance(name, str | None) for name in named):
+        setting = "teachers" if several else "teacher"
+        raise UserError(
+            f"{setting} must name teachers, got {several or named[0]!r:.80}; in a step of your own,"
+            " give a setting that holds something else another name"
+        )
+    named = list(named)
     for _, block in config:
         if isinstance(block, StepSettings):
             named += teachers_of(block)

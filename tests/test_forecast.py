@@ -75,6 +75,34 @@ def test_rows_that_a_table_step_makes_reach_the_steps_behind_it(tmp_path: Path) 
     assert (second.rows, second.calls) == (150, 150)
 
 
+def test_each_round_asks_and_a_curriculum_makes_rows(tmp_path: Path) -> None:
+    steps_ = [
+        {"use": "curriculum.quotas", "with": {"field": "text", "rows": 300, "by": "generate"}},
+        {
+            "use": "curriculum.expand",
+            "with": {"teacher": "main", "instruction": "text", "field": "text", "wave": 5},
+        },
+        {"use": "curriculum.replay", "with": {"field": "text", "specialised": ["a"]}},
+        {"use": "generate", "with": {"teacher": "main", "prompt": "say"}},
+    ]
+    rounds = {
+        "source": {"jsonl": "rows.jsonl", "holdout": {"dev": 0.2, "test": 0.2, "by": ["text"]}},
+        "student": {"kind": "linear", "text": "text", "label": "text"},
+        "evaluate": {"on": "test", "gold": "text"},
+    }
+    (once, once_says), (expand, says) = (
+        planned(tmp_path, steps=steps_, rounds=count, **rounds).calls for count in (1, 3)
+    )
+    assert (once.rows, once_says.rows, once_says.calls) == (300, 302, 302)
+    # At least 20 of 200 candidates are accepted, so 15 times 14 waves of 5.
+    assert once.calls == 15 * 14 * 5
+    assert [(c.rows, c.calls) for c in (expand, says)] == [(300, 3 * once.calls), (302, 3 * 302)]
+    assert (
+        "of 3 rounds as if each bought all anew"
+        in Pipeline.load(tmp_path / "planned.yaml").plan().table()
+    )
+
+
 def test_dollars_are_an_estimate_and_unknown_where_prompts_are(tmp_path: Path) -> None:
     found = planned(tmp_path)
     draft, judge = found.calls

@@ -23,9 +23,14 @@ ENDPOINT = {"endpoint": "http://127.0.0.1:9/v1", "model": "m"}
 LABEL = {"teacher": "main", "labels": ["a", "b"]}
 
 
+class Named(StepSettings):
+    teacher: Any = None
+    teachers: Any = None
+
+
 @pytest.fixture(autouse=True, scope="module")
 def plain_steps() -> Iterator[None]:
-    """`plain`, a row step that needs x and gives y, and `whole`, a table step."""
+    """`plain`, a row step that needs x and gives y, `whole`, a table step, and `named`."""
 
     @step("plain", needs=["x"], gives=["y"])
     async def plain(row: Row, kit: Kit, config: StepSettings, /) -> AsyncIterator[Row]:
@@ -35,8 +40,12 @@ def plain_steps() -> Iterator[None]:
     def whole(table: Table, kit: TableKit, config: StepSettings, /) -> Iterator[Row]:
         yield from table
 
+    @step("named")
+    async def named(row: Row, kit: Kit, config: Named, /) -> AsyncIterator[Row]:
+        yield row
+
     yield
-    for name in ("plain", "whole"):
+    for name in ("plain", "whole", "named"):
         del steps._registry[name]
 
 
@@ -173,6 +182,13 @@ def test_an_unknown_teacher_lists_those_there_are() -> None:
     assert fault == "p.yaml: steps[0].with: no teacher is named 'man'; there are: main"
     [fault] = faults_of({"use": "generate", "with": {"teacher": "man"}}, teachers={})
     assert fault.endswith("there are: none")
+
+
+def test_a_setting_called_teacher_that_names_none_is_one_clear_fault() -> None:
+    for with_ in ({"teacher": {"a": 0.5}}, {"teacher": 3}, {"teachers": [["a"]]}):
+        [fault] = faults_of({"use": "named", "with": with_})
+        assert f"steps[0].with: {next(iter(with_))} must name teachers, got " in fault
+    assert not compiled({"use": "named"}).steps[0].teachers
 
 
 def test_a_recorded_teacher_must_find_its_match_in_the_prompt() -> None:

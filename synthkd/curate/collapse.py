@@ -62,7 +62,7 @@ class CollapseSettings(FieldOrFields):
     most_synthetic: Share = 0.9
     """Alarm above this share of synthetic rows."""
     at_least: Annotated[int, Field(ge=2 * NEIGHBOURS, le=MOST_COMPARED)] = 20
-    """Texts of each kind from which on they are compared."""
+    """Texts of each kind from which on they are compared; rows without text are not."""
 
 
 def alarms_of(figures: Mapping[str, Json]) -> Iterator[str]:
@@ -78,24 +78,28 @@ def collapse(table: Table, kit: TableKit, config: CollapseSettings, /) -> Iterat
     before = {row.id for row in table.kept}
     human: list[int] = []
     new: list[int] = []
-    synthetic = rows = 0
+    synthetic = rows = all_new = 0
     for rows, row in enumerate(_all(table, ours), 1):
+        has_text = bool((text_or_none(row.fields, config.all_fields) or "").strip())
         if not _is_synthetic(row, config):
-            human.append(rows - 1)
+            human += [rows - 1] * has_text
             continue
         synthetic += 1
         if row.id not in before:
-            new.append(rows - 1)
+            all_new += 1
+            new += [rows - 1] * has_text
     share = synthetic / rows if rows else 0.0
     figures: dict[str, Json] = {
         "rows": rows,
         "synthetic": synthetic,
-        "new": len(new),
+        "new": all_new,
         "share_synthetic": round(share, 4),
     }
     alarms = []
     if share > config.most_synthetic:
         alarms.append(f"{share:.0%} of the rows to learn from are synthetic")
+    if 2 * len(new) < all_new:
+        alarms.append(f"{all_new - len(new)} of {all_new} new rows have no text")
     compared = min(len(human), len(new), MOST_COMPARED)
     if compared >= config.at_least:
         some = (kit.rng.sample(places, compared) for places in (human, new))

@@ -279,7 +279,7 @@ def _interval(values: NDArray[np.float64]) -> str:
     return f"[{low:.3f}, {high:.3f}]"
 
 
-WIDE, HIGH, LEFT, TOP = 420, 250, 46, 14
+WIDE, HIGH, LEFT, TOP = 420, 250, 60, 14
 COLOURS = ("#404040", "#0a6640", "#a03020", "#2050a0", "#8090c0")
 
 

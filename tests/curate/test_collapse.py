@@ -74,6 +74,14 @@ def test_earlier_rounds_are_counted_and_too_few_rows_are_not_compared() -> None:
     assert run(["a"], [])[0]["share_synthetic"] == 0
 
 
+def test_rows_without_text_are_told_and_not_compared() -> None:
+    figures, alarms = run([*texts(30, 1), ""], [*texts(19, 2), *[" "] * 20])
+    assert alarms == ["20 of 39 new rows have no text"]
+    assert (figures["rows"], figures["new"]) == (70, 39)
+    assert "compared" not in figures
+    assert run(texts(30, 1), [*texts(20, 2), ""])[0]["compared"] == 20
+
+
 def test_recall_by_its_definition() -> None:
     rng = np.random.default_rng(0)
 

@@ -55,10 +55,20 @@ class DomainsSettings(StepSettings):
         return self
 
 
+ABSENT = "named, but of no row"
+
+
+def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
+    if absent := figures.get(ABSENT):
+        yield f"accuracies are given for domains that no row has: {absent}"
+
+
 @table_step(
     "curriculum.domains",
     needs=lambda config: [config.field],
     gives=lambda config: ["weight"] * (config.give == "weight"),
+    makes=lambda config, rows: max(0, (config.rows or rows) - rows),
+    warns=_warns,
 )
 def domains(table: Table, kit: TableKit, config: DomainsSettings, /) -> Iterator[Row]:
     """Weigh the domains, or share rows out among them, by how far the student is behind.
@@ -85,6 +95,9 @@ def domains(table: Table, kit: TableKit, config: DomainsSettings, /) -> Iterator
             told[name] = {**figures, "rows": len(places), "quota": quota}
             times |= times_each(places, quota, kit.rng)
         weight_of.update(dict.fromkeys(places, share * n / len(places)))
+    accuracies = {**(config.student_accuracy or {}), **config.teacher_accuracy}
+    if absent := sorted(accuracies.keys() - named.keys()):
+        told[ABSENT] = ", ".join(absent)
     kit.note(told)
     for place, row in enumerate(table):
         if place not in weight_of:

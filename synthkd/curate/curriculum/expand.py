@@ -23,7 +23,15 @@ from pydantic import Field
 from synthkd.curate.curriculum.rows import class_of
 from synthkd.io.spool import Table
 from synthkd.recipes.instruct.seeded import SUPPLIES, ExpandSettings, Lister
-from synthkd.recipes.instruct.waves import SEED, Candidate, Pool, Question, grow
+from synthkd.recipes.instruct.waves import (
+    SEED,
+    Candidate,
+    Pool,
+    Question,
+    grow,
+    has_instruction,
+    most_questions,
+)
 from synthkd.recipes.instruct.written import Form
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Json, Row
@@ -126,8 +134,11 @@ def _gives(config: ByClassSettings) -> Iterable[str]:
 
 
 def _asks(config: ByClassSettings, rows: int) -> int:
-    """A guess, as what is wanted is known once the rows are: one new row a row, all accepted."""
-    return -(-min(rows, config.accept) // config.per_question)
+    """As many new rows as rows at most: `curriculum.quotas` counts what it wants among its rows."""
+    if not rows:
+        return 0
+    told = config.model_copy(update={"accept": min(rows, config.accept)})
+    return most_questions(told, config.per_question)
 
 
 @table_step("curriculum.expand", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks)
@@ -139,7 +150,8 @@ def expand(table: Table, kit: TableKit, config: ByClassSettings, /) -> Iterator[
     """
     wanted: Counter[str | None] = Counter()
     for row in table:
-        wanted[class_of(row.fields.get(config.field))] += _number(row.fields.get(config.wanted))
+        if has_instruction(row, config):  # the others are rejected, and nothing is like them
+            wanted[class_of(row.fields.get(config.field))] += _number(row.fields.get(config.wanted))
     accept = min(config.accept, wanted.total())
     if not accept:
         for row in table:

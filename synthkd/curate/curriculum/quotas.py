@@ -60,10 +60,16 @@ class QuotasSettings(StepSettings):
         return {name: share for name, share in given.items() if share > 0}
 
 
+def _makes(config: QuotasSettings, rows: int) -> int:
+    """Copies, or rows that are to be written by a later step."""
+    return 0 if config.rows is None else max(0, config.rows - rows)
+
+
 @table_step(
     "curriculum.quotas",
     needs=lambda config: [config.field],
     gives=lambda config: ["wanted"] * (config.by == "generate"),
+    makes=_makes,
 )
 def quotas(table: Table, kit: TableKit, config: QuotasSettings, /) -> Iterator[Row]:
     """Give each class that occurs its quota of rows, exactly.

@@ -9,7 +9,7 @@ fraction of the specialised, so that what was learnt first is not forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from math import ceil
 
@@ -18,7 +18,7 @@ from pydantic import Field
 from synthkd.config import Share
 from synthkd.curate.curriculum.rows import class_of, copies
 from synthkd.io.spool import Table
-from synthkd.rows import Row
+from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
 
 
@@ -34,7 +34,23 @@ class ReplaySettings(StepSettings):
     fraction above 0 is at least one row."""
 
 
-@table_step("curriculum.replay", needs=lambda config: [config.field], gives=["stage"])
+def _makes(config: ReplaySettings, rows: int) -> int:
+    return ceil(Fraction(str(config.fraction)) * rows)
+
+
+def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
+    for kind in ("specialised", "general"):
+        if figures.get(kind) == 0:
+            yield f"no row is {kind}, so all are in one stage: look at `field` and `specialised`"
+
+
+@table_step(
+    "curriculum.replay",
+    needs=lambda config: [config.field],
+    gives=["stage"],
+    makes=_makes,
+    warns=_warns,
+)
 def replay(table: Table, kit: TableKit, config: ReplaySettings, /) -> Iterator[Row]:
     """Write `stage`: specialised rows 1, general ones 2, and copies of some specialised ones 2.
 

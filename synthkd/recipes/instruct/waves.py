@@ -50,6 +50,7 @@ __all__ = [
     "Question",
     "Writer",
     "grow",
+    "has_instruction",
     "most_questions",
     "new_rows",
 ]
@@ -158,6 +159,11 @@ def _seeds(
         else:
             losses.append((row, loss))
     return seeds, losses
+
+
+def has_instruction(row: Row, config: GrowSettings) -> bool:
+    """Whether a row can be a seed."""
+    return _without_text(config.instruction, row) is None
 
 
 def _without_text(field: str, row: Row) -> Loss | None:

@@ -330,6 +330,43 @@ def test_replay_of_a_few() -> None:
 @pytest.mark.parametrize(
     ("use", "with_", "said"),
     [
+        ("domains", {"student_accuracy": {"a": 1}, "teacher_accuracy": {"b": 1}}, "no row has: b"),
+        ("domains", {"student_accuracy": {"a": 1}}, None),
+        ("replay", {"specialised": ["b"]}, "no row is specialised"),
+        ("replay", {"specialised": ["a", "None"]}, None),
+        ("replay", {"specialised": ["a"], "field": "a"}, "no row is specialised"),
+    ],
+)
+def test_names_of_no_row_are_warned_of(use: str, with_: dict[str, Any], said: str | None) -> None:
+    _, _, figures = run(f"curriculum.{use}", of("domain", "a", "c"), **with_)
+    step = find_step(f"curriculum.{use}")
+    assert step.warns is not None
+    warnings = list(step.warns(figures))
+    assert [said in warning for warning in warnings if said] == [True] * bool(said)
+    assert len(warnings) == bool(said)
+
+
+def test_a_row_without_an_instruction_wants_nothing_that_could_be_written(tmp_path: Path) -> None:
+    lines = [
+        '{"instruction": "Start with 1, double, add 1: what is the last digit?", "wanted": 2}',
+        '{"instruction": " ", "task": "Art", "wanted": 3}',
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "wanted.yaml").write_text(
+        """name: wanted
+teachers: {main: {simulated: {world: problems, seed: 5}}}
+source: {jsonl: rows.jsonl}
+steps: [{use: curriculum.expand, with: {teacher: main, max_similarity: null}}]
+"""
+    )
+    found = Pipeline.load(tmp_path / "wanted.yaml", out="o", ledger="l.db").run_sync()
+    assert found.funnel["curriculum.expand"].reasons == {"no_instruction": 1}
+    assert found.figures["curriculum.expand"]["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("use", "with_", "said"),
+    [
         ("stages", {"stages": 2, "thresholds": [1]}, "both `stages` and `thresholds`"),
         ("stages", {"thresholds": [3, 1]}, "thresholds must ascend"),
         ("quotas", {"ratios": {"Math": 0}}, "at least one must be above 0"),
