@@ -142,18 +142,47 @@ def load_prompt(name: str, *, folders: Sequence[Path]) -> Prompt:
     Raises:
         PromptError: there is none, or the file has a fault.
     """
+    try:
+        path = find_named(name, folders, kind="prompt", suffix=SUFFIX, example="label/intent")
+    except ValueError as error:
+        raise PromptError(str(error)) from None
+    return _read(name, path)
+
+
+def find_named(
+    name: str,
+    folders: Sequence[Path],
+    *,
+    kind: str,
+    suffix: str,
+    example: str,
+    within: str = "the prompts' folder",
+) -> Path:
+    """The file of a name, from the first folder that has it; also of rubrics, cards and tasks.
+
+    Args:
+        name: without the suffix, from the folder down.
+        folders: where to look, in this order.
+        kind: what such a file is, for messages.
+        suffix: of its name.
+        example: of a name.
+        within: the folders, for messages.
+
+    Raises:
+        ValueError: it is no name, or no folder has such a file.
+    """
     if not _NAME.fullmatch(name):
-        raise PromptError(
-            f"{name!r:.80} is no name of a prompt: write it as in label/intent, without a suffix, "
-            "from the prompts' folder down"
+        raise ValueError(
+            f"{name!r:.80} is no name of a {kind}: write it as in {example}, without a suffix, from"
+            f" {within} down"
         )
-    paths = [folder / f"{name}{SUFFIX}" for folder in folders]
+    paths = [folder / f"{name}{suffix}" for folder in folders]
     for path in paths:
         if path.is_file():
-            return _read(name, path)
+            return path
     places = ", ".join(dict.fromkeys(map(str, paths)))
-    hint = near(name, _names_in(folders))
-    raise PromptError(f"there is no prompt {name!r}; looked for {places}{hint}")
+    hint = near(name, _names_in(folders, suffix))
+    raise ValueError(f"there is no {kind} {name!r}; looked for {places}{hint}")
 
 
 def shipped_folder(kind: Literal["prompts", "pipelines", "data"]) -> Path:
@@ -163,11 +192,11 @@ def shipped_folder(kind: Literal["prompts", "pipelines", "data"]) -> Path:
     return inside if inside.is_dir() else package.parent / kind
 
 
-def _names_in(folders: Sequence[Path]) -> Iterator[str]:
+def _names_in(folders: Sequence[Path], suffix: str) -> Iterator[str]:
     for folder in folders:
-        for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}"):  # not deeper: it may be a home folder
+        for pattern in (f"*{suffix}", f"*/*{suffix}"):  # not deeper: it may be a home folder
             for path in folder.glob(pattern):
-                yield path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+                yield path.relative_to(folder).as_posix().removesuffix(suffix)
 
 
 def _read(name: str, path: Path) -> Prompt:

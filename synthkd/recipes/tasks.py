@@ -11,7 +11,6 @@ which then have equal shares. `tag` sorts by the names, a curriculum balances by
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +27,7 @@ from synthkd.config import Settings
 from synthkd.errors import ConfigError
 from synthkd.hints import near
 from synthkd.pipeline_file import read_yaml
-from synthkd.prompts import shipped_folder
+from synthkd.prompts import find_named, shipped_folder
 from synthkd.text import equivalent
 
 SUFFIX = ".yaml"
@@ -39,8 +38,6 @@ MOST = 500
 """Classes: a prompt lists all of them."""
 ROUNDING = 1e-6
 """How far from 1 the sum of the shares may be: they are written with a few decimals."""
-
-_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 
 DIFFER = "differ in more than case, spaces, hyphens and underscores"
@@ -108,16 +105,7 @@ def load_tasks(name: str, folders: Sequence[Path]) -> Tasks:
     Raises:
         ValueError: there are none, or the file has faults; the message tells all of them.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r:.80} is no name of a file of tasks: write it as in tag/tasks, without a"
-            " suffix, from the prompts' folder down"
-        )
-    paths = [folder / f"{name}{SUFFIX}" for folder in folders]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        places = ", ".join(dict.fromkeys(map(str, paths)))
-        raise ValueError(f"there are no tasks {name!r}; looked for {places}")
+    path = find_named(name, folders, kind="file of tasks", suffix=SUFFIX, example="tag/tasks")
     try:
         return Tasks.model_validate(read_yaml(path, holds="shares, other; see docs/recipes/tag.md"))
     except ConfigError as error:

@@ -15,9 +15,10 @@ tell it of none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from synthkd.config import TeacherConfig
 from synthkd.errors import RequestRefused, TeacherRefused
 from synthkd.rows import Json
 from synthkd.teachers.request import Logprob, Request, Teacher
@@ -83,6 +84,25 @@ async def likelihood(
         )
     mean = math.fsum(place.logprob for place in scored) / len(scored)
     return Likelihood(mean, len(scored), keys, scored)
+
+
+def likelihood_faults(teacher: str, config: TeacherConfig) -> Iterator[str]:
+    """Why a teacher cannot be asked for likelihoods, as far as its block tells; for the plan.
+
+    Args:
+        teacher: its name.
+        config: its block.
+    """
+    if config.kind in {"simulated", "recorded"}:
+        yield (
+            f"teacher: {teacher!r} is {config.kind} and cannot say how likely a given text is: name"
+            " a `student`, or a model that vLLM serves"
+        )
+    elif config.mode == "batch":
+        yield (
+            f"teacher: {teacher!r} has `mode: batch`, and likelihoods are not asked for in batches:"
+            " leave the mode out"
+        )
 
 
 def _whole(asked: Request, response: str, alone: bool) -> Request:

@@ -154,7 +154,7 @@ def test_tapirs_classes_are_data_and_may_be_others(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("shares: {x: 0.5, y: 0.6}\n")
     for name, fault in (
         ("bad", "must sum to 1, got 1.1"),
-        ("nowhere", "no tasks 'nowhere'; looked for"),
+        ("nowhere", "no file of tasks 'nowhere'; looked for"),
         ("../x", "no name of a file"),
     ):
         with pytest.raises(ValueError, match=fault):

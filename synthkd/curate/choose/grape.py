@@ -34,6 +34,7 @@ from synthkd.recipes.pool import Candidate
 from synthkd.recipes.replies import Loss, discard_all
 from synthkd.rows import Fields, Json, Row
 from synthkd.steps import Kit, inputs_of, step
+from synthkd.teachers.likelihood import likelihood_faults
 from synthkd.text import normalised
 
 ONE = "rows with one distinct candidate"
@@ -87,19 +88,8 @@ class GrapeSettings(ChoosingSettings):
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
         """A teacher that tells no log-probabilities of a given text."""
-        if self.teacher is None:
-            return
-        asked = teachers[self.teacher]
-        if asked.kind in {"simulated", "recorded"}:
-            yield (
-                f"teacher: {self.teacher!r} is {asked.kind} and cannot say how likely a given text"
-                " is: name a `student`, or a model that vLLM serves"
-            )
-        elif asked.mode == "batch":
-            yield (
-                f"teacher: {self.teacher!r} has `mode: batch`, and likelihoods are not asked for in"
-                " batches: leave the mode out"
-            )
+        if self.teacher is not None:
+            yield from likelihood_faults(self.teacher, teachers[self.teacher])
 
 
 class Fit(NamedTuple):

@@ -28,6 +28,7 @@ from synthkd.errors import Rejected, RequestRefused, RowError
 from synthkd.recipes.spread import with_spread
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, inputs_of, step
+from synthkd.teachers.likelihood import likelihood_faults
 from synthkd.teachers.request import Logprob
 
 BY = "difficulty.ifd"
@@ -68,17 +69,7 @@ class IfdSettings(DifficultySettings):
 
     def teacher_faults(self, teachers: Mapping[str, TeacherConfig]) -> Iterable[str]:
         """A teacher that tells no log-probabilities of a given text."""
-        asked = teachers[self.teacher]
-        if asked.kind in {"simulated", "recorded"}:
-            yield (
-                f"teacher: {self.teacher!r} is {asked.kind} and cannot say how likely a given text"
-                " is: name a `student`, or a model that vLLM serves"
-            )
-        elif asked.mode == "batch":
-            yield (
-                f"teacher: {self.teacher!r} has `mode: batch`, and likelihoods are not asked for in"
-                " batches: leave the mode out"
-            )
+        yield from likelihood_faults(self.teacher, teachers[self.teacher])
 
 
 def _needs(config: IfdSettings) -> Iterable[str]:

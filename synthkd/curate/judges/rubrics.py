@@ -12,7 +12,6 @@ same may stand in the pipeline itself, or, as a checklist, in a row.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,9 +27,8 @@ from pydantic import (
 
 from synthkd.config import Settings
 from synthkd.errors import ConfigError, MissingField, RowError
-from synthkd.hints import near
 from synthkd.pipeline_file import read_yaml
-from synthkd.prompts import shipped_folder
+from synthkd.prompts import find_named, shipped_folder
 from synthkd.rows import Json, Row
 from synthkd.schemas import Schema
 from synthkd.text import equivalent, normalised
@@ -40,8 +38,6 @@ MOST_STEPS = 100
 """Of a scale: 0 to 100 is the finest that anybody asks for."""
 MOST_CRITERIA = 50
 LEAST_WEIGHT = 1e-6
-
-_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 
 class Criterion(Settings):
@@ -195,21 +191,7 @@ def load_rubric(name: str, folders: Sequence[Path]) -> Rubric:
     Raises:
         ValueError: there is none, or the file has faults; the message tells all of them.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r:.80} is no name of a rubric: write it as in judges/helpsteer2, without a"
-            " suffix, from the prompts' folder down"
-        )
-    paths = [folder / f"{name}{SUFFIX}" for folder in folders]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        places = ", ".join(dict.fromkeys(map(str, paths)))
-        known = [
-            file.relative_to(folder).as_posix().removesuffix(SUFFIX)
-            for folder in folders
-            for file in folder.glob(f"*/*{SUFFIX}")
-        ]
-        raise ValueError(f"there is no rubric {name!r}; looked for {places}{near(name, known)}")
+    path = find_named(name, folders, kind="rubric", suffix=SUFFIX, example="judges/helpsteer2")
     try:
         raw = read_yaml(path, holds="about, scale, criteria; see docs/curation/judges.md")
     except ConfigError as error:

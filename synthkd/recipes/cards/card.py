@@ -25,7 +25,6 @@ refused when the plan is made.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -44,9 +43,8 @@ from pydantic import (
 from synthkd.config import Settings
 from synthkd.config.pipeline import MetricName
 from synthkd.errors import ConfigError
-from synthkd.hints import near
 from synthkd.pipeline_file import read_yaml
-from synthkd.prompts import shipped_folder
+from synthkd.prompts import find_named, shipped_folder
 from synthkd.recipes.cards.paths import parse, unknown
 from synthkd.recipes.cards.possible import impossible
 from synthkd.recipes.cards.rules import Rule, told
@@ -59,7 +57,6 @@ TEXT = "string"
 DEFINITIONS = ("$defs", "definitions")
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
-_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 
 class Example(Settings):
@@ -236,21 +233,14 @@ def load_card(name: str, folders: Sequence[Path]) -> Card:
     Raises:
         ValueError: there is none, or the file has faults; the message tells all of them.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r:.80} is no name of a card: write it as in cards/ticket_urgency, without a"
-            " suffix, from the pipeline's or the prompts' folder down"
-        )
-    paths = [folder / f"{name}{SUFFIX}" for folder in folders]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        places = ", ".join(dict.fromkeys(map(str, paths)))
-        known = [
-            file.relative_to(folder).as_posix().removesuffix(SUFFIX)
-            for folder in folders
-            for file in folder.glob(f"cards/*{SUFFIX}")
-        ]
-        raise ValueError(f"there is no card {name!r}; looked for {places}{near(name, known)}")
+    path = find_named(
+        name,
+        folders,
+        kind="card",
+        suffix=SUFFIX,
+        example="cards/ticket_urgency",
+        within="the pipeline's or the prompts' folder",
+    )
     try:
         raw = read_yaml(path, holds=HOLDS)
         return Card.model_validate(raw)

@@ -55,7 +55,6 @@ PARTS: Mapping[Role, Answer] = {
 }
 """Folder of prompts -> who answers."""
 PROMPTS: Mapping[str, Answer] = {
-    "respond/plain": evolving.response,
     "s3ft/own": tagging.own,
     "judges/difficulty": tagging.judged,
     "judges/together": tagging.judged,

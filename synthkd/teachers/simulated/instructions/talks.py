@@ -20,6 +20,7 @@ import orjson
 
 from synthkd.errors import PromptError
 from synthkd.rows import Fields
+from synthkd.teachers.simulated.instructions import evolving
 from synthkd.teachers.simulated.judging import judgement
 
 DETAILS = (
@@ -47,14 +48,16 @@ def quality(asked: str, text: str) -> float:
 
 
 def respond(prompt: str, inputs: Fields, error_rate: float, rng: random.Random) -> str:
-    """An answer in the style of the prompt."""
+    """An answer in the style of the prompt; a plain one keeps what the instruction demands."""
+    style = prompt.rpartition("/")[2]
+    if style == "plain" and "instruction" in inputs:
+        return evolving.response(prompt, inputs, error_rate, rng)
     if "instruction" not in inputs:
         raise PromptError(f"the prompt {prompt!r} must give `instruction` to be answered")
     asked = f"{inputs['instruction']} {inputs.get('input') or ''}".strip()
     words = sorted(_words(asked))
     about = rng.sample(words, min(4, len(words)))
     told = f"What matters here is {', '.join(about)}. {rng.choice(ENDINGS)}"
-    style = prompt.rpartition("/")[2]
     if style == "stepwise":
         told = f"Step 1: I look at {about[0] if about else 'it'}.\nStep 2: {told}\nAnswer: done."
     if style == "code":
