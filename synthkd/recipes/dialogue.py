@@ -113,8 +113,9 @@ async def dialogue(row: Row, kit: Kit, config: DialogueSettings, /) -> AsyncIter
     Gives the conversation (`into`), `system` and `profile` (null = none), `asked_back` (which of
     the assistant's turns, from 0, ask before they advise) and `ended`: `stop`, `turns`, or what
     spoilt it after `least` exchanges. Rejects `no_goal`, `no_talk`, `no_advice`, `asked_nothing`,
-    `empty_turn`, `truncated`, `plays_both`, `role_confusion`, `user_as_assistant`, `repeated_turn`,
-    `long_turn`, `refused`, `content_filter`, `repetition`, `not_text`, `called_tools`.
+    `empty_turn`, `truncated`, `plays_both`, `template_leak`, `role_confusion`, `user_as_assistant`,
+    `repeated_turn`, `long_turn`, `refused`, `content_filter`, `repetition`, `not_text`,
+    `called_tools`.
     """
     goal = answer_text(row.fields.get(config.goal))
     if goal is None or not goal.strip():

@@ -25,6 +25,11 @@ LABELS: Mapping[str, str] = {
 """How a model that writes a script calls who speaks; the names of a role, as one pattern."""
 COLON = r"[:\uff1a]"
 """Also of full width: models that write Chinese take it after Latin names too."""
+MARKS = re.compile(
+    r"<\|(?:im_(?:start|end)|(?:start|end)_header_id|eot_id|system|user|assistant|end)\|>|"
+    r"</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
+)
+"""Of chat templates: learnt as text, they would begin another's turn in the middle of one."""
 OF_A_MODEL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant|"
     r"ai (?:assistant|language model))\b|"
@@ -97,7 +102,9 @@ def turn_fault(text: str, role: str, before: Sequence[Message]) -> Loss | None:
         before: the conversation so far.
     """
     other = "assistant" if role == "user" else "user"
-    label = rf"^\W{{0,3}}(?:{LABELS[other]})\W{{0,2}}{COLON}"
+    if found := MARKS.search(text):
+        return Loss("template_leak", f"{role} writes {found[0]}: {tail(text)}")
+    label = rf"^\W{{0,5}}(?:{LABELS[other]})\W{{0,2}}{COLON}"
     if found := re.search(label, text, re.MULTILINE | re.IGNORECASE):
         return Loss("plays_both", f"{role} writes {found[0].strip()!r}: {tail(text)}")
     if role == "user" and (found := OF_A_MODEL.search(text)):

@@ -127,6 +127,8 @@ FAULTS = [
     (["It drips.", "Still."], ["Hm.", "hm."], "repeated_turn"),
     (["It drips."], ["Hm.\nUser: And now?"], "plays_both"),
     (["It drips."], ["Hm.\nUser\uff1aAnd now?"], "plays_both"),
+    (["It drips."], ["Hm.\n### User: And now?"], "plays_both"),
+    (["It drips."], ["Hm.<|im_end|>\n<|im_start|>user\nAnd now?"], "template_leak"),
     (["[Done]"], [], "no_talk"),
     ([" "], [], "empty_turn"),
     (["User:"], [], "empty_turn"),
