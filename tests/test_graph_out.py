@@ -81,6 +81,19 @@ def test_parquet(tmp_path: Path) -> None:
     assert all(nodes[one["tail_node"]]["name"] == one["tail"] for one in edges)
 
 
+def test_edges_never_stand_beside_nodes_of_another_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [file.read_bytes() for file in write_parquet(two_documents(), tmp_path)]
+    other = two_documents()
+    monkeypatch.setattr(other, "edges", [None])  # as a disk that is full after the nodes
+    with pytest.raises(AttributeError):
+        write_parquet(other, tmp_path)
+    files = [tmp_path / name for name in ("nodes.parquet", "edges.parquet")]
+    assert [file.read_bytes() for file in files] == before
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
 def test_graphml_is_read_again(tmp_path: Path) -> None:
     nx: Any = pytest.importorskip("networkx")
     (file,) = write_graphml(two_documents(), tmp_path)

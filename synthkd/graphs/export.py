@@ -36,16 +36,17 @@ def write_parquet(graph: WholeGraph, folder: Path) -> list[Path]:
 
     nodes, edges = folder / "nodes.parquet", folder / "edges.parquet"
     text, number = pa.string(), pa.int64()
-    schema = pa.schema({"node": number, "name": text, "type": text, "documents": number})
-    with open_records(nodes, schema) as file:
-        for place, node in enumerate(graph.nodes):
-            told = {"name": node.name, "type": node.type, "documents": node.documents}
-            file.add({"node": place, **told})
+    of_nodes = pa.schema({"node": number, "name": text, "type": text, "documents": number})
     columns = {"head": text, "relation": text, "tail": text, "head_node": number}
     more = {"tail_node": number, "document": text, "proposition": text, "documents": number}
-    with open_records(edges, pa.schema({**columns, **more})) as file:
+    of_edges = pa.schema({**columns, **more})
+    # Both or neither: edges beside the nodes of another graph would point to other entities.
+    with open_records(nodes, of_nodes) as names, open_records(edges, of_edges) as triples:
+        for place, node in enumerate(graph.nodes):
+            told = {"name": node.name, "type": node.type, "documents": node.documents}
+            names.add({"node": place, **told})
         for edge in graph.edges:
-            file.add(
+            triples.add(
                 {
                     "head": graph.nodes[edge.head].name,
                     "relation": edge.relation,

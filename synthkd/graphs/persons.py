@@ -58,11 +58,6 @@ def respelt(text: str) -> str:
     return _PERSON.sub(lambda match: f"Person{match[1].upper()}", text)
 
 
-def persons_in(text: str) -> list[str]:
-    """The persons that the text speaks of."""
-    return [person for person in PERSONS if occurrences(person, text, exact=True)]
-
-
 def drawn_names(
     rng: random.Random, pool: Sequence[str], texts: Iterable[str], *, leave: Iterable[str] = ()
 ) -> dict[str, str]:
