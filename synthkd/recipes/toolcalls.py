@@ -10,6 +10,7 @@ and nothing is run, also not on the conversations of others that `gate.tools` lo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import orjson
 from synthkd.hints import near
 from synthkd.io.conversations import ROLES
 from synthkd.recipes.replies import Loss
-from synthkd.rows import Fields, Json
+from synthkd.rows import Fields, Json, clean
 from synthkd.schemas import Schema
 from synthkd.text import tail
 
@@ -44,7 +45,8 @@ class Tool:
         """What is wrong with arguments in JSON; empty = they fit."""
         try:
             orjson.loads(arguments)  # a fence around them is read in answers, and no JSON in a call
-        except orjson.JSONDecodeError as error:
+            json.loads(arguments, object_pairs_hook=_each_name_once)
+        except (ValueError, RecursionError) as error:
             return (f"they are not JSON: {error}",)
         read = self.schema.read(arguments)
         if read.faults:
@@ -55,6 +57,14 @@ class Tool:
             there = ", ".join(sorted(self.names)) or "none"
             return (f"there is no argument {', '.join(map(repr, more))}; there are: {there}",)
         return ()
+
+
+def _each_name_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, if no name stands in it twice: readers would differ in which one counts."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError(f"a name stands twice among {', '.join(name for name, _ in pairs):.120}")
+    return value
 
 
 Tools = Mapping[str, Tool]
@@ -225,7 +235,6 @@ def _tool(value: Json, place: str) -> Tool:
 
 def _json(text: str, what: str) -> Json:
     try:
-        value: Json = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        return clean(orjson.loads(text))
+    except ValueError as error:  # what a row cannot hold is not JSON to anybody after it
         raise ValueError(f"{what} is a text that is not JSON: {error}") from error
-    return value

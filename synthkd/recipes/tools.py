@@ -409,8 +409,8 @@ def _recorded(row: Row, config: ToolsSettings) -> Iterable[tuple[tuple[str, byte
 
 
 def _which(name: str, arguments: str) -> tuple[str, bytes]:
-    """One spelling of a call; of arguments that are no JSON, they themselves."""
+    """One spelling of a call; of arguments that are no JSON, or too deep, they themselves."""
     try:
         return name, canonical(orjson.loads(arguments))
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return name, arguments.encode()

@@ -110,6 +110,8 @@ async def test_recorded_results_come_first() -> None:
     assert messages[2]["content"] == '{"rain":3}'
     with pytest.raises(Rejected, match="no_result"):
         await run([acts(("clock", {}))], row=row, results="results", environment=None)
+    deep = [{"name": "weather", "arguments": DEEP, "result": "?"}, *recorded]
+    assert (await run([acts(OSLO), FINAL], row={**row, "results": deep}, results="results")).rows
     with pytest.raises(RowError, match="results"):
         await run([FINAL], row={**ROW, "results": ["x"]}, results="results")
     with pytest.raises(ValidationError, match="environment"):
@@ -226,7 +228,7 @@ def test_what_is_required_is_an_argument() -> None:
 
 USER: Any = {"role": "user", "content": "?"}
 END: Any = {"role": "assistant", "content": "!"}
-XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
+DEEP = "[" * 900 + "]" * 900
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,12 @@ XX = {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}
         ([USER, calls("1", "weather", "{"), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", arguments="```json\n{}\n```"), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", arguments="[]"), result("1"), END], ["bad_arguments"]),
+        (
+            [USER, calls("1", "weather", '{"city": "Oslo", "city": "Bergen"}'), result("1"), END],
+            ["bad_arguments"],
+        ),
+        ([USER, calls("1", "weather", f'{{"city": {DEEP}}}'), result("1"), END], ["bad_arguments"]),
+        (f'[{{"tool_calls": {DEEP}}}]', ["bad_message"]),
         ([USER, calls("1", arguments=[]), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", arguments=0), result("1"), END], ["bad_arguments"]),
         ([USER, calls("1", arguments=None), result("1"), END], []),
