@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,7 @@ from synthkd.teachers.request import Completion
 
 MADE = "expanded"
 """The field that is true of what the step wrote."""
+ODD = "wanted is no whole number"
 
 
 class ByClassSettings(ExpandSettings):
@@ -47,6 +48,8 @@ class ByClassSettings(ExpandSettings):
 
     accept: Annotated[int, Field(ge=1, le=10**9)] = 10**9
     """At most so many new rows; how many there are is what the rows want."""
+    shown_made: Literal[0] = 0
+    """Always none: only rows that want new ones are shown, so that these are as hard as they."""
     wanted: str = "wanted"
     """The field with how many new rows are wanted of a row."""
     field: str = "task"
@@ -141,7 +144,14 @@ def _asks(config: ByClassSettings, rows: int) -> int:
     return most_questions(told, config.per_question)
 
 
-@table_step("curriculum.expand", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks)
+def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
+    if odd := figures.get(ODD):
+        yield f"{odd} rows want nothing, as what they want is no whole number above 0"
+
+
+@table_step(
+    "curriculum.expand", needs=_needs, gives=_gives, supplies=SUPPLIES, asks=_asks, warns=_warns
+)
 def expand(table: Table, kit: TableKit, config: ByClassSettings, /) -> Iterator[Row]:
     """Have new rows written, of each class as many as its rows want; pass the others on.
 
@@ -149,9 +159,12 @@ def expand(table: Table, kit: TableKit, config: ByClassSettings, /) -> Iterator[
     `instruct.expand` does, and `class_full`. Memory: all rows.
     """
     wanted: Counter[str | None] = Counter()
+    odd = 0
     for row in table:
+        odd += _is_odd(row.fields.get(config.wanted))
         if has_instruction(row, config):  # the others are rejected, and nothing is like them
             wanted[class_of(row.fields.get(config.field))] += _number(row.fields.get(config.wanted))
+    kit.note({ODD: odd} if odd else {})
     accept = min(config.accept, wanted.total())
     if not accept:
         for row in table:
@@ -164,5 +177,10 @@ def expand(table: Table, kit: TableKit, config: ByClassSettings, /) -> Iterator[
 
 
 def _number(value: Json) -> int:
-    """How many are wanted; nothing that is a number is none."""
+    """How many are wanted; none where the value is no whole number above 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _is_odd(value: Json) -> bool:
+    """Whether the value says something else than how many are wanted, such as "3" in a CSV file."""
+    return not (value is None or value == "" or value == 0 or _number(value))

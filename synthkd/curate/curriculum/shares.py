@@ -143,19 +143,16 @@ def gap(student: float, teacher: float, epsilon: float) -> float:
     return (1 - student + epsilon) / (1 - teacher + epsilon)
 
 
-def domain_weights(
-    gaps: Sequence[float], *, alpha: float, cap: float, before: Sequence[float] | None = None
-) -> list[float]:
-    """The share of each domain by DDK (arXiv 2407.16154, eq. 2), smoothed.
+def domain_weights(gaps: Sequence[float], *, alpha: float, cap: float) -> list[float]:
+    """The share of each domain by DDK (arXiv 2407.16154, eq. 2, of its first step), smoothed.
 
-        psi[i] = before[i] exp(min(gap[i], cap))
+        psi[i] = exp(min(gap[i], cap))
         share[i] = alpha psi[i] / sum(psi) + (1 - alpha) / N
 
     Args:
         gaps: one a domain, as `gap` gives it; at least one.
         alpha: 0 to 1; 0 = all domains alike.
         cap: of the exponent, which without it lets one domain have all.
-        before: the shares so far; None = all alike.
 
     Returns:
         Shares that sum to 1; none is below (1 - alpha) / N.
@@ -163,9 +160,6 @@ def domain_weights(
     n = len(gaps)
     capped = [min(each, cap) for each in gaps]
     most = max(capped)
-    psi = [
-        (1 / n if before is None else before[place]) * math.exp(each - most)
-        for place, each in enumerate(capped)
-    ]
+    psi = [math.exp(each - most) for each in capped]
     total = math.fsum(psi)
     return [alpha * each / total + (1 - alpha) / n for each in psi]

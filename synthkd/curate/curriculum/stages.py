@@ -14,7 +14,7 @@ with `order` it goes through the rows themselves from the first to the last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -56,15 +56,28 @@ class StagesSettings(StepSettings):
         return self.by or ("confidence" if self.first == "confident" else "difficulty")
 
 
+EARLIER = "rows of earlier rounds"
+
+
+def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
+    if earlier := figures.get(EARLIER):
+        yield (
+            f"{earlier} rows of earlier rounds have the stages of their round, which are others: to"
+            " number all rows together, write stages in a pipeline without rounds, of `rows/`"
+        )
+
+
 @table_step(
     "curriculum.stages",
     needs=lambda config: [config.field],
     gives=lambda config: ["stage", *(["order"] * config.order)],
+    warns=_warns,
 )
 def stages(table: Table, kit: TableKit, config: StagesSettings, /) -> Iterator[Row]:
     """Write `stage`, and with `order` the place in it, by a number of each row.
 
-    Rejects `no_difficulty`. Figures: rows and range of each stage. Memory: some 100 bytes a row.
+    Of several rounds each numbers its own rows. Rejects `no_difficulty`. Figures: rows and range of
+    each stage. Memory: some 100 bytes a row.
     """
     found = [number_of(row.fields.get(config.field)) for row in table]
     places = [place for place, value in enumerate(found) if value is not None]
@@ -80,7 +93,11 @@ def stages(table: Table, kit: TableKit, config: StagesSettings, /) -> Iterator[R
     for at in in_order(values, descending=descending) if config.order else ():
         order_of[places[at]] = seen[numbers[at]]
         seen[numbers[at]] += 1
-    kit.note(_figures(values, numbers, config.field))
+    told = _figures(values, numbers, config.field)
+    ours = {row.id for row in table}
+    if earlier := sum(row.id not in ours for row in table.kept):
+        told[EARLIER] = earlier
+    kit.note(told)
     for place, row in enumerate(table):
         if place not in stage_of:
             value = row.fields.get(config.field)
