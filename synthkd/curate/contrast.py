@@ -155,6 +155,11 @@ class PairsSettings(StepSettings):
             raise ValueError("margin needs `score`, the number whose difference it is")
         return self
 
+    @property
+    def rows_a_row(self) -> int:
+        """Rows that come of one, at most; for the forecast."""
+        return self.most
+
 
 @step(
     "contrast.pairs",

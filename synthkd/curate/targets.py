@@ -55,6 +55,11 @@ class TargetsSettings(StepSettings):
         return self
 
     @property
+    def rows_a_row(self) -> int:
+        """Rows that come of one, at most; for the forecast."""
+        return 2 if self.target == "two_task" else 1
+
+    @property
     def weighs(self) -> bool:
         """Whether rows get a `weight`."""
         return self.weight is not None or self.alpha != 0.5

@@ -53,6 +53,11 @@ class PgkdSettings(StepSettings):
     examples: Annotated[int, Field(ge=0, le=100)] = 5
     """How many right and how many wrong answers are shown."""
 
+    @property
+    def rows_a_row(self) -> int:
+        """Rows that come of one, at most; for the forecast."""
+        return self.per_row
+
 
 def _needs(config: PgkdSettings) -> Iterable[str]:
     return config.text, config.label

@@ -104,6 +104,11 @@ class EvolveSettings(RewritingSettings):
         """Questions to each of them about a row, at most; for the forecast."""
         return self.generations * (2 if self.judge == self.teacher else 1)
 
+    @property
+    def rows_a_row(self) -> int:
+        """Rows that come of one, at most; for the forecast."""
+        return self.keep_seed + (self.generations if self.keep == "all" else 1)
+
     def prompt_of(self, operation: Operation) -> str:
         """The prompt of an operation."""
         name: str = getattr(self, f"{operation}_prompt")

@@ -342,6 +342,7 @@ def test_settings_that_make_no_sense(given: dict[str, Any], fault: str) -> None:
 
 def test_who_is_asked_how_often() -> None:
     config = EvolveSettings(teacher="main", judge="main")
-    assert (config.teachers, config.calls_a_row) == (["main"], 8)
+    assert (config.teachers, config.calls_a_row, config.rows_a_row) == (["main"], 8, 4)
     config = EvolveSettings(teacher="main", judge="other", generations=2)
     assert (config.teachers, config.calls_a_row) == (["main", "other"], 2)
+    assert EvolveSettings(teacher="main", keep="last", keep_seed=True).rows_a_row == 2
