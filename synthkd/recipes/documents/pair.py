@@ -31,6 +31,10 @@ class JudgeSettings(StepSettings):
     """The judge: better of another family than the teacher that wrote the answer."""
 
 
+USUAL_PASSAGES = 4
+"""Of a document of about 700 words, for the forecast, which knows no document."""
+
+
 class DocumentSettings(StepSettings):
     """What the steps that read documents have in common."""
 
@@ -64,6 +68,11 @@ class DocumentSettings(StepSettings):
     """The field for what is asked."""
     output: str = "output"
     """The field for the answer."""
+
+    @property
+    def rows_a_row(self) -> int:
+        """Pairs of a usual document, at most; for the forecast."""
+        return USUAL_PASSAGES * self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from synthkd.errors import Rejected, RowError, TeacherError
 from synthkd.graphs.passages import Span, passages
 from synthkd.kit import Kit
-from synthkd.recipes.documents.pair import DocumentSettings, Pair
+from synthkd.recipes.documents.pair import USUAL_PASSAGES, DocumentSettings, Pair
 from synthkd.recipes.replies import Loss, discard_all, give_up, loss_of
 from synthkd.rows import Json, Row
 from synthkd.schemas import Schema
@@ -41,9 +41,6 @@ QUESTIONS = _asked_for("questions", {"questions": {"type": "array", "items": _TE
 ANSWER = _asked_for("answer", {"answer": {"type": ["string", "null"]}})
 PAIRS = _asked_for("pairs", {"pairs": {"type": "array", "items": _PAIR}})
 VERDICT = _asked_for("judge", {"supported": {"type": "boolean"}, "alone": {"type": "boolean"}})
-
-USUAL_PASSAGES = 4
-"""Of a document of about 700 words, for the forecast, which knows no document."""
 
 
 @dataclass(slots=True, kw_only=True)
