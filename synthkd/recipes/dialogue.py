@@ -119,7 +119,7 @@ async def dialogue(row: Row, kit: Kit, config: DialogueSettings, /) -> AsyncIter
     """
     goal = answer_text(row.fields.get(config.goal))
     if goal is None or not goal.strip():
-        raise Rejected("no_goal", f"{config.goal} is {goal!r}")
+        raise Rejected("no_goal", f"{config.goal} is {row.fields.get(config.goal)!r:.120}")
     system = system_for(row, kit, config)
     profile = _profile(row, kit, config)
     asking = _asking(kit, config)

@@ -85,16 +85,14 @@ async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterat
     """
     instruction = answer_text(row.fields.get(config.instruction))
     if instruction is None or not instruction.strip():
-        raise Rejected("no_instruction", f"{config.instruction} is {instruction!r}")
+        given = row.fields.get(config.instruction)
+        raise Rejected("no_instruction", f"{config.instruction} must be a text, got {given!r:.120}")
     draft = answer_text(row.fields.get(config.into)) if config.refine else None
     if config.refine and (draft is None or not draft.strip()):
         raise Rejected("no_draft", f"there is nothing in {config.into!r} to write anew")
     style = style_of(row.fields.get(config.task), config.styles, config.other)
     system = system_for(row, kit, config)
-    given = row.fields.get(config.input)
-    about = "" if given is None else answer_text(given)
-    if about is None:
-        raise Rejected("bad_input", f"{config.input} must be a text, got {given!r:.120}")
+    about = _input_of(row, config)
     prompt: str = getattr(config, f"{style}_prompt")
     known: dict[str, Json] = {
         "instruction": instruction,
@@ -119,6 +117,19 @@ async def respond(row: Row, kit: Kit, config: RespondSettings, /) -> AsyncIterat
     if config.is_pool:
         made[POOL] = told(pool)
     yield row.with_fields(**made, finish="stop")
+
+
+def _input_of(row: Row, config: RespondSettings) -> str:
+    """What the instruction is about; "" = nothing.
+
+    Raises:
+        Rejected: `bad_input`: it is no text.
+    """
+    given = row.fields.get(config.input)
+    about = "" if given is None else answer_text(given)
+    if about is None or isinstance(given, bool):
+        raise Rejected("bad_input", f"{config.input} must be a text, got {given!r:.120}")
+    return about
 
 
 def _pool(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from synthkd.recipes.tasks import spelling
+
 Style = Literal["plain", "stepwise", "code"]
 
 STYLES: Mapping[str, Style] = {
@@ -33,13 +35,13 @@ def style_of(task: object, own: Mapping[str, Style], other: Style) -> Style:
     """The style for a task class.
 
     Args:
-        task: the class as the row has it; case and outer blanks make no difference.
+        task: the class as the row has it, in any spelling that `tag` takes for the same.
         own: what the settings say, before the table of ours.
         other: of a class that neither has, and of a row without one.
     """
-    name = str(task).strip().casefold() if isinstance(task, str) else ""
+    name = spelling(task) if isinstance(task, str) else ""
     for table in (own, STYLES):
         for known, style in table.items():
-            if known.casefold() == name:
+            if spelling(known) == name:
                 return style
     return other

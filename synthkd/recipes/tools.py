@@ -199,7 +199,8 @@ async def tools(row: Row, kit: Kit, config: ToolsSettings, /) -> AsyncIterator[R
     """
     task = answer_text(row.fields.get(config.instruction))
     if task is None or not task.strip():
-        raise Rejected("no_task", f"{config.instruction} is {task!r}")
+        given = row.fields.get(config.instruction)
+        raise Rejected("no_task", f"{config.instruction} must be a text, got {given!r:.120}")
     told = config.declarations(kit.desk.folder)
     if told is None:
         told = row.fields.get(str(config.tools))

@@ -34,6 +34,7 @@ def test_the_table_has_the_32_classes_and_settings_come_first() -> None:
     table: Any = [
         ("Math", {}, "plain", "stepwise"),
         (" code debug ", {}, "plain", "code"),
+        ("Code_Generation", {}, "plain", "code"),
         ("Others", {}, "code", "plain"),
         ("Knitting", {}, "code", "code"),
         (None, {}, "stepwise", "stepwise"),
@@ -93,9 +94,10 @@ async def test_several_answers_are_a_pool(ask: Callable[..., Any]) -> None:
     ("settings", "row", "reply", "reason"),
     [
         ({}, {"instruction": " "}, "x", "no_instruction"),
-        ({}, {"instruction": ["x"]}, "x", "no_instruction"),
+        ({}, {"instruction": ["x"]}, "x", r"no_instruction: .* got \['x'\]"),
         ({"refine": True}, {**ROW, "output": None}, "x", "no_draft"),
         ({}, {**ROW, "input": ["2", "3"]}, "x", "bad_input"),
+        ({}, {**ROW, "input": False}, "x", "bad_input"),
         ({}, ROW, said("Fi", finish="length"), "truncated"),
         ({}, ROW, said("", refusal="no"), "refused"),
         ({}, ROW, "  ", "empty_answer"),
