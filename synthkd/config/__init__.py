@@ -30,7 +30,7 @@ from synthkd.config.pipeline import (
     SourceConfig,
     StepConfig,
 )
-from synthkd.config.settings import Count, InFlight, Name, Samples, Seed, Settings, Share
+from synthkd.config.settings import Count, InFlight, Name, Samples, Seed, Settings, Share, Teachers
 from synthkd.config.student import (
     DpoConfig,
     EncoderConfig,
@@ -101,5 +101,6 @@ __all__ = [
     "StudentConfig",
     "TaskConfig",
     "TeacherConfig",
+    "Teachers",
     "VllmConfig",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 # What numpy and scikit-learn take, and far below what JSON holds.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -18,6 +18,16 @@ MAX_USD = 1e9
 Share = Annotated[float, Field(ge=0, le=1)]
 # A name becomes a folder and a column: nothing in it can climb out of the output folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+def _each_once(teachers: list[str]) -> list[str]:
+    if len(set(teachers)) < len(teachers):
+        raise ValueError("must name each teacher once; `samples` asks one repeatedly")
+    return teachers
+
+
+# One that is named twice would be asked once and have two votes.
+Teachers = Annotated[list[str], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class Settings(BaseModel):

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from synthkd.graphs.triple import PartsKey, Triple
@@ -38,7 +39,9 @@ def nearly_same(one: PartsKey, other: PartsKey, near: float) -> bool:
         other: likewise.
         near: the least similarity of each part, 0 to 1.
     """
-    return all(a == b or _similar(a, b, near) for a, b in zip(one, other, strict=True))
+    pairs = list(zip(one, other, strict=True))
+    pairs[0], pairs[1] = pairs[1], pairs[0]  # relations first: they are few, and most differ
+    return all(a == b or _similar(a, b, near) for a, b in pairs)
 
 
 def near_pairs(
@@ -96,6 +99,7 @@ def told(triple: Triple) -> str:
     return " ".join(part.replace("_", " ") for part in triple.parts)
 
 
+@lru_cache(maxsize=65536)
 def _similar(one: str, other: str, near: float) -> bool:
     if 2 * min(len(one), len(other)) < near * (len(one) + len(other)):
         return False  # difflib's ratio cannot reach it

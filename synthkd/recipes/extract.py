@@ -14,9 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
-from pydantic import Field
-
-from synthkd.config import Count, Samples
+from synthkd.config import Count, Samples, Teachers
 from synthkd.errors import TeacherError, UserError
 from synthkd.kit import Kit
 from synthkd.recipes.replies import Loss, discard_all, give_up, readable
@@ -49,7 +47,7 @@ class RecordSettings(StepSettings):
 class ExtractSettings(RecordSettings):
     """Settings of `extract`."""
 
-    teachers: list[str] = Field(min_length=1)
+    teachers: Teachers
     """Whom to ask; the record is what most of all replies say, of equals the first."""
     prompt: str = "extract/record"
     """The prompt; gets the fields in words as its input `fields`, and the record's `name`."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field, model_validator
 
-from synthkd.config import Count, Samples
+from synthkd.config import Count, Samples, Teachers
 from synthkd.errors import Rejected
 from synthkd.graphs.mention import Mention, read_mentions, type_name
 from synthkd.recipes.replies import Loss, discard_all, give_up, readable
@@ -28,7 +28,7 @@ GIVEN = "ner/types"
 class NerSettings(StepSettings):
     """Settings of `ner`."""
 
-    teachers: list[str] = Field(min_length=1)
+    teachers: Teachers
     """Whom to ask; each mention says who has it."""
     prompt: str = "ner/open"
     """The prompt; also shipped: ner/define (types and their definitions) and ner/types (the types

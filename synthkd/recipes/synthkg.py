@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from synthkd.config import Count, Samples, Share
+from synthkd.config import Count, Samples, Share, Teachers
 from synthkd.errors import Rejected, RowError, TeacherError
 from synthkd.graphs.entities import Entity, read_entities
 from synthkd.graphs.ground import Place, find
@@ -36,7 +36,7 @@ USUAL_PASSAGES = 4
 class SynthkgSettings(StepSettings):
     """Settings of `synthkg`."""
 
-    teachers: list[str] = Field(min_length=1)
+    teachers: Teachers
     """Whom to ask; each reads the whole document on its own."""
     text: str = "text"
     """The field with the document."""

@@ -13,9 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field
-
-from synthkd.config import Count, Samples
+from synthkd.config import Count, Samples, Teachers
 from synthkd.errors import MissingField, Rejected, UserError
 from synthkd.graphs.notation import read_triples
 from synthkd.graphs.ontology import Ontology, load_ontology
@@ -28,7 +26,7 @@ from synthkd.steps import Kit, StepSettings, inputs_of, step
 class TriplesSettings(StepSettings):
     """Settings of `triples`."""
 
-    teachers: list[str] = Field(min_length=1)
+    teachers: Teachers
     """Whom to ask; what several of them say can be held against each other (`triples.agree`)."""
     prompt: str = "triples/extract"
     """The prompt; also shipped: triples/ontology, for which `ontology` is needed."""

@@ -359,6 +359,7 @@ def test_tails_as_they_are_kept(text: str, tail: str, fault: str | None) -> None
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        ({"teachers": ["a", "a"]}, "each teacher once"),
         ({"relations": ["xwant"]}, "there is no relation 'xwant': name one of xWant, "),
         ({"relations": ["xWant", "xWant"]}, "names a relation twice"),
         ({"names": ["Alex", "Mary Ann"]}, "names: 'Mary Ann' must be one word of letters"),
@@ -371,6 +372,12 @@ def test_tails_as_they_are_kept(text: str, tail: str, fault: str | None) -> None
 def test_settings_that_cannot_work(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         InferSettings.model_validate(settings(**more))
+
+
+@pytest.mark.parametrize("begins", ["", "a b"])
+def test_what_no_event_could_begin_with(begins: str) -> None:
+    with pytest.raises(ValidationError, match="begins"):
+        EventsSettings(teacher="a", accept=1, begins=begins)
 
 
 # --- the corpus

@@ -53,8 +53,8 @@ class EventsSettings(GrowSettings):
     """New events that a question asks for."""
     max_similarity: Share | None = 0.95
     """Highest ROUGE-L with any other event: of two events of up to ten words one must differ."""
-    begins: str = "PersonX"
-    """What every event begins with."""
+    begins: Annotated[str, Field(pattern=r"^\S+$")] = "PersonX"
+    """The word that every event begins with."""
     most_words: Count = 12
     """Longer ones are a story."""
 

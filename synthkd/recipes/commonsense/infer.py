@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from synthkd.config import Count, Samples
+from synthkd.config import Count, Samples, Teachers
 from synthkd.errors import Rejected, TeacherError
 from synthkd.graphs.persons import (
     NAMES,
@@ -47,7 +47,7 @@ _POSSESSIVE = re.compile(r"(Person[XYZ])['\u2019](?![\w'\u2019])")
 class InferSettings(StepSettings):
     """Settings of `commonsense.infer`."""
 
-    teachers: list[str] = Field(min_length=1)
+    teachers: Teachers
     """Whom to ask; each tail says who has it, and in which share of the replies."""
     prompt: str = "commonsense/infer"
     """The prompt."""
