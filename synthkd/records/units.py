@@ -63,7 +63,7 @@ _TABLE = {
     "data": "B 1 byte | kB 1000 kilobyte | MB 1000000 megabyte | GB 1000000000 gigabyte"
     " | TB 1000000000000 terabyte",
     "share": "% 1 percent per_cent prozent",
-    "count": "pcs 1 pc piece st\u00fcck",
+    "count": "pcs 1 pc piece st\u00fcck stk",
     "celsius": "\u00b0C 1 degree_celsius degrees_celsius celsius",
     "fahrenheit": "\u00b0F 1 degree_fahrenheit degrees_fahrenheit fahrenheit",
     "kelvin": "K 1 kelvin",
