@@ -5,6 +5,7 @@ mfd.py          what the student's answer lacks against the teacher's, to a judg
 pass_rate.py    how often the student is right, where that can be checked
 ifd.py          how little the instruction helps a model to the answer (IFD, Superfiltering)
 judge.py        what a judge says of the instruction alone
+together.py     what a judge says of instructions that were made from each other, seen at once
 agreement.py    how much the candidates of a row disagree
 residual.py     a difficulty without what its text's length explains
 """

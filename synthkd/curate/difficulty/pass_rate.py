@@ -6,7 +6,8 @@
       with: {student: own, samples: 8, gold: answer, answer: {type: number}, question: question}
 
 What is right is told as everywhere (`answer:`). A try without a readable answer is not right: it
-counts, and the figures tell how many there are. A try that nobody answered does not count.
+counts, and the figures tell how many there are. A try that nobody answered does not count, nor one
+that the server refuses: it would make the forbidden look hard.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from synthkd.curate.difficulty.measured import DifficultySettings, measured, no_
 from synthkd.errors import Rejected, TeacherError
 from synthkd.recipes.pool import FAILED, POOL, Candidate, pool_of
 from synthkd.recipes.reasoning import SUPPLIES, ReasoningSettings, reasoned
+from synthkd.recipes.replies import give_up
 from synthkd.recipes.spread import with_spread
 from synthkd.rows import Json, Row
 from synthkd.steps import Kit, step
 
 BY = "difficulty.pass_rate"
 UNREAD = "tries without an answer that could be read"
+NO_TRY = frozenset({FAILED, "refused", "content_filter"})
+"""Of candidates: what says nothing of the student, and so is no try."""
 
 
 class PassRateSettings(ReasoningSettings, DifficultySettings):
@@ -75,7 +79,8 @@ async def pass_rate(row: Row, kit: Kit, config: PassRateSettings, /) -> AsyncIte
 
     Gives `difficulty` (0 to 1) and `difficulty_parts`: right, tries, and how often each answer was
     given. Where there is no student yet, as in round 0, it is null. Rejects `no_gold`, `bad_gold`,
-    `no_candidate`, `too_easy`. The row fails where nobody replies.
+    `no_candidate`, `too_easy`; `refused` and `content_filter` where all tries are. The row fails
+    where nobody replies.
     """
     choices = choices_of(row.fields, config.reads)
     gold = gold_of(row.fields, config.gold, config.reads, choices)
@@ -101,10 +106,11 @@ async def _tries(row: Row, kit: Kit, config: PassRateSettings) -> list[Candidate
 
     Raises:
         TeacherError: nobody replied.
-        Rejected: `no_candidate`: the row has no reply.
+        Rejected: `no_candidate`: the row has no reply; `refused`, `content_filter`: nothing else
+            came.
     """
     if config.student is None:
-        found = [one for one in pool_of(row) if one.status != FAILED]
+        found = [one for one in pool_of(row) if one.status not in NO_TRY]
         if not found:
             raise Rejected("no_candidate", f"{POOL} has no reply")
         return found
@@ -112,7 +118,11 @@ async def _tries(row: Row, kit: Kit, config: PassRateSettings) -> list[Candidate
     heard = await reasoned(
         asked, kit, config, teachers=[config.student], samples=config.samples, until=None
     )
-    came = [one.candidate for one in heard if not isinstance(one.reply, TeacherError)]
+    came = [
+        one.candidate
+        for one in heard
+        if not isinstance(one.reply, TeacherError) and one.candidate.status not in NO_TRY
+    ]
     if not came:
-        raise next(one.reply for one in heard if isinstance(one.reply, TeacherError))
+        give_up([one.reply for one in heard], [one.loss for one in heard if one.loss is not None])
     return came

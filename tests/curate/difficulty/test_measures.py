@@ -170,6 +170,12 @@ async def test_the_share_of_wrong_tries() -> None:
     assert once.fields["difficulty"] == 0.0  # what nobody answered is no try
     with pytest.raises(Unanswered):
         await measure("difficulty.pass_rate", RATE, SUM, {"own": always(Unanswered("503"))})
+    refused = said("", refusal="No.")  # says nothing of how hard it is
+    mixed = always("The answer is 5.", "The answer is 6.", refused, refused)
+    half = await measure("difficulty.pass_rate", RATE, SUM, {"own": mixed})
+    assert half.fields["difficulty"] == 0.5
+    with pytest.raises(Rejected, match="refused"):
+        await measure("difficulty.pass_rate", RATE, SUM, {"own": always(refused)})
 
 
 async def test_tries_may_be_in_the_row() -> None:
