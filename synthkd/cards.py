@@ -30,18 +30,28 @@ configs:
 
 
 class Planned:
-    """What the rows say about when, and how much, each is learnt."""
+    """What the rows say about when, and how much, each is learnt.
 
-    def __init__(self) -> None:
-        self._rows = 0
+    Args:
+        plan: of the run. A column such as `weight` is a plan of learning where a step of it writes
+            that, or its student obeys it; else it is a field like any other.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        given = {name for bound in plan.steps for name in bound.gives}
+        obeyed = getattr(plan.config.student, "curriculum", False)
+        self._plan = plan
+        self._columns = {name for name in (STAGE, ORDER, WEIGHT) if obeyed or name in given}
         self._stages: Counter[int] = Counter()
         self._ordered = 0
         self._weights: tuple[float, float] | None = None
 
     def see(self, row: Row) -> None:
         """Take a final row into account."""
-        self._rows += 1
-        stage, order, weight = (row.fields.get(name) for name in (STAGE, ORDER, WEIGHT))
+        stage, order, weight = (
+            row.fields.get(name) if name in self._columns else None
+            for name in (STAGE, ORDER, WEIGHT)
+        )
         if isinstance(stage, int):
             self._stages[stage] += 1
         self._ordered += isinstance(order, int)
@@ -49,9 +59,9 @@ class Planned:
             least, most = self._weights or (weight, weight)
             self._weights = min(least, weight), max(most, weight)
 
-    def lines(self, plan: Plan) -> list[str]:
+    def lines(self) -> list[str]:
         """The section of the card; none where nothing is planned."""
-        steps = [bound for bound in plan.steps if bound.step.name.startswith("curriculum.")]
+        steps = [bound for bound in self._plan.steps if bound.step.name.startswith("curriculum.")]
         if not (steps or self._stages or self._ordered or self._weights):
             return []
         told = [f"- `{bound.label}`: `{_settings(bound.config)}`" for bound in steps]
@@ -104,7 +114,7 @@ def dataset_card(
         "",
         "`id` leads to the row in `rows/`: its source rows, and the ledger keys of every answer.",
         "",
-        *planned.lines(plan),
+        *planned.lines(),
         "## Prompts",
         "",
         *[f"- `{name}` (SHA-256 {prompt.sha256})" for name, prompt in sorted(plan.prompts.items())],

@@ -41,7 +41,7 @@ def write_results(
     """Write dataset/, rows/ and the losses; returns what the manifest says of the dataset."""
     (into / "dataset").mkdir()
     (into / "rows").mkdir()
-    planned = Planned()
+    planned = Planned(plan)
     with open_rows(into / ROWS) as add:
 
         def also(row: Row) -> None:

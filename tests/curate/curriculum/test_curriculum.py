@@ -424,7 +424,10 @@ async def test_the_answer_in_a_reply() -> None:
 
 
 def test_the_card_says_what_is_learnt_when_and_how_much_it_counts(tmp_path: Path) -> None:
-    lines = [f'{{"t": "row {n}", "difficulty": {n}, "domain": "{n % 3}"}}' for n in range(9)]
+    lines = [
+        f'{{"t": "row {n}", "difficulty": {n}, "domain": "{n % 3}", "weight": 61}}'
+        for n in range(9)
+    ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "plain.yaml").write_text("name: plain\nsource: {jsonl: rows.jsonl}\n")
     steps = """steps:
@@ -438,7 +441,7 @@ def test_the_card_says_what_is_learnt_when_and_how_much_it_counts(tmp_path: Path
         (tmp_path / name / "dataset" / "README.md").read_text(encoding="utf-8")
         for name in ("plain", "planned")
     )
-    assert "Curriculum" not in plain
+    assert "Curriculum" not in plain, "a weight that nobody obeys may be anything"
     assert '- `curriculum.stages`: `{"first":"hard","stages":2,"order":true}`' in card
     assert "  - 1: 5 rows\n  - 2: 4 rows\n" in card
     assert "- `order`: 9 rows have a place in their stage" in card
