@@ -178,17 +178,10 @@ class _Binder:
         for fault in config.faults(self.path.parent):
             self._fault(f"steps[{index}].with", fault)
         try:
-            teachers = teachers_of(config)
+            teachers = self._asked(config, teachers_known)
         except UserError as error:
             self._fault(f"steps[{index}].with", error)
             return None
-        for teacher in teachers if teachers_known else ():
-            if teacher not in self.teachers:
-                there = ", ".join(self.teachers) or "none"
-                self._fault(
-                    f"steps[{index}].with", f"no teacher is named {teacher!r}; there are: {there}"
-                )
-                return None
         gives = names_of(step.gives, config)
         if twins := sorted({name for name in gives if gives.count(name) > 1}):
             self._fault(
@@ -213,6 +206,18 @@ class _Binder:
         if isinstance(step, TableStep):
             return BoundTableStep(step=step, **common)
         return BoundRowStep(step=step, **common)
+
+    def _asked(self, config: StepSettings, teachers_known: bool) -> tuple[str, ...]:
+        """The teachers that a step names.
+
+        Raises:
+            UserError: there is no teacher of that name.
+        """
+        teachers = teachers_of(config)
+        if teachers_known and (absent := [name for name in teachers if name not in self.teachers]):
+            there = ", ".join(self.teachers) or "none"
+            raise UserError(f"no teacher is named {absent[0]!r}; there are: {there}")
+        return teachers
 
     @property
     def _folders(self) -> list[Path]:

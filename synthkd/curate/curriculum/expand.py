@@ -146,7 +146,7 @@ def _asks(config: ByClassSettings, rows: int) -> int:
 
 def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
     if odd := figures.get(ODD):
-        yield f"{odd} rows want nothing, as what they want is no whole number above 0"
+        yield f"rows whose number of wanted ones is no whole number, so that none came of it: {odd}"
 
 
 @table_step(

@@ -62,8 +62,8 @@ EARLIER = "rows of earlier rounds"
 def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
     if earlier := figures.get(EARLIER):
         yield (
-            f"{earlier} rows of earlier rounds have the stages of their round, which are others: to"
-            " number all rows together, write stages in a pipeline without rounds, of `rows/`"
+            f"rows of earlier rounds that have the stages of their round, others: {earlier};"
+            " to number all together, write stages in a pipeline without rounds, of `rows/`"
         )
 
 

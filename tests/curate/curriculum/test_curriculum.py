@@ -341,10 +341,23 @@ def test_names_of_no_row_are_warned_of(use: str, with_: dict[str, Any], said: st
     assert len(warnings) == bool(said)
 
 
+def test_rows_of_earlier_rounds_are_in_stages_of_theirs() -> None:
+    step = find_step("curriculum.stages")
+    assert step.warns is not None
+    rows = of("difficulty", 1, 2)
+    earlier, _, figures = run("curriculum.stages", rows)
+    assert not list(step.warns(figures))
+    _, _, figures = run("curriculum.stages", rows, earlier=earlier, number=1)
+    assert not list(step.warns(figures)), "the same rows again"
+    _, _, figures = run("curriculum.stages", rows[:1], earlier=earlier, number=1)
+    assert ["their round, others: 1;" in warning for warning in step.warns(figures)] == [True]
+
+
 def test_a_row_without_an_instruction_wants_nothing_that_could_be_written(tmp_path: Path) -> None:
     lines = [
         '{"instruction": "Start with 1, double, add 1: what is the last digit?", "wanted": 2}',
         '{"instruction": " ", "task": "Art", "wanted": 3}',
+        '{"instruction": "Start with 2, double: what is the last digit?", "wanted": "3"}',
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "wanted.yaml").write_text(
@@ -357,6 +370,8 @@ steps: [{use: curriculum.expand, with: {teacher: main, max_similarity: null}}]
     found = Pipeline.load(tmp_path / "wanted.yaml", out="o", ledger="l.db").run_sync()
     assert found.funnel["curriculum.expand"].reasons == {"no_instruction": 1}
     assert found.figures["curriculum.expand"]["accepted"] == 2
+    (warning,) = found.warnings
+    assert warning.startswith("curriculum.expand: rows whose number of wanted ones is no whole")
 
 
 @pytest.mark.parametrize(
@@ -369,6 +384,7 @@ steps: [{use: curriculum.expand, with: {teacher: main, max_similarity: null}}]
         ("domains", {"rows": 5}, "rows goes with give: quotas"),
         ("domains", {"cap": 0}, "greater than 0"),
         ("replay", {"specialised": []}, "at least 1 item"),
+        ("expand", {"teacher": "a", "shown_made": 1}, "Input should be 0"),
         ("mix", {"start": 1.5}, "less than or equal to 1"),
     ],
 )
