@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import orjson
@@ -222,6 +223,11 @@ def test_ontologies_in_files(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("concepts: [human]\nrelations: []\n")
     with pytest.raises(UserError, match=r"bad.yaml: relations: .* got \[\]"):
         load_ontology("bad.yaml", tmp_path)
+    (tmp_path / "bad.yaml").write_text("relations: [director]\n")
+    assert load_ontology("bad.yaml", tmp_path).relation("director") is not None
+    (tmp_path / "bad.yaml").write_text("relations: [editor]\n")
+    os.utime(tmp_path / "bad.yaml", ns=(1, 1))
+    assert load_ontology("bad.yaml", tmp_path).relation("director") is None
     for bad in (
         {"concepts": "human", "relations": ["r"]},
         {"concepts": [{"qid": "Q5"}], "relations": ["r"]},

@@ -111,7 +111,7 @@ def load_ontology(written: str, base: Path, name: str | None = None) -> Ontology
         UserError: there is no such file or ontology, or it has faults; the message names them.
     """
     path = find_file(written, base)
-    found = _ontologies(path)
+    found = _ontologies(path, path.stat().st_mtime_ns)
     if name is None and None not in found:
         raise UserError(
             f"{path} has several ontologies ({', '.join(map(str, found))[:200]}): `by` must name"
@@ -123,7 +123,7 @@ def load_ontology(written: str, base: Path, name: str | None = None) -> Ontology
 
 
 @lru_cache(maxsize=8)
-def _ontologies(path: Path) -> dict[str | None, Ontology]:
+def _ontologies(path: Path, changed_ns: int) -> dict[str | None, Ontology]:
     raw = load_yaml(path)
     if isinstance(raw, list):  # as Text2KGBench has them
         raw = {"ontologies": {_own_id(one, path): one for one in raw}}
