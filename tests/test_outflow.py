@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from synthkd.cli import app
 from synthkd.outflow import Outflow, is_this_machine
+from synthkd.pipeline import Pipeline
 from tests.test_forecast import DRAFT, JUDGE, planned, teacher, write
 
 MASK = {"use": "privacy.mask", "with": {"fields": ["text"]}}
@@ -57,6 +58,22 @@ def test_what_a_step_computes_is_said_so(tmp_path: Path) -> None:
     (only,) = flows(tmp_path, steps=steps)
     assert [sent.field for sent in only.fields] == ["text"]
     assert only.computed == ("labels",)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("self_instruct", "instruction"),
+        ("task_cards", "input"),
+        ("adverse_events", "text"),
+        ("documents_qa", "text"),
+        ("synthkg", "text"),
+    ],
+)
+def test_what_goes_out_inside_of_what_is_computed_is_named(name: str, field: str) -> None:
+    for flow in Pipeline.load(f"pipelines/{name}.yaml").plan().outflows:
+        if flow.step != "triples.entail":
+            assert field in {sent.field for sent in flow.fields if sent.surely}, flow.in_words()
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ class SynthkgSettings(StepSettings):
     """The field for the triples."""
 
     @property
+    def also_shown(self) -> list[str]:
+        """The field that the teachers see, passage by passage."""
+        return [self.text]
+
+    @property
     def calls_a_row(self) -> int:
         """Questions to each teacher about a usual document; for the forecast."""
         return USUAL_PASSAGES * (1 + self.samples + (self.decontextualise_prompt is not None))

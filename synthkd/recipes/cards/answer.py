@@ -41,9 +41,14 @@ class AnswerSettings(StepSettings):
     value: str = "value"
     """The field for the same as a JSON value."""
 
+    @property
+    def also_shown(self) -> list[str]:
+        """The fields that the teacher sees."""
+        return [self.inputs.get(name, name) for name in self.card.inputs]
+
 
 def _needs(config: AnswerSettings) -> Iterable[str]:
-    return [config.inputs.get(name, name) for name in config.card.inputs]
+    return config.also_shown
 
 
 def _gives(config: AnswerSettings) -> Iterable[str]:

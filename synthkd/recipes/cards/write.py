@@ -77,6 +77,11 @@ class WriteSettings(GrowSettings):
         return self
 
     @property
+    def also_shown(self) -> list[str]:
+        """The field that the teacher sees, of a row at a time."""
+        return [self.instruction]
+
+    @property
     def quotas(self) -> dict[str, int]:
         """Card -> its rows."""
         weights = [card.weight for card in self.cards]

@@ -74,6 +74,11 @@ class DocumentSettings(StepSettings):
         """Pairs of a usual document, at most; for the forecast."""
         return USUAL_PASSAGES * self.count
 
+    @property
+    def also_shown(self) -> list[str]:
+        """The field that the teacher sees, passage by passage."""
+        return [self.text]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:

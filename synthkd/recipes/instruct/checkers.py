@@ -301,7 +301,8 @@ class Lower(Constraint):
     kind: Literal["lower"]
 
     def _holds(self, answer: str) -> bool:
-        return answer.islower()
+        # Not `islower`: a script without capitals has no letter in capitals either.
+        return any(map(str.isalpha, answer)) and not any(map(str.isupper, answer))
 
     def _sentence(self) -> str:
         return "Write everything in small letters, without any capital."

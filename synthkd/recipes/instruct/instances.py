@@ -52,6 +52,11 @@ class InstancesSettings(StepSettings):
     """The prompt for classifications; asks for JSON with `instances`."""
 
     @property
+    def also_shown(self) -> list[str]:
+        """The field that the teacher sees."""
+        return [self.instruction]
+
+    @property
     def calls_a_row(self) -> int:
         """Questions to the teacher about a row, at most; for the forecast."""
         return 2

@@ -46,6 +46,11 @@ class SeededSettings(GrowSettings):
     form: FormSettings = FormSettings()
     """What an instruction must look like."""
 
+    @property
+    def also_shown(self) -> list[str]:
+        """The field that the teacher sees, of some rows at a time."""
+        return [self.instruction]
+
     @model_validator(mode="after")
     def _shows_a_seed(self) -> SeededSettings:
         if self.shown_made >= self.shown:

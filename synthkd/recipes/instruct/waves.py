@@ -10,8 +10,9 @@
 What a wave asks is a function of the seeds, the settings, `kit.rng` and the pool of the waves
 before it; replies are treated in the order of the questions. So the rows depend neither on the
 order in which answers come nor on where a run was killed, and a run that goes on asks nothing that
-it has bought. `accept` has no part in what a wave asks: a run for fewer rows is the beginning of a
-run for more, and costs nothing where that one is in the ledger.
+it has bought. `accept` has no part in what a wave asks, unless the writer has quotas, as those of
+`cards.write` and `curriculum.expand`: a run for fewer rows is the beginning of a run for more, and
+costs nothing where that one is in the ledger.
 
 A question whose answer failed for a passing reason would change all that comes after it, once it is
 answered: it is asked again, and if that is of no use the run stops, to be gone on with.

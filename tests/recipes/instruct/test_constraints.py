@@ -79,7 +79,7 @@ ANSWERS: list[tuple[dict[str, Any], list[str], list[str]]] = [
     ({"kind": "postscript", "marker": "P.P.S."}, ["a\n P.P.S. b"], ["P.S. b"]),
     ({"kind": "quoted"}, ['"a b"', "\u201ca\u201d\n"], ['"a" b', '""', "'a'"]),
     ({"kind": "upper"}, ["ALL 3!", "ÀÉ"], ["aLL", "3!", "ß"]),
-    ({"kind": "lower"}, ["all 3!", "é ß"], ["All", "3!"]),
+    ({"kind": "lower"}, ["all 3!", "é ß", "茶"], ["All", "3!", "茶 X"]),
     ({"kind": "no_commas"}, ["a; b"], ["a, b", "a\uff0cb", "a\u3001b"]),
     (
         {"kind": "json"},
