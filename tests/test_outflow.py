@@ -70,7 +70,10 @@ def test_what_a_step_computes_is_said_so(tmp_path: Path) -> None:
         ("synthkg", "text"),
     ],
 )
-def test_what_goes_out_inside_of_what_is_computed_is_named(name: str, field: str) -> None:
+def test_what_goes_out_inside_of_what_is_computed_is_named(
+    name: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
     for flow in Pipeline.load(f"pipelines/{name}.yaml").plan().outflows:
         if flow.step != "triples.entail":
             assert field in {sent.field for sent in flow.fields if sent.surely}, flow.in_words()
