@@ -44,8 +44,11 @@ class BackSettings(StepSettings):
     template_words: tuple[str, ...] = TEMPLATE_WORDS
     """Words of the prompt: an instruction with one that the text has not is eliminated."""
     instruction: str = "instruction"
+    """The field for what is written."""
     input: str = "input"
+    """The field for what belongs to it: nothing."""
     output: str = "output"
+    """The field for the text."""
 
     @property
     def also_shown(self) -> list[str]:

@@ -2,8 +2,8 @@
 
     - use: instruct.constraints          # draws them and says so in the instruction; asks nobody
       with: {most: 3}
-    - use: generate
-      with: {teacher: main, prompt: generate/respond, into: output}
+    - use: respond
+      with: {teacher: main}
     - use: gate.constraints              # what does not keep to them is rejected
       with: {field: output}
 

@@ -11,7 +11,7 @@ each, one operation is drawn, all equally likely:
 
 What the teacher writes may be eliminated (`synthkd.recipes.instruct.elimination`); then the next
 generation starts from the same wording again. What answers must look like is for later steps:
-`generate`, then `instruct.eliminate`.
+`respond`, then `instruct.eliminate`.
 
 `instruct.refine` is the second operator of the augmentation family (arXiv 2412.04871): once, and
 clearer, more specific, more demanding, with the same intent.

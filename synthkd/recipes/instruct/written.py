@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from synthkd.recipes.instruct.novelty import words_of
-from synthkd.recipes.instruct.waves import Candidate
+from synthkd.recipes.instruct.offers import Candidate
 from synthkd.recipes.replies import Loss
 from synthkd.steps import StepSettings
 
