@@ -31,6 +31,7 @@ from synthkd.recipes.instruct.waves import (
     grow,
     most_questions,
 )
+from synthkd.recipes.instruct.yields import CARD_FULL
 from synthkd.recipes.quotas import largest_remainder
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Json, Row
@@ -164,7 +165,7 @@ class CardWriter:
         name = str(candidate.fields["task"])
         if self._has(name) < self._quotas[name]:
             return None
-        return Loss("card_full", f"{name} has its {self._quotas[name]} rows")
+        return Loss(CARD_FULL, f"{name} has its {self._quotas[name]} rows")
 
     def figures(self) -> dict[str, Json]:
         """Of each card what was asked, offered, lost and accepted."""

@@ -13,6 +13,10 @@ from synthkd.teachers.request import Completion
 
 ENOUGH = "enough"
 """Why a candidate was lost that came when all were accepted that were asked for."""
+CARD_FULL = "card_full"
+"""Why one was lost whose card had got its last row by one of the same wave."""
+SPARE = frozenset({ENOUGH, CARD_FULL})
+"""Nobody looked at these: they say nothing of how well a teacher writes."""
 
 
 class Yield:
@@ -64,7 +68,7 @@ class Yield:
     def lose(self, reason: str) -> None:
         """Note one that was lost."""
         self.lost[reason] += 1
-        if reason != ENOUGH:
+        if reason not in SPARE:
             self._last.append(False)
 
     @property
@@ -88,7 +92,7 @@ class Yield:
 
     @property
     def _candidates(self) -> int:
-        return self.accepted + self.lost.total() - self.lost[ENOUGH]
+        return self.accepted + sum(self.lost[reason] for reason in self.lost if reason not in SPARE)
 
     @property
     def _questions_to_go(self) -> int | None:

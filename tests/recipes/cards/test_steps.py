@@ -194,6 +194,18 @@ def test_quotas_by_weight() -> None:
             WriteSettings.model_validate({"teacher": "a", **settings})
 
 
+def test_more_than_a_card_has_room_for_is_no_low_yield(tmp_path: Path) -> None:
+    notes = [" ".join(f"n{n}x{place}" for place in range(8)) for n in range(50)]
+    output = {"date": "2024-03-05", "amount": 1, "currency": "EUR", "category": "meals"}
+    rows = json.dumps([{"inputs": {"note": f"{note} EUR"}, "output": output} for note in notes])
+    cards = ["cards/expense_entry", "cards/ticket_urgency"]
+    settings = {"cards": cards, "accept": 6, "per_question": 50, "wave": 2, "yield_over": 110}
+    replies = [rows, "[]", "[]", "no"]  # fifty where three are wanted, and then nothing
+    found = grown("cards.write", settings, SEEDS, lambda question: replies.pop(0), tmp_path)
+    assert Counter(found.reasons) == {"card_full": 47, "not_given": 149, "bad_json": 1}
+    assert "yield too low: of the last 110 candidates 0 were" in str(found.ended)
+
+
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
