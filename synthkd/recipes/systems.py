@@ -37,6 +37,7 @@ class SystemSettings(StepSettings):
     def faults(self, folder: Path) -> Iterable[str]:
         """Look at the file."""
         if isinstance(self.system, str):
+            load_systems.cache_clear()  # a plan reads anew what the run then draws from
             try:
                 load_systems(find_file(self.system, folder))
             except UserError as error:

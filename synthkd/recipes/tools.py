@@ -104,6 +104,7 @@ class ToolsSettings(SystemSettings):
         """Look at the declarations, if they are here."""
         yield from super().faults(folder)
         setting = "tools" if self.tools_file is None else "tools_file"
+        tools_of.cache_clear()  # a plan reads anew what the run then goes by
         try:
             told = self.declarations(folder)
             if told is not None:

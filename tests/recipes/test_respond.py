@@ -133,6 +133,10 @@ def test_a_file_of_system_messages_is_looked_at_before_anything_is_asked(tmp_pat
     for name, fault in [("none.yaml", "at least one"), ("gone.yaml", "no such file")]:
         (told,) = SystemSettings(system=name).faults(tmp_path)
         assert fault in told
+    (tmp_path / "own.yaml").write_text("systems: [a]")
+    assert not list(SystemSettings(system="own.yaml").faults(tmp_path))
+    (tmp_path / "own.yaml").write_text("systems: []")  # written anew: the next plan sees it
+    assert list(SystemSettings(system="own.yaml").faults(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,10 @@ async def test_declarations_may_stand_in_a_file(tmp_path: Path) -> None:
         config = ToolsSettings(**SETTINGS, tools_file=f"{name}.json")
         (said_of_it,) = config.faults(tmp_path)
         assert fault in said_of_it
-    assert not list(ToolsSettings(**SETTINGS, tools_file="good.json").faults(tmp_path))
+    anew = ToolsSettings(**SETTINGS, tools_file="good.json")
+    assert not list(anew.faults(tmp_path))
+    Path(tmp_path, "good.json").write_bytes(b'{"tools": []}')  # noqa: ASYNC240
+    assert list(anew.faults(tmp_path))
     (inline,) = ToolsSettings(**SETTINGS, tools=[CLOCK, CLOCK]).faults(tmp_path)
     assert "declared twice" in inline
 
