@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -50,6 +51,9 @@ def spelling(name: str) -> str:
 
 class Tasks(Settings):
     """Classes of tasks."""
+
+    # `synthkd steps` shows what these say.
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     shares: Mapping[str, float]
     """Name -> share of the mixture, 0 to 1; they sum to 1, in the order that prompts list them."""

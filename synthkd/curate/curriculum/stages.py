@@ -62,7 +62,7 @@ EARLIER = "rows of earlier rounds"
 def _warns(figures: Mapping[str, Json]) -> Iterator[str]:
     if earlier := figures.get(EARLIER):
         yield (
-            f"rows of earlier rounds that have the stages of their round, others: {earlier};"
+            f"rows of earlier rounds keep the stages that their own round gave them: {earlier};"
             " to number all together, write stages in a pipeline without rounds, of `rows/`"
         )
 

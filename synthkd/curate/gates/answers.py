@@ -49,6 +49,7 @@ class GoldConfig(StepSettings):
     """An answer and the field that holds the right one."""
 
     field: str
+    """The field with the answer."""
     gold: str
     """The field with the right answer."""
     answer: AnswerSettings | None = None

@@ -54,6 +54,7 @@ class FormatConfig(StepSettings):
     """What a text must be."""
 
     field: str
+    """The field with the text that is looked at."""
     format: Literal["json", "python", "yaml", "toml", "xml"]
     json_schema: Annotated[dict[str, Any] | None, AfterValidator(_checkable)] = None
     """What the JSON must look like, as in the front matter of a prompt."""

@@ -32,6 +32,7 @@ class LanguageConfig(StepSettings):
     """Which languages a text may be in."""
 
     field: str
+    """The field with the text that is looked at."""
     languages: list[str] = Field(min_length=1)
     """ISO 639-1 codes such as [en, de]; a text in any of them passes."""
     sure: Share = 0.99

@@ -51,6 +51,7 @@ class LeakConfig(StepSettings):
     """Which traces of a template are looked for."""
 
     field: str
+    """The field with the text that is looked at."""
     kinds: list[Kind] = Field(default=list(get_args(Kind)), min_length=1)
     """tokens, headings, variables, roles: all of them by default."""
 

@@ -32,6 +32,7 @@ class LengthConfig(StepSettings):
     """How long a text must be. A limit that is not set does not limit."""
 
     field: str
+    """The field with the text that is looked at."""
     min_chars: NonNegativeInt | None = None
     """Characters as Python counts them: Unicode code points, without white space at the ends."""
     max_chars: NonNegativeInt | None = None

@@ -205,6 +205,7 @@ class RefusalConfig(StepSettings):
     """Which answers count as none."""
 
     field: str
+    """The field with the text that is looked at."""
     disclaimers: bool = False
     """Also reject answers that begin with the speaker being a model ("As an AI language model, I
     don't have ..."), though they may go on to answer."""

@@ -33,6 +33,7 @@ class RepetitionConfig(StepSettings):
     """How much a text may repeat itself."""
 
     field: str
+    """The field with the text that is looked at."""
     max_share: Share = 0.4
     """The share of words in runs that came before; 1 looks at the end only."""
     words: int = Field(default=8, ge=2, le=50)

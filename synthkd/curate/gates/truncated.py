@@ -54,6 +54,7 @@ class TruncatedConfig(StepSettings):
     """What counts as broken off."""
 
     field: str
+    """The field with the text that is looked at."""
     finish: str = "finish"
     """The field that says how the answer ended; a row without it is judged by its text alone."""
     need_stop: bool = False

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -88,10 +89,15 @@ class Criterion(Settings):
 class Rubric(Settings):
     """What an answer is judged by."""
 
+    # `synthkd steps` shows what these say.
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     name: str = ""
     """The file it came from; empty = the pipeline or the row has it."""
     about: str = ""
+    """What is judged, in words that the judge reads."""
     criteria: Annotated[list[Criterion], Field(min_length=1, max_length=MOST_CRITERIA)]
+    """What is scored, each with its scale."""
 
     @model_validator(mode="before")
     @classmethod

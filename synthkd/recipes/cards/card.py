@@ -33,6 +33,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -75,6 +76,8 @@ class Example(Settings):
 class StudentUse(Settings):
     """How a student of the task is asked and measured; see docs/recipes/cards.md."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     prompt: str = "cards/student"
     """The template that makes the student's question of instruction and input."""
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("exact_match",)
@@ -83,6 +86,9 @@ class StudentUse(Settings):
 
 class Card(Settings):
     """See the module."""
+
+    # `synthkd steps` shows what these say.
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
     """What rows are told to belong to: their `task`."""
@@ -97,11 +103,13 @@ class Card(Settings):
     accept: tuple[Rule, ...] = ()
     """What must hold beyond the schema."""
     examples: tuple[Example, ...] = ()
+    """Shown with every question."""
     language: str = "English"
     """That inputs and outputs are written in; a task in two languages is two cards."""
     weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Its share of the rows, against the other cards of a step."""
     student: StudentUse = StudentUse()
+    """How a student asks for the task, and what it is measured by."""
 
     @model_validator(mode="after")
     def _can_be_done(self) -> Card:

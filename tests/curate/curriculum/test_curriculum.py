@@ -350,7 +350,7 @@ def test_rows_of_earlier_rounds_are_in_stages_of_theirs() -> None:
     _, _, figures = run("curriculum.stages", rows, earlier=earlier, number=1)
     assert not list(step.warns(figures)), "the same rows again"
     _, _, figures = run("curriculum.stages", rows[:1], earlier=earlier, number=1)
-    assert ["their round, others: 1;" in warning for warning in step.warns(figures)] == [True]
+    assert ["gave them: 1;" in warning for warning in step.warns(figures)] == [True]
 
 
 def test_a_row_without_an_instruction_wants_nothing_that_could_be_written(tmp_path: Path) -> None:
