@@ -281,7 +281,7 @@ class _Growth:
         return self._kit.ask_each(asked, teacher=self._config.teacher)
 
     def _numbered(self, question: Question) -> table_kit.Question:
-        known = digest(question.prompt, question.inputs)
+        known = _known(question)
         sample = self._asked[known]
         self._asked[known] += 1
         return table_kit.Question(question.prompt, question.inputs, sample)
@@ -313,11 +313,13 @@ class _Growth:
         }
         if not checks:
             return iter(offers)
-        self._yield.checks += len(checks)
-        replies = self._answers([check.question for check in checks.values()])
-        said = dict(zip(checks, zip(checks.values(), replies, strict=True), strict=True))
+        # Of a candidate that came twice in a wave the same is asked once: one of them goes anyhow.
+        keys = {place: _known(check.question) for place, check in checks.items()}
+        asked = {keys[place]: check.question for place, check in checks.items()}
+        self._yield.checks += len(asked)
+        replies = dict(zip(asked, self._answers([*asked.values()]), strict=True))
         return (
-            _after(offer, *said[place]) if place in said else offer
+            _after(offer, checks[place], replies[keys[place]]) if place in checks else offer
             for place, offer in enumerate(offers)
         )
 
@@ -386,6 +388,11 @@ class _Growth:
         self.roots.update(row.roots)
         self._pool.add(row)
         return row
+
+
+def _known(question: Question) -> str:
+    """The same for questions that ask the same."""
+    return digest(question.prompt, question.inputs)
 
 
 class _Offer(NamedTuple):

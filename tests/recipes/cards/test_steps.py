@@ -194,6 +194,19 @@ def test_quotas_by_weight() -> None:
             WriteSettings.model_validate({"teacher": "a", **settings})
 
 
+def test_inputs_that_come_twice_in_a_wave_have_one_output_bought(tmp_path: Path) -> None:
+    def says(question: Question) -> str:
+        if question.prompt == "cards/inputs":
+            return json.dumps([{"note": "We paid 9 EUR for our lunch."}] * 4)
+        output = {"date": "2024-03-05", "amount": 9, "currency": "EUR", "category": "meals"}
+        return json.dumps({"output": output})
+
+    settings = {"cards": ["cards/expense_entry"], "accept": 9, "output_by": "own", "yield_over": 9}
+    found = grown("cards.write", settings, SEEDS, says, tmp_path)
+    inputs, outputs = found.kit.waves
+    assert (len(inputs), len(outputs), len(found.new)) == (3, 1, 1)
+
+
 def test_more_than_a_card_has_room_for_is_no_low_yield(tmp_path: Path) -> None:
     notes = [" ".join(f"n{n}x{place}" for place in range(8)) for n in range(50)]
     output = {"date": "2024-03-05", "amount": 1, "currency": "EUR", "category": "meals"}
