@@ -12,6 +12,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#5
 """Okabe and Ito's, which people who see few colours can tell apart."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4", "10 4", "4 2", "12 2")
 LINE = 18
+EDGE = 10
+"""Beside the last panel, for half of its last number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ def draw(panels: Sequence[Panel]) -> str:
     """The panels side by side and one legend below; curves of one name look the same."""
     names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
     looks = {name: place % len(COLOURS) for place, name in enumerate(names)}
-    width, height = WIDTH * len(panels), HEIGHT + LINE * math.ceil(len(names) / 2) + 8
+    width, height = WIDTH * len(panels) + EDGE, HEIGHT + LINE * math.ceil(len(names) / 2) + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
         'font-family="sans-serif" font-size="12">',
