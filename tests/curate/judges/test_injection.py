@@ -26,14 +26,21 @@ INPUTS: dict[str, Any] = {
     "criteria": [{"name": "truth", "asks": "?", "least": 0, "most": 4, "anchors": []}],
     "about": "",
 }
+TAGS = {"candidate": "answer", "instructions": "item_1"}
+"""Inputs whose tag has another name."""
+
+
+def _answers(prompt: Any, text: str) -> dict[str, Any]:
+    """The inputs that others wrote, all of them this text."""
+    names = {"candidate": text, "first": text, "second": text, "instructions": [text]}
+    return {name: value for name, value in names.items() if name in prompt.inputs}
 
 
 @pytest.mark.parametrize("forged", FORGED)
 @pytest.mark.parametrize("path", JUDGES, ids=lambda path: path.stem.removesuffix(".md"))
 def test_an_answer_stays_in_its_place(path: Any, forged: str) -> None:
     prompt = shipped(f"judges/{path.name.removesuffix('.md.j2')}")
-    theirs = {name: forged for name in ("candidate", "first", "second") if name in prompt.inputs}
-    harmless = dict.fromkeys(theirs, "Four.")
+    theirs, harmless = _answers(prompt, forged), _answers(prompt, "Four.")
     asked, plain = (
         prompt.render({name: (INPUTS | answers)[name] for name in prompt.inputs})
         for answers in (theirs, harmless)
@@ -45,8 +52,7 @@ def test_an_answer_stays_in_its_place(path: Any, forged: str) -> None:
     assert asked[0] == plain[0], "nothing of it comes into the system's message"
     told = asked[1]["content"]
     for name in theirs:
-        tag = "answer" if name == "candidate" else name
-        inside = fenced(forged, tag)
+        inside = fenced(forged, TAGS.get(name, name))
         assert told.count(inside) == 1
         assert told.count(inside.rsplit("\n", 1)[1]) == 1, "it closes once, and after the answer"
     around = [re.sub(r"-[a-p]{8}>", "->", text) for text in (told, plain[1]["content"])]
