@@ -48,7 +48,7 @@ from synthkd.pipeline_file import read_yaml
 from synthkd.prompts import find_named, shipped_folder
 from synthkd.recipes.cards.paths import parse, unknown
 from synthkd.recipes.cards.possible import impossible
-from synthkd.recipes.cards.rules import Rule, told
+from synthkd.recipes.cards.rules import Rule, contradictions, told
 from synthkd.rows import Json, clean
 from synthkd.schemas import Schema
 
@@ -125,6 +125,7 @@ class Card(Settings):
         for number, rule in enumerate(self.accept):
             faults = ((path, unknown(parse(path), whole)) for path in rule.paths)
             found += [f"accept[{number}]: {path}: {fault}" for path, fault in faults if fault]
+        found += contradictions(self.accept)
         yield from found
         for number, example in enumerate(self.examples if not found else ()):
             yield from (f"examples[{number}]: {fault}" for fault in self.unfit(example))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import permutations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -193,6 +194,17 @@ Rule = Annotated[
 
 def _said(value: Json) -> str:
     return value if isinstance(value, str) else canonical(value).decode()
+
+
+def contradictions(rules: Sequence[_Rule]) -> Iterator[str]:
+    """Lengths of one value that exclude each other; where it is an item, a list may be empty."""
+    lengths = [rule for rule in rules if isinstance(rule, Words) and EACH not in parse(rule.of)]
+    for one, other in permutations(lengths, 2):
+        if one.of == other.of and other.most is not None and one.least > other.most:
+            yield (
+                f"accept: {one.of} has at least {one.least} words by one rule, and at most"
+                f" {other.most} by another"
+            )
 
 
 def told(rules: Sequence[_Rule]) -> list[str]:

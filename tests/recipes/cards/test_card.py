@@ -269,6 +269,15 @@ def test_the_fields_of_a_row() -> None:
         ({"output": {"$ref": "nowhere"}}, "names none of $defs"),
         ({"output": {"type": "array", "anyOf": 1, "items": 2}}, "output: "),
         ({"output": {"type": "object", "minProperties": 1}}, "'minProperties' cannot be checked"),
+        (
+            {
+                "accept": [
+                    {"rule": "words", "of": "inputs.text", "least": 9},
+                    {"rule": "words", "of": "inputs.text", "most": 5},
+                ]
+            },
+            "inputs.text has at least 9 words by one rule, and at most 5 by another",
+        ),
         ({"examples": [{"inputs": {"text": {1: "a"}}, "output": 1}]}, "must be a string, got 1"),
         ({"examples": [{"inputs": {"text": 10**30}, "output": 1}]}, "does not fit into 64 bits"),
         ({"examples": [{"inputs": json.loads("[" * 400 + "]" * 400)}]}, "more than 200 deep"),
