@@ -21,10 +21,11 @@ from pydantic import Field, PositiveInt, model_validator
 from synthkd.curate.curriculum.rows import Places, copies, times_each
 from synthkd.curate.curriculum.shares import quotas as quotas_of
 from synthkd.io.spool import Table
-from synthkd.recipes.tasks import OTHERS, TasksSetting
+from synthkd.recipes.tasks import OTHERS, TasksSetting, spelling
 from synthkd.rows import Json, Row
 from synthkd.steps import StepSettings, TableKit, table_step
 
+OTHER = "rows of no class here"
 Ratio = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
 
@@ -55,9 +56,8 @@ class QuotasSettings(StepSettings):
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Class -> its share, those above 0."""
-        given = self.tasks.shares if self.ratios is None else self.ratios
-        return {name: share for name, share in given.items() if share > 0}
+        """Class -> its share, 0 where none of it is wanted."""
+        return self.tasks.shares if self.ratios is None else self.ratios
 
 
 def _makes(config: QuotasSettings, rows: int) -> int:
@@ -81,19 +81,19 @@ def quotas(table: Table, kit: TableKit, config: QuotasSettings, /) -> Iterator[R
     if kit.desk.round < config.warm_up:
         yield from (row.with_fields(wanted=0) if generates else row for row in table)
         return
-    classes = _classes(table, config)
+    classes, other = _classes(table, config)
     sizes = {name: len(places) for name, places in classes.items()}
     wanted = sum(sizes.values()) if config.rows is None else config.rows
     given = quotas_of(wanted, config.shares, sizes) if sizes else {}
     times: dict[int, int] = {}
     for name, places in classes.items():
         times |= times_each(places, given.get(name, 0), kit.rng)
-    kit.note(_figures(sizes, given, config))
+    kit.note({**_figures(sizes, given, config), OTHER: other})
     class_of = {place: name for name, places in classes.items() for place in places}
     for place, row in enumerate(table):
         if place not in class_of:
             found = row.fields.get(config.field)
-            kit.reject(row, "unknown_class", f"{config.field}: {found!r:.80} has no ratio")
+            kit.reject(row, "unknown_class", f"{config.field}: {found!r:.80} has no share")
             continue
         count = times.get(place, 0)
         if not count:
@@ -107,15 +107,23 @@ def quotas(table: Table, kit: TableKit, config: QuotasSettings, /) -> Iterator[R
             yield from copies(row, count - 1, kit)
 
 
-def _classes(table: Table, config: QuotasSettings) -> dict[str, list[int]]:
-    """Class -> the places of its rows; only classes with a ratio above 0."""
+def _classes(table: Table, config: QuotasSettings) -> tuple[dict[str, list[int]], int]:
+    """Class -> the places of its rows, and how many count as `other`.
+
+    Only classes with a ratio above 0. One that is spelled otherwise than its ratio is the same.
+    """
     known = config.shares
+    spelled = {spelling(name): name for name in reversed(list(known))}  # the first of several
     classes: dict[str, list[int]] = {}
+    of_other = 0
     for found, places in Places(table, config.field).of.items():
-        name = found if found is not None and found in known else config.other
-        if name in known:
+        name = found if found in known else spelled.get(spelling(found or ""))
+        if name is None and config.other in known:
+            name = config.other
+            of_other += len(places)
+        if name is not None and known[name] > 0:
             classes.setdefault(name, []).extend(places)
-    return {name: sorted(places) for name, places in classes.items()}
+    return {name: sorted(places) for name, places in classes.items()}, of_other
 
 
 def _figures(
@@ -131,5 +139,5 @@ def _figures(
         }
         for name in given
     }
-    absent = len(config.shares.keys() - sizes.keys())
+    absent = sum(share > 0 and name not in sizes for name, share in config.shares.items())
     return {**told, "rows": sum(given.values()), "classes without rows": absent}

@@ -251,7 +251,7 @@ def test_quotas_by_copies_and_by_writing() -> None:
     kept = Counter(row.fields["task"] for row in out)
     assert (kept["Math"], kept["Art"], kept["Cooking"] + kept[None]) == (8, 4, 2)
     assert not lost
-    assert figures["classes without rows"] == 1
+    assert (figures["classes without rows"], figures["rows of no class here"]) == (1, 2)
     out, lost, figures = run("curriculum.quotas", TASKS, ratios=ratios, rows=7, by="generate")
     assert (figures["rows"], figures["Math"]["lost"], lost) == (7, 2, {"over_quota": 3})
     assert sum(1 + wanted for wanted in column(out, "wanted")) == 7
@@ -262,6 +262,16 @@ def test_quotas_by_copies_and_by_writing() -> None:
     out, lost, _ = run("curriculum.quotas", TASKS, ratios=ratios, by="generate", warm_up=1)
     assert [row.fields["wanted"] for row in out] == [0] * 10
     assert run("curriculum.quotas", [], ratios=ratios)[0] == []
+    out, lost, figures = run("curriculum.quotas", TASKS, ratios={"Math": 0, "Others": 1, "Art": 1})
+    assert lost == {"unknown_class": 6}, (
+        "what has a share of 0 is not wanted, and is no other class"
+    )
+    assert (len(out), figures["classes without rows"], figures["Others"]["rows"]) == (4, 0, 2)
+    # It matters how a class is spelled only where two differ in that alone.
+    spelled = of("task", "math", "MATH", "common sense", "e\u0301")
+    ratios = {"Math": 1, "MATH": 1, "Common-Sense": 1, "\u00e9": 1}
+    out, lost, figures = run("curriculum.quotas", spelled, ratios=ratios, rows=4)
+    assert ([figures[name]["rows"] for name in ratios], len(out), lost) == ([1, 1, 1, 1], 4, {})
 
 
 def dev(**right: float) -> Feedback:
