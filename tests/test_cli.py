@@ -186,21 +186,25 @@ def test_a_folder_without_a_run_is_the_users_mistake(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "exit_code"),
+    ("error", "exit_code", "way_on"),
     [
-        (BudgetReached("the budget of 1 USD is reached"), 3),
-        (TooManyLost("7 % of the rows failed"), 4),
-        (TeacherRefused("HTTP 401 from http://127.0.0.1"), 5),
+        (BudgetReached("the budget of 1 USD is reached"), 3, "command again to resume"),
+        (TooManyLost("7 % of the rows failed"), 4, "mend the cause, then run the same command"),
+        (TeacherRefused("HTTP 401 from http://127.0.0.1"), 5, "command again to resume"),
     ],
 )
 def test_a_stopped_run_says_why_and_how_to_go_on(
-    error: SynthkdError, exit_code: int, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+    error: SynthkdError,
+    exit_code: int,
+    way_on: str,
+    pipeline: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ends_with(error, monkeypatch)
     result = invoke("run", pipeline)
     assert result.exit_code == exit_code
     assert str(error) in result.stderr
-    assert "resume" in result.stderr
+    assert way_on in result.stderr
     assert "Traceback" not in result.stderr
 
 

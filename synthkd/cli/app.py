@@ -29,6 +29,7 @@ from synthkd.errors import (
     Interrupted,
     RunStopped,
     SynthkdError,
+    TooManyLost,
     UserError,
     WaitingForBatch,
 )
@@ -93,9 +94,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             _explain("\nnobody said yes: nothing was changed; --yes answers beforehand", kwargs)
             raise typer.Exit(UserError.exit_code) from None
         except SynthkdError as error:
-            resumes = isinstance(error, RunStopped) and not isinstance(error, WaitingForBatch)
-            hint = "\nrun the same command again to resume" if resumes else ""
-            _explain(f"{error}{hint}", kwargs)
+            _explain(f"{error}{_way_on(error)}", kwargs)
             raise typer.Exit(error.exit_code) from None
         except typer.Exit:
             raise  # a command that is done, and says with which code
@@ -111,6 +110,15 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from None
 
     return report
+
+
+def _way_on(error: SynthkdError) -> str:
+    """How a run that was stopped goes on; empty where the message says it all."""
+    if isinstance(error, TooManyLost):  # unchanged, it would stop at the same place
+        return "\nwhat was bought is kept: mend the cause, then run the same command again"
+    if isinstance(error, RunStopped) and not isinstance(error, WaitingForBatch):
+        return "\nrun the same command again to resume"
+    return ""
 
 
 def _explain(message: str, options: dict[str, Any]) -> None:
