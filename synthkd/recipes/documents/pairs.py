@@ -18,12 +18,13 @@ from synthkd.recipes.documents.reading import (
     borne_out,
     ended,
     gives,
+    passage_replies,
     reading_of,
     usual_calls,
 )
 from synthkd.recipes.replies import Loss
 from synthkd.rows import Row
-from synthkd.steps import inputs_of, step
+from synthkd.steps import step
 from synthkd.text import normalised
 
 
@@ -63,10 +64,7 @@ async def pairs(row: Row, kit: Kit, config: PairsSettings, /) -> AsyncIterator[R
 
 
 async def _found(reading: Reading, config: PairsSettings) -> list[Pair]:
-    kit, names = reading.kit, reading.kit.prompts[config.prompt].inputs
-    texts = [reading.document[start:end] for start, end in reading.spans]
-    inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
-    replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher], schema=PAIRS)
+    replies = await passage_replies(reading, config, config.prompt, PAIRS)
     found: list[Pair] = []
     seen: set[str] = set()
     for number, reply in enumerate(replies):
@@ -87,5 +85,5 @@ async def _found(reading: Reading, config: PairsSettings) -> list[Pair]:
             ):
                 found.append(pair)
             seen.add(known)
-    kit.count("pairs", len(seen))
+    reading.kit.count("pairs", len(seen))
     return found

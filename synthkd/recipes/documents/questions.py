@@ -30,6 +30,7 @@ from synthkd.recipes.documents.reading import (
     borne_out,
     ended,
     gives,
+    passage_replies,
     reading_of,
     usual_calls,
 )
@@ -109,10 +110,7 @@ async def questions(row: Row, kit: Kit, config: QuestionsSettings, /) -> AsyncIt
 
 async def _asked(reading: Reading, config: QuestionsSettings) -> list[_Asked]:
     """The questions that can be asked alone."""
-    kit, texts = reading.kit, [reading.document[start:end] for start, end in reading.spans]
-    names = kit.prompts[config.prompt].inputs
-    inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
-    replies = await kit.ask_each(config.prompt, inputs, teachers=[config.teacher], schema=QUESTIONS)
+    replies = await passage_replies(reading, config, config.prompt, QUESTIONS)
     found: list[_Asked] = []
     seen: set[str] = set()
     for number, reply in enumerate(replies):
@@ -123,7 +121,7 @@ async def _asked(reading: Reading, config: QuestionsSettings) -> list[_Asked]:
             elif not reading.lose(asked_wrongly(question, reading.document, config)):
                 found.append(_Asked(number, question.strip(), keys))
             seen.add(normalised(question))
-    kit.count("questions", len(seen))
+    reading.kit.count("questions", len(seen))
     return found
 
 

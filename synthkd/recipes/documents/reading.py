@@ -92,6 +92,16 @@ def reading_of(row: Row, kit: Kit, config: DocumentSettings) -> Reading:
     return Reading(row=row, kit=kit, document=text, spans=spans)
 
 
+async def passage_replies(
+    reading: Reading, config: DocumentSettings, prompt: str, schema: Schema
+) -> list[Completion | TeacherError]:
+    """What the teacher says to each passage, in their order."""
+    names = reading.kit.prompts[prompt].inputs
+    texts = [reading.document[start:end] for start, end in reading.spans]
+    inputs = [inputs_of(reading.row, names, passage=text, count=config.count) for text in texts]
+    return await reading.kit.ask_each(prompt, inputs, teachers=[config.teacher], schema=schema)
+
+
 def gives(config: DocumentSettings) -> Iterable[str]:
     """The fields of a pair."""
     return config.instruction, "input", config.output, "task", "evidence", "passage"

@@ -269,7 +269,8 @@ def test_who_cannot_be_asked_is_told_at_plan_time(
 
 def test_the_models_that_still_take_raw_text_may_be_asked(tmp_path: Path) -> None:
     teacher = {"endpoint": "https://api.openai.com/v1", "model": "davinci-002", "params": STOP}
-    Pipeline.load(written(tmp_path, teacher, accept=2), out="out")
+    pipeline = Pipeline.load(written(tmp_path, teacher, accept=2), out="out")
+    assert pipeline.name == "magpie"
 
 
 async def test_a_prompt_of_messages_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
