@@ -115,11 +115,6 @@ def read_record(said: Json, schema: RecordSchema) -> ReadRecord:
     return found
 
 
-def rebuilt(leaves: Sequence[Leaf], schema: RecordSchema) -> dict[str, Json]:
-    """The record that the leaves make: null for what has no value; nothing has its evidence."""
-    return {name: _built(one, (name,), leaves) for name, one in schema.fields.items()}
-
-
 def _in_text(text: str, known: frozenset[str], found: ReadRecord) -> Fields | None:
     plain = _STRING_OR_COMMA.sub(lambda match: match[1] or "", text)
     values = list(json_values(plain))
