@@ -17,7 +17,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from itertools import combinations
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
@@ -218,11 +217,6 @@ def drawn(
         if not any(clash(one, other) for other in found):
             found.append(one)
     return [written(one) for one in found]
-
-
-def clashes(found: Sequence[Constraint]) -> list[tuple[Constraint, Constraint]]:
-    """The pairs of a set that exclude each other."""
-    return [pair for pair in combinations(found, 2) if clash(*pair)]
 
 
 def clash(one: Constraint, other: Constraint) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import orjson
@@ -14,12 +16,11 @@ from pydantic import ValidationError
 from synthkd.curate.gates.constraints import is_kept
 from synthkd.errors import Rejected, RowError
 from synthkd.recipes.instruct.checkers import CLASSES, read_constraint, written
-from synthkd.recipes.instruct.constraint import loose
+from synthkd.recipes.instruct.constraint import Constraint, loose
 from synthkd.recipes.instruct.constraints import (
     DRAWS,
     ConstraintsSettings,
     clash,
-    clashes,
     drawn,
     kind_of,
 )
@@ -184,6 +185,11 @@ def witness(found: list[dict[str, Any]]) -> str:
     text = f"{text}\n{tail}" if lines and tail else f"{text} {tail}".strip()
     text = text.upper() if "upper" in wants else text.lower() if "lower" in wants else text
     return f'"{text}"' if "quoted" in wants else text
+
+
+def clashes(found: Sequence[Constraint]) -> list[tuple[Constraint, Constraint]]:
+    """The pairs of a set that exclude each other."""
+    return [pair for pair in combinations(found, 2) if clash(*pair)]
 
 
 @settings(max_examples=60)
