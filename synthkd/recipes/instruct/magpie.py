@@ -50,7 +50,8 @@ CHAT_ONLY = frozenset(
         *("api.mistral.ai", "api.groq.com"),
     }
 )
-"""Hosts known to take messages alone; of any other the first question tells."""
+"""Hosts that take messages alone, from memory and not from their pages: one that is missing here is
+told of by the first question."""
 WITH_COMPLETIONS = frozenset({"gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"})
 """Models there that take raw text all the same."""
 
